@@ -1,0 +1,1 @@
+"""LAMMPS, or a recording of it, to mode frames."""

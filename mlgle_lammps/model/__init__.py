@@ -1,0 +1,1 @@
+"""The learned model as a record: what learn/ makes and propagate/ runs."""

@@ -1,0 +1,1 @@
+"""Numbers to files and pictures."""

@@ -1,0 +1,1 @@
+"""From the MD ranks to the trainer, frame by frame."""
