@@ -1,0 +1,234 @@
+"""Options of the commands: their names, defaults, limits and meaning, checked once."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlgle_lammps.errors import UserError
+
+HANDOFF_POLICIES = ("tmax", "train", "converged")
+PRESETS = ("default", "paper")
+DEVICES = ("auto", "cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class LearnOptions:
+    """What `run` and `replay` share: everything behind the ring buffer.
+
+    Attributes:
+        out: result folder.
+        overwrite: replace a result folder that exists.
+        preset: "default" or "paper".
+        modes: k, modes 1..k.
+        memory: m, frames of history; t_max = m·dt.
+        train_frames: T_train in frames.
+        val_frames: T_val in frames.
+        handoff: "tmax", "train" or "converged".
+        target_ci: relative half-width of D's 95% interval at which "converged" hands off.
+        full_md: frames of MD after the hand-off, for the reference D.
+        generate_steps: steps of the integrator.
+        save_every: keep every n-th generated step in generated.h5.
+        ensemble: generated trajectories.
+        device: "auto", "cpu" or "cuda".
+        seed: of training and generation.
+        threads: torch threads; 0 takes the cores that MD leaves.
+    """
+
+    out: Path
+    overwrite: bool = False
+    preset: str = "default"
+    modes: int = 12
+    memory: int = 128
+    train_frames: int = 1000
+    val_frames: int = 600
+    handoff: str = "train"
+    target_ci: float = 0.1
+    full_md: int = 0
+    generate_steps: int = 100_000
+    save_every: int = 1
+    ensemble: int = 300
+    device: str = "auto"
+    seed: int = 1
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        at_least = {
+            "modes": 1, "memory": 4, "train_frames": 8, "val_frames": 4, "full_md": 0, "generate_steps": 0,
+            "save_every": 1, "ensemble": 1, "seed": 0, "threads": 0,
+        }  # fmt: skip
+        for name, least in at_least.items():
+            if getattr(self, name) < least:
+                raise UserError(
+                    f"--{name.replace('_', '-')} is {getattr(self, name)}; the least that makes sense is {least}"
+                )
+        if not 0 < self.target_ci < 1:
+            raise UserError(f"--target-ci is {self.target_ci:g}; give a fraction of D between 0 and 1, such as 0.1")
+        if self.memory >= self.train_frames:
+            raise UserError(
+                f"--memory {self.memory} is not shorter than --train-frames {self.train_frames}: "
+                "no window of memory + 1 frames fits; lower --memory or raise --train-frames"
+            )
+
+    @property
+    def learn_frames(self) -> int:
+        """Frames that training can use: T_train + T_val, the size of the ring buffer."""
+        return self.train_frames + self.val_frames
+
+    @property
+    def handoff_frames(self) -> int | None:
+        """Frame count at which the policy hands off; None where the data decide."""
+        return {"tmax": self.memory + 1, "train": self.learn_frames, "converged": None}[self.handoff]
+
+
+@dataclass(frozen=True)
+class DeckOptions:
+    """What only `run` needs: the deck and how frames are taken from it.
+
+    Attributes:
+        deck: LAMMPS input script.
+        variables: (name, values) as LAMMPS's own ``-var``.
+        every: Δt in MD steps.
+        chain_group: LAMMPS group of the backbone's beads, None for all.
+        strict: refuse a system of which a part would be left out.
+        check: print what the run would need, and exit.
+    """
+
+    deck: Path
+    variables: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    every: int = 2000
+    chain_group: str | None = None
+    strict: bool = False
+    check: bool = False
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise UserError(f"--every is {self.every}; give the number of MD steps between two frames, 1 or more")
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose complaint is one line with exit code 2."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise UserError(f"{message} (see {self.prog} --help)")
+
+
+def _add_learn_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--out", type=Path, metavar="DIR", help="result folder (default: runs/<name of the input>)")
+    add("--overwrite", action="store_true", help="replace a result folder that exists")
+    add("--preset", choices=PRESETS, default="default", help="networks: ours, or the published ones")
+    add("--modes", type=int, default=12, metavar="K", help="modes 1..K (default 12)")
+    add("--memory", type=int, default=128, metavar="FRAMES", help="m; t_max = m Δt (default 128)")
+    add("--train-frames", type=int, default=1000, metavar="FRAMES", help="default 1000")
+    add("--val-frames", type=int, default=600, metavar="FRAMES", help="default 600")
+    add("--handoff", choices=HANDOFF_POLICIES, default="train", help="when the integrator takes over (default train)")
+    add("--target-ci", type=float, default=0.1, metavar="FRACTION",
+        help="relative half-width of D's interval for --handoff converged (default 0.1)")  # fmt: skip
+    add("--full-md", type=int, default=0, metavar="FRAMES", help="frames after the hand-off, for a reference D")
+    add("--generate-steps", type=int, default=100_000, metavar="STEPS", help="default 100000; 0 for none")
+    add("--save-every", type=int, default=1, metavar="STEPS", help="keep every n-th generated step (default 1)")
+    add("--ensemble", type=int, default=300, metavar="N", help="generated trajectories (default 300)")
+    add("--device", choices=DEVICES, default="auto", help="where networks train and run")
+    add("--seed", type=int, default=1)
+    add("--threads", type=int, default=0, metavar="N", help="torch threads (default: the cores that MD leaves)")
+
+
+def _learn_options(values: argparse.Namespace, default_out: Path) -> LearnOptions:
+    return LearnOptions(
+        out=values.out or default_out, overwrite=values.overwrite, preset=values.preset, modes=values.modes,
+        memory=values.memory, train_frames=values.train_frames, val_frames=values.val_frames,
+        handoff=values.handoff, target_ci=values.target_ci, full_md=values.full_md,
+        generate_steps=values.generate_steps, save_every=values.save_every, ensemble=values.ensemble,
+        device=values.device, seed=values.seed, threads=values.threads,
+    )  # fmt: skip
+
+
+def parse_run(arguments: Sequence[str]) -> tuple[DeckOptions, LearnOptions]:
+    """Return the options of ``mlgle run``; raise UserError on bad ones."""
+    parser = _Parser(prog="mlgle run", description="Run a LAMMPS deck and learn its chains' diffusion while it runs.")
+    add = parser.add_argument
+    add("deck", type=Path, metavar="DECK", help="LAMMPS input script")
+    add("-var", "--var", dest="variables", nargs="+", action="append", default=[], metavar="NAME VALUE",
+        help="LAMMPS index variable, as in lmp -var; repeatable")  # fmt: skip
+    add("--every", type=int, default=2000, metavar="STEPS", help="Δt: MD steps between two frames (default 2000)")
+    add("--chain-group", metavar="GROUP", help="LAMMPS group that holds the backbone beads (default: all bonded beads)")
+    add("--strict", action="store_true", help="refuse a system of which a part would be left out")
+    add("--check", action="store_true", help="print chains, memory, disk and expected MD time, and exit")
+    _add_learn_arguments(parser)
+    values = parser.parse_intermixed_args(arguments)
+    variables = []
+    for name, *entries in values.variables:
+        if not entries:
+            raise UserError(f"-var {name} has no value; write -var {name} VALUE")
+        variables.append((name, tuple(entries)))
+    deck = DeckOptions(
+        deck=values.deck, variables=tuple(variables), every=values.every,
+        chain_group=values.chain_group, strict=values.strict, check=values.check,
+    )  # fmt: skip
+    return deck, _learn_options(values, Path("runs") / values.deck.name)
+
+
+def parse_replay(arguments: Sequence[str]) -> tuple[tuple[Path, ...], LearnOptions]:
+    """Return the streams and options of ``mlgle replay``; raise UserError on bad ones."""
+    parser = _Parser(prog="mlgle replay", description="Do on a recorded stream what run does on a live one.")
+    parser.add_argument("streams", type=Path, nargs="+", metavar="STREAM",
+                        help="modes.h5, a run's folder, or .npz with com, modes, dt; several pool independent runs")  # fmt: skip
+    _add_learn_arguments(parser)
+    values = parser.parse_intermixed_args(arguments)
+    first: Path = values.streams[0]
+    name = first.parent.name if first.name == "modes.h5" else first.stem
+    return tuple(values.streams), _learn_options(values, Path("runs") / f"{name or 'stream'}-replay")
+
+
+@dataclass(frozen=True)
+class GenerateOptions:
+    """What ``generate`` takes.
+
+    Attributes:
+        run: a result folder with model.pt and modes.h5.
+        steps: steps to generate.
+        ensemble: trajectories.
+        save_every: keep every n-th step.
+        seed: of the noise.
+        device: "auto", "cpu" or "cuda".
+        out: the file written (default RUN/generated.h5).
+        threads: torch threads, 0 for all cores.
+    """
+
+    run: Path
+    steps: int = 100_000
+    ensemble: int = 300
+    save_every: int = 1
+    seed: int = 1
+    device: str = "auto"
+    out: Path | None = None
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in {"steps": 1, "ensemble": 1, "save_every": 1, "seed": 0, "threads": 0}.items():
+            if getattr(self, name) < least:
+                raise UserError(
+                    f"--{name.replace('_', '-')} is {getattr(self, name)}; the least that makes sense is {least}"
+                )
+
+
+def parse_generate(arguments: Sequence[str]) -> GenerateOptions:
+    """Return the options of ``mlgle generate``; raise UserError on bad ones."""
+    parser = _Parser(prog="mlgle generate", description="Generate long trajectories from a run's model.pt and modes.h5.")
+    add = parser.add_argument
+    add("run", type=Path, metavar="RUN", help="a result folder")
+    add("--steps", type=int, default=100_000)
+    add("--ensemble", type=int, default=300, metavar="N")
+    add("--save-every", type=int, default=1, metavar="STEPS")
+    add("--seed", type=int, default=1)
+    add("--device", choices=DEVICES, default="auto")
+    add("--out", type=Path, metavar="FILE", help="file to write (default RUN/generated.h5)")
+    add("--threads", type=int, default=0, metavar="N")
+    values = parser.parse_args(arguments)
+    return GenerateOptions(
+        run=values.run, steps=values.steps, ensemble=values.ensemble, save_every=values.save_every,
+        seed=values.seed, device=values.device, out=values.out, threads=values.threads,
+    )  # fmt: skip
