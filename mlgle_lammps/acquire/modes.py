@@ -1,0 +1,89 @@
+"""Normal modes of linear chains: z_j = (1/N) Σ_n x_n cos[πj(n+1/2)/N], n = 0..N-1 (DESIGN.md, equation 1)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlgle_lammps.records import Float64, Int64
+
+
+def mode_matrix(n_beads: int, n_modes: int) -> Float64:
+    """Return the DCT-II rows that take bead positions to modes 0..k (JCP eq. 14, with n+1/2 in the cosine).
+
+    Rows 1..k are orthogonal to row 0, so that z_0 is the centroid and the others do not see it.
+
+    Args:
+        n_beads: N, beads per chain.
+        n_modes: k, at most N-1.
+
+    Returns:
+        (k+1, N) float64; row j is cos[πj(n+1/2)/N]/N.
+    """
+    row = np.arange(n_modes + 1, dtype=np.float64)[:, None]
+    bead = np.arange(n_beads, dtype=np.float64)[None, :]
+    return np.cos(np.pi * row * (bead + 0.5) / n_beads) / n_beads
+
+
+def chain_modes(positions: Float64, n_modes: int) -> Float64:
+    """Return z_0..z_k of unwrapped chains.
+
+    Args:
+        positions: (..., bead, 3), unwrapped, in length units.
+        n_modes: k.
+
+    Returns:
+        (..., k+1, 3); [..., 0, :] is the centroid. A chain with all beads in one point has z_j = 0 for j ≥ 1.
+    """
+    return mode_matrix(positions.shape[-2], n_modes) @ positions
+
+
+class LocalModeSum:
+    """The part of all chains' modes that comes from the beads of one rank.
+
+    Summed over the ranks (one Reduce) it gives the modes; no rank ever holds all positions of others.
+
+    Args:
+        chains: (chain, bead) atom ids, each chain in the order along its backbone.
+        n_modes: k.
+    """
+
+    def __init__(self, chains: Int64, n_modes: int) -> None:
+        self.n_chains, self.n_beads = chains.shape
+        self.n_modes = n_modes
+        self._matrix = mode_matrix(self.n_beads, n_modes)
+        self._slot_of_id = np.full(int(chains.max()) + 1, -1, dtype=np.int64)
+        # Bead-major slots: one matrix product serves all chains.
+        slots = np.arange(self.n_beads)[None, :] * self.n_chains + np.arange(self.n_chains)[:, None]
+        self._slot_of_id[chains] = slots
+        self._positions = np.zeros((self.n_beads * self.n_chains, 3))
+
+    @property
+    def n_slots(self) -> int:
+        """Beads in all chains."""
+        return self.n_beads * self.n_chains
+
+    def slots(self, ids: NDArray[np.integer]) -> Int64:
+        """Return each atom's slot (position along the chain · chains + chain), -1 for atoms of no chain."""
+        inside = ids < len(self._slot_of_id)
+        if inside.all():
+            return self._slot_of_id[ids]
+        found = np.full(len(ids), -1, dtype=np.int64)
+        found[inside] = self._slot_of_id[ids[inside]]
+        return found
+
+    def __call__(self, slots: Int64, positions: Float64) -> Float64:
+        """Return this rank's part of z_0..z_k.
+
+        Args:
+            slots: (local bead,) from `slots`, without -1.
+            positions: (local bead, 3), unwrapped.
+
+        Returns:
+            (chain, k+1, 3) float64, contiguous.
+        """
+        if len(slots) < self.n_slots:
+            self._positions.fill(0.0)
+        self._positions[slots] = positions
+        modes = self._matrix @ self._positions.reshape(self.n_beads, self.n_chains * 3)
+        return np.ascontiguousarray(modes.reshape(-1, self.n_chains, 3).transpose(1, 0, 2))
