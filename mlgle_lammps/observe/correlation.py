@@ -1,0 +1,99 @@
+"""Autocorrelations by FFT, with standard errors, and the relaxation times read from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import fft
+
+from mlgle_lammps.records import Float64, Int64
+
+_SAMPLES_AT_ONCE = 2**24
+
+
+@dataclass(frozen=True)
+class Autocorrelation:
+    """Normalized autocorrelation of the modes.
+
+    Attributes:
+        nacf: (lag, mode), 1 at lag 0.
+        se: (lag, mode) standard error (Mélard and Roy), chains as independent units.
+        variance: (mode,) stationary variance per component, length².
+    """
+
+    nacf: Float64
+    se: Float64
+    variance: Float64
+
+
+def autocorrelation(modes: np.ndarray, segments: Int64, n_lags: int) -> Autocorrelation:
+    """Return the NACF of every mode, averaged over chains and dimensions (JCP eq. 36 with the stationary norm).
+
+    The mean is not subtracted: it is zero by symmetry. No pair of frames crosses two segments.
+
+    Args:
+        modes: (time, chain, mode, 3), length.
+        segments: (time,) non-decreasing segment numbers.
+        n_lags: lags 0..n_lags - 1 in frames.
+
+    Limit: for a Rouse chain exp(-t/τ_p).
+    """
+    n_time, n_chains, n_modes, _ = modes.shape
+    starts = np.flatnonzero(np.diff(segments, prepend=segments[0] - 1))
+    lengths = np.diff(np.append(starts, n_time))
+    n_lags = min(n_lags, int(lengths.max()))
+    counts = np.maximum(lengths[:, None] - np.arange(n_lags), 0).sum(axis=0)
+    sums = np.zeros((n_lags, n_modes))
+    for start, length in zip(starts, lengths, strict=True):
+        sums[: min(n_lags, length)] += _lagged_products(modes[start : start + length], n_lags)
+    acf = sums / (counts * 3.0 * n_chains)[:, None]
+    nacf = acf / np.maximum(acf[0], 1e-300)
+    return Autocorrelation(nacf, melard_roy_error(nacf, n_time, n_chains), acf[0])
+
+
+def _lagged_products(modes: np.ndarray, n_lags: int) -> Float64:
+    """Sum z(t)·z(t + lag) over time and chains, (lag, mode), a few chains at a time to bound the memory."""
+    n_time, n_chains, n_modes, _ = modes.shape
+    size = fft.next_fast_len(n_time + min(n_lags, n_time), real=True)
+    at_once = max(1, _SAMPLES_AT_ONCE // (size * n_modes * 3))
+    total = np.zeros((min(n_lags, n_time), n_modes))
+    for first in range(0, n_chains, at_once):
+        spectrum = fft.rfft(modes[:, first : first + at_once].astype(np.float64), size, axis=0)
+        power = (spectrum.real**2 + spectrum.imag**2).sum(axis=(1, 3))
+        total += fft.irfft(power, size, axis=0)[: len(total)]
+    return total
+
+
+def melard_roy_error(nacf: Float64, n_time: int, n_series: int) -> Float64:
+    """Return the standard error of a NACF, sqrt((1 + 2 Σ_{i<lag} ρ_i²)/n) (JCP eq. 34), over independent series.
+
+    Args:
+        nacf: (lag, mode).
+        n_time: frames per series.
+        n_series: independent series; the three dimensions count too.
+    """
+    squares = np.cumsum(nacf**2, axis=0)
+    inner = np.concatenate([np.zeros((1, nacf.shape[1])), squares[:-1] - nacf[0] ** 2])
+    error: Float64 = np.sqrt((1.0 + 2.0 * inner) / (n_time * 3.0 * n_series))
+    error[0] = 0.0
+    return error
+
+
+def relaxation_times(nacf: Float64, dt: float) -> list[float | None]:
+    """Return the first 1/e time of each column, linear between lags; None where it lies beyond the lags.
+
+    Args:
+        nacf: (lag, mode).
+        dt: time between lags.
+    """
+    level = np.exp(-1.0)
+    times: list[float | None] = []
+    for column in nacf.T:
+        below = np.flatnonzero(column < level)
+        if not len(below):
+            times.append(None)
+            continue
+        i = int(below[0])
+        times.append(dt * (i - 1 + (column[i - 1] - level) / (column[i - 1] - column[i])))
+    return times

@@ -1,0 +1,70 @@
+"""D from a trajectory long enough to diffuse normally: full MD, or one that the integrator generated."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import stats
+
+from mlgle_lammps.records import Estimate, Float64
+from mlgle_lammps.statistics.moments import Moments
+from mlgle_lammps.statistics.msd_covariance import generalized_least_squares, msd_covariance
+
+TRUST_LEVEL = 0.10
+SAFETY = 2  # the window starts at this multiple of the shortest lag from which a straight line fits
+LEAST_LAGS = 4
+
+
+def normal_diffusion(moments: Moments, dt: float, slowest: float = 0.0) -> Estimate | None:
+    """Return D from the straight part of the MSD, or None while there is none.
+
+    The MSD at late times is 2 D t + c per dimension; c is what subdiffusion left behind and spoils MSD/(2t)
+    (JCP eq. 35) by c/(2t), so the slope is taken instead, by generalized least squares. The diffusive window is
+    found from the data: a straight line must fit from its first lag on (chi-square, p >= 0.1); the window
+    starts at twice that lag, and not before twice the relaxation time of the slowest mode.
+
+    Args:
+        moments: displacements, lags in frames; lags should reach a quarter of the record.
+        dt: time between frames.
+        slowest: relaxation time of mode 1 in frames, 0 where unknown.
+
+    Returns:
+        D per dimension, length²/time, with a Student interval (chains, time blocks, and how far the chains of
+        one box move together).
+
+    Limit: for Brownian motion MSD/(2t).
+    """
+    long_enough = moments.lags * 4 <= max(moments.segment_lengths, default=0)
+    lags = moments.lags[long_enough].astype(float)
+    if len(lags) < 2 * LEAST_LAGS:
+        return None
+    y = moments.msd_com[long_enough]
+    covariance = _covariance(moments, y) * moments.design_effect / (3.0 * max(moments.n_chains - 1, 1))
+    design = np.stack([lags, np.ones_like(lags)], axis=1)
+    for start in range(len(lags) - LEAST_LAGS + 1):
+        keep = slice(start, None)
+        if generalized_least_squares(design[keep], y[keep], covariance[keep, keep]).p >= TRUST_LEVEL:
+            break
+    else:
+        return None
+    start = int(np.searchsorted(lags, SAFETY * max(slowest, lags[start] if start else 0.0)))
+    if len(lags) - start < LEAST_LAGS - 1:
+        return None
+    keep = slice(start, None)
+    solution = generalized_least_squares(design[keep], y[keep], covariance[keep, keep])
+    value, se = solution.values[0] / (2 * dt), solution.errors[0] / (2 * dt)
+    half = float(stats.t.ppf(0.975, moments.design_dof)) * se
+    method = (
+        f"MSD slope by generalized least squares, lags {lags[start]:.0f}..{lags[-1]:.0f} frames of "
+        f"{moments.n_frames}, {moments.n_chains} chains; design effect {moments.design_effect:.2f}"
+    )
+    return Estimate(value, se, (value - half, value + half), method)
+
+
+def _covariance(moments: Moments, y: Float64) -> Float64:
+    """Covariance of one path's MSD points, its MSD interpolated and continued along its last slope."""
+    lags = moments.lags[: len(y)]
+    time = np.arange(3 * int(lags[-1]) + 1, dtype=float)
+    slope = (y[-1] - y[-3]) / (lags[-1] - lags[-3])
+    curve = np.interp(time, np.append(0, lags), np.append(0.0, y))
+    curve = np.where(time > lags[-1], y[-1] + slope * (time - lags[-1]), curve)
+    return msd_covariance([curve], lags, moments.segment_lengths)[0]

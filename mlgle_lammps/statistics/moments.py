@@ -1,0 +1,210 @@
+"""Running mean squared displacements of centres of mass and modes: all that the GLE fit needs of a stream.
+
+Memory is fixed by the longest lag, not by the length of the stream: the sums over time are kept, the frames
+are not. Every frame costs the same, and sums run in the order of the frames, so that a replay gives the same bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlgle_lammps.records import Float64, Frame, Int64
+
+BLOCKS_PER_LAG = 2  # length of a time block in units of its lag, for the design effect
+MIN_BLOCKS = 8
+
+
+def logarithmic_lags(longest: int) -> tuple[int, ...]:
+    """Return lags 1, 2, 3, 4, 6, 8, 12, 16, .. ``longest``: two an octave, the last always there."""
+    lags = {1, longest}
+    octave = 2
+    while octave <= longest:
+        lags.update(lag for lag in (octave, octave * 3 // 2) if lag <= longest)
+        octave *= 2
+    return tuple(sorted(lags))
+
+
+@dataclass(frozen=True)
+class Moments:
+    """What the frames so far say about displacements; drift removed (DESIGN: one function for every source).
+
+    Attributes:
+        lags: (lag,) in frames.
+        counts: (lag,) pairs of frames summed.
+        msd_com: (lag,) MSD of the centres of mass per dimension, mean over chains, length²; the system's own
+            motion removed, and made good by P/(P-1) where the system's centre itself diffuses.
+        msd_com_chain: (lag, chain) the same per chain.
+        msd_modes: (lag, mode) MSD of the modes per dimension, mean over chains, length².
+        mode_variance: (mode,) stationary variance per component, length².
+        design_effect: variance of the box average over that of independent chains (1 where chains are independent).
+        design_dof: degrees of freedom with which that is known.
+        center_diffuses: whether the system's centre of mass itself diffuses (momentum not conserved).
+        n_chains: P.
+        n_frames: frames so far.
+        segment_lengths: frames in each uninterrupted piece.
+    """
+
+    lags: Int64
+    counts: Int64
+    msd_com: Float64
+    msd_com_chain: Float64
+    msd_modes: Float64
+    mode_variance: Float64
+    design_effect: float
+    design_dof: float
+    center_diffuses: bool
+    n_chains: int
+    n_frames: int
+    segment_lengths: tuple[int, ...]
+
+
+class MomentAccumulator:
+    """Adds frames one by one; ``moments()`` gives the record of what has been added so far."""
+
+    def __init__(self, n_chains: int, n_modes: int, longest_lag: int) -> None:
+        """Make room for lags up to ``longest_lag`` frames."""
+        self.lags = np.array(logarithmic_lags(longest_lag), dtype=np.int64)
+        n_lags, depth = len(self.lags), longest_lag + 1
+        self._com = np.zeros((depth, n_chains, 3))
+        self._modes = np.zeros((depth, n_chains, n_modes, 3), dtype=np.float32)
+        self._counts = np.zeros(n_lags, dtype=np.int64)
+        self._sum_com = np.zeros((n_lags, n_chains))
+        self._sum_modes = np.zeros((n_lags, n_modes))
+        self._sum_square = np.zeros(n_modes)
+        self._blocks = [_BlockVariance(n_chains, BLOCKS_PER_LAG * int(lag)) for lag in self.lags]
+        self._center = np.zeros(3)
+        self._center_steps = _IncrementVariance()
+        self._chain_steps = 0.0
+        self._segment: int | None = None
+        self._segment_lengths: list[int] = []
+
+    @property
+    def n_frames(self) -> int:
+        """Frames added so far."""
+        return sum(self._segment_lengths)
+
+    def add(self, frame: Frame) -> None:
+        """Add one frame; a new segment number starts afresh, no pair of frames crosses it."""
+        if frame.segment != self._segment:
+            self._segment = frame.segment
+            self._segment_lengths.append(0)
+            for block in self._blocks:
+                block.restart()
+        center = frame.com.mean(axis=0)
+        com = frame.com - center
+        depth, age = len(self._com), self._segment_lengths[-1]
+        reach = int(np.searchsorted(self.lags, age, side="right"))
+        if reach:
+            rows = (age - self.lags[:reach]) % depth
+            self._add_pairs(com - self._com[rows], frame.modes - self._modes[rows])
+            previous = (age - 1) % depth
+            self._center_steps.add(center - self._center)
+            self._chain_steps += float(((com - self._com[previous]) ** 2).mean())
+        self._com[age % depth], self._modes[age % depth], self._center = com, frame.modes, center
+        self._sum_square += np.einsum("cmx,cmx->m", frame.modes, frame.modes, dtype=np.float64) / (3 * len(com))
+        self._segment_lengths[-1] += 1
+
+    def _add_pairs(self, com: Float64, modes: np.ndarray) -> None:
+        reach, n_chains = com.shape[0], com.shape[1]
+        squares = np.einsum("lcx,lcx->lc", com, com) / 3
+        self._counts[:reach] += 1
+        self._sum_com[:reach] += squares
+        self._sum_modes[:reach] += np.einsum("lcmx,lcmx->lm", modes, modes) / (3 * n_chains)
+        for block, square in zip(self._blocks, squares, strict=False):
+            block.add(square)
+
+    def moments(self) -> Moments:
+        """Return the averages so far; lags no pair of frames has reached are left out."""
+        seen = self._counts > 0
+        n_chains = self._com.shape[1]
+        counts = self._counts[seen]
+        n_steps = max(self._center_steps.count, 1)
+        share = n_chains * self._center_steps.variance() / max(self._chain_steps / n_steps, 1e-300)
+        diffuses = share > 0.5 and n_chains > 1
+        per_chain = self._sum_com[seen] / counts[:, None] * (n_chains / (n_chains - 1) if diffuses else 1.0)
+        effect, dof = self._design_effect()
+        return Moments(
+            lags=self.lags[seen],
+            counts=counts,
+            msd_com=per_chain.mean(axis=1),
+            msd_com_chain=per_chain,
+            msd_modes=self._sum_modes[seen] / counts[:, None],
+            mode_variance=self._sum_square / max(self.n_frames, 1),
+            design_effect=effect,
+            design_dof=dof,
+            center_diffuses=diffuses,
+            n_chains=n_chains,
+            n_frames=self.n_frames,
+            segment_lengths=tuple(self._segment_lengths),
+        )
+
+    def _design_effect(self) -> tuple[float, float]:
+        """Average the variance ratio over lags, each weighted by its number of blocks."""
+        blocks = [block for lag, block in zip(self.lags, self._blocks, strict=True) if lag >= 4]
+        blocks = [block for block in blocks if block.count >= MIN_BLOCKS]
+        if not blocks:
+            blocks = [block for block in self._blocks if block.count >= MIN_BLOCKS][-1:]
+        if not blocks or self._com.shape[1] < 2:
+            return 1.0, 5.0
+        weights = np.array([block.count - 1.0 for block in blocks])
+        ratios = np.array([block.ratio() for block in blocks])
+        return max(1.0, float(weights @ ratios / weights.sum())), float(weights.max())
+
+
+class _BlockVariance:
+    """Variance over time blocks of the box average, against that of single chains."""
+
+    def __init__(self, n_chains: int, length: int) -> None:
+        self.length = length
+        self.count = 0
+        self._open = np.zeros(n_chains)
+        self._filled = 0
+        self._sum = np.zeros(n_chains)
+        self._sum_square = np.zeros(n_chains)
+        self._box_square = 0.0
+
+    def restart(self) -> None:
+        """Drop the open block."""
+        self._open[:] = 0.0
+        self._filled = 0
+
+    def add(self, squares: Float64) -> None:
+        """Add one frame's squared displacements, (chain,)."""
+        self._open += squares
+        self._filled += 1
+        if self._filled == self.length:
+            mean = self._open / self.length
+            self.count += 1
+            self._sum += mean
+            self._sum_square += mean**2
+            self._box_square += float(mean.mean()) ** 2
+            self.restart()
+
+    def ratio(self) -> float:
+        """Return P Var(box average) / mean Var(chain), 1 for independent chains."""
+        mean = self._sum / self.count
+        chain_variance = float((self._sum_square / self.count - mean**2).mean())
+        box_variance = self._box_square / self.count - float(mean.mean()) ** 2
+        return len(mean) * box_variance / max(chain_variance, 1e-300)
+
+
+class _IncrementVariance:
+    """Variance of the system centre's steps about their mean: zero for a steady drift, however fast."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._mean = np.zeros(3)
+        self._sum_square = np.zeros(3)
+
+    def add(self, step: Float64) -> None:
+        """Add one step, (3,) (Welford's update)."""
+        self.count += 1
+        delta = step - self._mean
+        self._mean += delta / self.count
+        self._sum_square += delta * (step - self._mean)
+
+    def variance(self) -> float:
+        """Return the variance per dimension."""
+        return float(self._sum_square.mean()) / max(self.count, 1)
