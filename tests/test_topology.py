@@ -1,5 +1,7 @@
 """Chains from bonds."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from mlgle_lammps.errors import UserError
 
 
 def chain_bonds(ids):
-    return [(a, b) for a, b in zip(ids[:-1], ids[1:], strict=True)]
+    return [(a, b) for a, b in itertools.pairwise(ids)]
 
 
 def shuffled_chains(n_chains, n_beads, seed):
@@ -33,7 +35,7 @@ def test_unsorted_ids_give_chains_in_order(n_beads):
 
 def test_duplicate_bonds_count_once():
     bonds = chain_bonds([4, 1, 9, 2])
-    assert find_chains(np.array(bonds + [(1, 4)])).ids.tolist() == [[2, 9, 1, 4]]
+    assert find_chains(np.array([*bonds, (1, 4)])).ids.tolist() == [[2, 9, 1, 4]]
 
 
 def test_no_bonds_is_refused():
@@ -48,7 +50,7 @@ def test_ring_is_named():
 
 
 def test_branched_is_named_and_not_called_a_ring():
-    bonds = chain_bonds([1, 2, 3, 4]) + [(3, 5)]
+    bonds = [*chain_bonds([1, 2, 3, 4]), (3, 5)]
     with pytest.raises(UserError, match=r"1 molecule is branched \(with atom 1 and 5 beads\)") as caught:
         find_chains(np.array(bonds))
     assert "ring" not in str(caught.value)
@@ -70,7 +72,7 @@ def test_most_frequent_length_is_taken_and_the_rest_named():
 
 
 def test_group_cuts_side_beads_off():
-    bonds = np.array(chain_bonds([1, 2, 3, 4]) + [(2, 20), (3, 30)])
+    bonds = np.array([*chain_bonds([1, 2, 3, 4]), (2, 20), (3, 30)])
     assert find_chains(keep_group(bonds, np.array([1, 2, 3, 4]), "backbone")).ids.tolist() == [[1, 2, 3, 4]]
     with pytest.raises(UserError, match="group 'ends'"):
         keep_group(bonds, np.array([20, 30]), "ends")
