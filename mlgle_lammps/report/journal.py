@@ -1,0 +1,222 @@
+"""The stream on disk as it arrives: small .npz chunks that a killed run leaves readable.
+
+``checkpoint/system.json`` says what the stream is about; ``checkpoint/stream-000000.npz`` and so on hold ``step``
+(time,), ``segment`` (time,), ``com`` (time, chain, 3) float64 and ``modes`` (time, chain, mode, 3) float32. Every file
+is written under a temporary name and renamed, so that each one is whole or absent. A chunk that is not full yet is
+written anew with the frames that came since, so that files stay few.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlgle_lammps.errors import RunFailure, UserError, one_line
+from mlgle_lammps.records import Float32, Float64, Frame, Int64, System
+from mlgle_lammps.report.npz import NpzReader
+
+MAX_SYSTEM_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive frames with the same number of modes.
+
+    Attributes:
+        steps: (time,) int64.
+        segments: (time,) int64.
+        com: (time, chain, 3) float64.
+        modes: (time, chain, mode, 3) float32; mode is 0 for frames after the hand-off.
+    """
+
+    steps: Int64
+    segments: Int64
+    com: Float64
+    modes: Float32
+
+
+def write_bytes_atomically(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` by a temporary name: ``path`` is the old file or the new one, never half of it.
+
+    Raises:
+        RunFailure: disk full, no permission, read-only.
+    """
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RunFailure(f"cannot write {path}: {error.strerror or one_line(error)}") from None
+
+
+def system_from_mapping(values: Mapping[str, Any], where: str) -> System:
+    """Return the System that a file describes; raise UserError naming the first value that cannot be one."""
+    kept = {field.name: values[field.name] for field in fields(System) if field.name in values}
+    for name in ("n_chains", "n_beads", "n_modes", "every"):
+        value = kept.get(name)
+        least = 0 if name == "n_modes" else 1
+        if value is None and name in ("n_beads", "every"):
+            kept.pop(name, None)
+        elif not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**31:
+            raise UserError(f"{where}: {name} is {value!r} where a whole number from {least} up belongs")
+    kept.setdefault("n_beads", None)
+    dt = kept.get("dt")
+    if not isinstance(dt, int | float) or not 0 < dt < float("inf"):
+        raise UserError(f"{where}: dt is {dt!r} where a time above 0 belongs")
+    kept["dt"] = float(dt)
+    for name in ("units", "time_unit", "length_unit", "source"):
+        if name in kept and not isinstance(kept[name], str):
+            raise UserError(f"{where}: {name} is {kept[name]!r} where text belongs")
+    kept["notes"] = tuple(str(note) for note in kept.get("notes") or ())
+    return System(**kept)
+
+
+class Journal:
+    """Append frames to the chunks of a folder; safe to flush from another thread.
+
+    Attributes:
+        n_frames: frames appended by this object.
+    """
+
+    def __init__(self, folder: Path, system: System, frames_per_chunk: int = 64, seconds: float = 10.0) -> None:
+        """Start or go on with the journal in ``folder``.
+
+        Args:
+            folder: the ``checkpoint`` folder, which exists.
+            system: what the stream is about.
+            frames_per_chunk: frames in a full chunk file.
+            seconds: after so long a chunk that is not full is written too (looked at when a frame comes).
+
+        Raises:
+            RunFailure: the folder cannot be written.
+        """
+        self.n_frames = 0
+        self._folder, self._system = folder, system
+        self._size, self._seconds = frames_per_chunk, seconds
+        self._number = len(chunk_paths(folder))
+        self._lock = threading.RLock()
+        self._written_at = time.monotonic()
+        self._held = self._on_disk = 0
+        self._allocate(system.n_modes)
+        write_bytes_atomically(folder / "system.json", json.dumps(asdict(system), indent=1).encode())
+
+    def _allocate(self, n_modes: int) -> None:
+        self._steps = np.zeros(self._size, dtype=np.int64)
+        self._segments = np.zeros(self._size, dtype=np.int64)
+        self._com = np.zeros((self._size, self._system.n_chains, 3), dtype=np.float64)
+        self._modes = np.zeros((self._size, self._system.n_chains, n_modes, 3), dtype=np.float32)
+
+    def append(self, frame: Frame) -> None:
+        """Copy ``frame``; write a chunk where one is full or overdue.
+
+        Raises:
+            RunFailure: the chunk cannot be written (the frames stay in memory).
+            ValueError: the frame's chains are not the stream's.
+        """
+        with self._lock:
+            if frame.modes.shape[1] != self._modes.shape[2]:
+                self._next_chunk()
+                self._allocate(frame.modes.shape[1])
+            elif self._held == self._size:
+                self._next_chunk()
+            i = self._held
+            self._steps[i], self._segments[i] = frame.step, frame.segment
+            self._com[i], self._modes[i] = frame.com, frame.modes
+            self._held += 1
+            self.n_frames += 1
+            if self._held == self._size or time.monotonic() - self._written_at > self._seconds:
+                self.flush()
+
+    def flush(self) -> None:
+        """Put every frame appended so far on disk; raise RunFailure where that fails."""
+        with self._lock:
+            n = self._held
+            if n == self._on_disk:
+                return
+            path = self._folder / f"stream-{self._number:06d}.npz"
+            temporary = path.with_suffix(".tmp")
+            try:
+                with open(temporary, "wb") as file:
+                    np.savez(file, step=self._steps[:n], segment=self._segments[:n],
+                             com=self._com[:n], modes=self._modes[:n])  # fmt: skip
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(temporary, path)
+            except OSError as error:
+                temporary.unlink(missing_ok=True)
+                raise RunFailure(f"cannot write the stream to {path}: {error.strerror or one_line(error)}") from None
+            self._on_disk = n
+            self._written_at = time.monotonic()
+
+    def _next_chunk(self) -> None:
+        self.flush()
+        if self._held:
+            self._number += 1
+        self._held = self._on_disk = 0
+
+    def close(self) -> None:
+        """Write what is left; more frames may still be appended, into a chunk of their own."""
+        with self._lock:
+            self._next_chunk()
+
+
+def chunk_paths(folder: Path) -> list[Path]:
+    """Return the chunk files of ``folder`` in order, up to the first number that is missing."""
+    paths: list[Path] = []
+    while (path := folder / f"stream-{len(paths):06d}.npz").is_file():
+        paths.append(path)
+    return paths
+
+
+def read_journal_system(folder: Path) -> System:
+    """Return what the journal in ``folder`` is about; raise UserError where that cannot be read."""
+    path = folder / "system.json"
+    try:
+        if path.stat().st_size > MAX_SYSTEM_BYTES:
+            raise UserError(f"{path} is too large to describe a stream")
+        values = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read: {one_line(error)}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path} does not describe a stream")
+    return system_from_mapping(values, str(path))
+
+
+def read_chunk(path: Path, system: System) -> Chunk:
+    """Return the frames of one chunk file; raise UserError where it is damaged or not of ``system``."""
+    with NpzReader(path) as archive:
+        chunk = Chunk(*(archive.read(name) for name in ("step", "segment", "com", "modes")))
+    n = len(chunk.steps)
+    n_modes = chunk.modes.shape[2] if chunk.modes.ndim == 4 else -1
+    expected = ((n,), (n,), (n, system.n_chains, 3), (n, system.n_chains, n_modes, 3))
+    arrays: tuple[NDArray[Any], ...] = (chunk.steps, chunk.segments, chunk.com, chunk.modes)
+    types = (np.int64, np.int64, np.float64, np.float32)
+    if any(a.shape != shape or a.dtype != t for a, shape, t in zip(arrays, expected, types, strict=True)):
+        raise UserError(f"{path}: arrays of {[a.shape for a in arrays]}, not those of {system.n_chains} chains' frames")
+    if n_modes not in (0, system.n_modes):
+        raise UserError(f"{path}: frames of {n_modes} modes in a stream of {system.n_modes}")
+    return chunk
+
+
+def read_journal(folder: Path) -> Iterator[Chunk]:
+    """Yield the chunks of the journal in ``folder``; a missing tail and stray temporary files do not matter.
+
+    Raises:
+        UserError: no description, or a chunk that is damaged.
+    """
+    system = read_journal_system(folder)
+    for path in chunk_paths(folder):
+        yield read_chunk(path, system)
