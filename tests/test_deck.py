@@ -36,7 +36,10 @@ def test_marker_splits_the_text(write):
 
 
 def test_lines_are_joined_and_comments_gone():
-    text = 'fix 1 all & # no continuation: a comment\nnve # c\nprint "a # b" # c\npair_coeff * * &\n  1.0\nprint """x\nquit\n"""\n'
+    text = (
+        'fix 1 all & # no continuation: a comment\nnve # c\nprint "a # b" # c\npair_coeff * * &\n  1.0\n'
+        'print """x\nquit\n"""\n'
+    )
     lines = list(logical_lines(text))
     assert lines[1:] == [(2, "nve"), (3, 'print "a # b"'), (4, "pair_coeff * *   1.0"), (6, 'print """x\nquit\n"""')]
     assert split_words("if \"$a > 1\" then 'run 5' else jump") == ["if", "$a > 1", "then", "run 5", "else", "jump"]

@@ -149,11 +149,11 @@ class _Scan:
     values: dict[str, str]
     producing: bool = False
     box_fixes: dict[str, tuple[str, str]] = field(default_factory=dict)
-    _seen: set[Path] = field(default_factory=set)
+    _seen: set[tuple[Path, bool]] = field(default_factory=set)
 
     def deck(self, path: Path, text: str, marker: int | None) -> None:
         """Scan the deck itself; ``marker`` is the marker's line number."""
-        self._seen.add(path.resolve())
+        self._seen.add((path.resolve(), False))
         for number, command in logical_lines(text):
             if marker is not None and not self.producing and number > marker:
                 self._begin_production()
@@ -169,9 +169,10 @@ class _Scan:
         path = Path(self._substitute(name))
         if "$" in str(path) or depth >= MAX_DEPTH or not path.is_file():
             return  # LAMMPS itself will complain if it gets there
-        if path.resolve() in self._seen and not self.producing:
+        visit = (path.resolve(), self.producing)
+        if visit in self._seen:
             return
-        self._seen.add(path.resolve())
+        self._seen.add(visit)
         for number, line in enumerate(_read(path).splitlines(), start=1):
             if MARKER.match(line):
                 _refuse(

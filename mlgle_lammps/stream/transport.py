@@ -1,0 +1,344 @@
+"""From the MD ranks to the trainer and back: messages, back-pressure, and the trainer's `FrameSource`.
+
+The same `Outbox` and `Inbox` work over a queue between two threads and over MPI; only the link differs. Messages are
+(kind, bytes); every frame is one small message. The trainer's receiver is a thread of its own, so that frames wait in
+the trainer's memory and MD does not wait for training.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol
+
+import numpy as np
+
+from mlgle_lammps.errors import RunFailure, UserError, one_line
+from mlgle_lammps.records import Ending, Frame, System
+
+HELLO, FRAME, END, FAILED, HAND_OFF, STOP = range(1, 7)
+HEADER = struct.Struct("=qq")
+POLL_SECONDS = 0.002
+POOL_BUFFERS = 64
+
+Message = tuple[int, bytes]
+
+
+def pack_frame(frame: Frame) -> bytes:
+    """Return a frame as bytes: step and segment, com float64, modes float32."""
+    return HEADER.pack(frame.step, frame.segment) + frame.com.tobytes() + frame.modes.tobytes()
+
+
+def unpack_frame(payload: bytes, system: System) -> Frame:
+    """Return the frame that `pack_frame` packed for a stream of ``system``."""
+    step, segment = HEADER.unpack_from(payload)
+    n_com = system.n_chains * 3
+    com = np.frombuffer(payload, np.float64, n_com, HEADER.size).reshape(-1, 3).copy()
+    modes = np.frombuffer(payload, np.float32, offset=HEADER.size + 8 * n_com)
+    return Frame(step, segment, com, modes.reshape(system.n_chains, system.n_modes, 3).copy())
+
+
+class Link(Protocol):
+    """One side's way to the other."""
+
+    @property
+    def waits(self) -> int:
+        """How often `send` had to wait for a free buffer."""
+        ...
+
+    def send(self, kind: int, payload: bytes) -> None:
+        """Send a message; order is kept."""
+        ...
+
+    def poll(self) -> Message | None:
+        """Return the next message, None where there is none; move pending sends along."""
+        ...
+
+    def flush(self, seconds: float) -> bool:
+        """Wait until all is sent, at most so long; return whether it is."""
+        ...
+
+
+class ThreadLink:
+    """A side of a pair of queues within one process."""
+
+    waits = 0
+
+    def __init__(self, outgoing: SimpleQueue[Message], incoming: SimpleQueue[Message]) -> None:
+        self._outgoing, self._incoming = outgoing, incoming
+
+    @classmethod
+    def pair(cls) -> tuple[ThreadLink, ThreadLink]:
+        """Return the two sides."""
+        one: SimpleQueue[Message] = SimpleQueue()
+        other: SimpleQueue[Message] = SimpleQueue()
+        return cls(one, other), cls(other, one)
+
+    def send(self, kind: int, payload: bytes) -> None:
+        """Put a message into the queue."""
+        self._outgoing.put((kind, payload))
+
+    def poll(self) -> Message | None:
+        """Return the next message, if there is one."""
+        try:
+            return self._incoming.get_nowait()
+        except Empty:
+            return None
+
+    def flush(self, seconds: float) -> bool:
+        """Return True: a queue takes everything at once."""
+        return True
+
+
+class RankLink:
+    """One rank's way to another over MPI; sends do not block until the pool of buffers is full.
+
+    Args:
+        communicator: an mpi4py communicator used for nothing else.
+        peer: rank to send to; messages are taken from any rank.
+    """
+
+    def __init__(self, communicator: Any, peer: int) -> None:
+        self._communicator, self._peer = communicator, peer
+        self._pending: deque[Any] = deque()
+        self.waits = 0
+
+    def send(self, kind: int, payload: bytes) -> None:
+        """Start sending; where all buffers are in flight, wait and count that."""
+        self._collect()
+        if len(self._pending) >= POOL_BUFFERS:
+            self.waits += 1
+            while len(self._pending) >= POOL_BUFFERS:
+                time.sleep(POLL_SECONDS / 4)
+                self._collect()
+        self._pending.append(self._communicator.isend((kind, payload), dest=self._peer))
+
+    def poll(self) -> Message | None:
+        """Return the next message, if there is one."""
+        self._collect()
+        waiting = self._communicator.improbe()
+        return None if waiting is None else waiting.recv()
+
+    def flush(self, seconds: float) -> bool:
+        """Wait until all sends are complete."""
+        until = time.monotonic() + seconds
+        while self._pending and time.monotonic() < until:
+            self._collect()
+            time.sleep(POLL_SECONDS / 2)
+        return not self._pending
+
+    def _collect(self) -> None:
+        while self._pending and self._pending[0].test()[0]:
+            self._pending.popleft()
+
+
+class Outbox:
+    """The MD side of the stream.
+
+    Attributes:
+        handed_off: frames after which the trainer handed off, None before that.
+        told_to_stop: the trainer wants no more frames at all.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self.handed_off: int | None = None
+        self.told_to_stop = False
+
+    @property
+    def waits(self) -> int:
+        """How often MD waited for a free buffer."""
+        return self._link.waits
+
+    def hello(self, system: System) -> None:
+        """Say what the frames will be about; goes before the first frame."""
+        self._link.send(HELLO, pickle.dumps(system))
+
+    def send(self, frame: Frame) -> None:
+        """Send a frame."""
+        self._link.send(FRAME, pack_frame(frame))
+
+    def end(self, ending: Ending) -> None:
+        """End the stream; the last message."""
+        self._link.send(END, pickle.dumps(replace(ending, waits=self.waits)))
+
+    def fail(self, message: str, exit_code: int = 1, *, alone: bool = False) -> None:
+        """End the stream by a failure; ``alone``: only this rank knows and the others hang."""
+        self._link.send(FAILED, json.dumps({"message": message, "exit_code": exit_code, "alone": alone}).encode())
+
+    def listen(self) -> None:
+        """Take what the trainer says; called now and then, also to move pending sends along."""
+        while (message := self._link.poll()) is not None:
+            if message[0] == HAND_OFF:
+                self.handed_off = int(message[1])
+            elif message[0] == STOP:
+                self.told_to_stop = True
+
+    def flush(self, seconds: float) -> bool:
+        """Wait until all messages are with the trainer, at most so long."""
+        return self._link.flush(seconds)
+
+
+class Inbox:
+    """The trainer's side of the stream, a `FrameSource`.
+
+    Args:
+        link: the way to the MD side.
+        on_alone: called in the receiver thread when a rank failed alone, with its message; the run cannot end by
+            itself then.
+    """
+
+    def __init__(self, link: Link, on_alone: Callable[[str], None] | None = None) -> None:
+        self._link = link
+        self._on_alone = on_alone
+        self._changed = threading.Condition()
+        self._frames: deque[Frame] = deque()
+        self._system: System | None = None
+        self._ending: Ending | None = None
+        self._failure: tuple[str, int] | None = None
+        self._handed_off = self._urgent = False
+        self._begun = threading.Event()
+        self._on_arrival: Callable[[Frame], None] = lambda frame: None
+        self._on_end: Callable[[], None] = lambda: None
+        self._last_step = 0
+        self.n_received = 0
+        self.n_taken = 0
+        self.alone = False
+        threading.Thread(target=self._receive, name="mlgle-receiver", daemon=True).start()
+
+    @property
+    def system(self) -> System:
+        """What the frames are about; valid after `wait_for_system`."""
+        if self._system is None:
+            raise RuntimeError("the stream has not said yet what it is about")
+        return self._system
+
+    @property
+    def backlog(self) -> int:
+        """Frames that have arrived and wait to be taken."""
+        return len(self._frames)
+
+    def must_stop(self) -> bool:
+        """Tell whether the run was interrupted or has failed, so that results should be written now as they are."""
+        return self._urgent
+
+    def hurry(self) -> None:
+        """Make `must_stop` true; may be called from a signal handler."""
+        self._urgent = True
+
+    def wait_for_system(self) -> System:
+        """Block until the stream says what it is about.
+
+        Raises:
+            UserError: the run failed before that, with the exit code that the MD side gave.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._system is not None or self._failure is not None)
+        if self._system is None and self._failure is not None:
+            message, exit_code = self._failure
+            raise (UserError if exit_code == UserError.exit_code else RunFailure)(message)
+        return self.system
+
+    def begin(
+        self,
+        on_arrival: Callable[[Frame], None] | None = None,
+        on_end: Callable[[], None] | None = None,
+    ) -> None:
+        """Let frames in: each goes first to ``on_arrival``, in the receiver thread; ``on_end`` follows the last."""
+        self._on_arrival = on_arrival or self._on_arrival
+        self._on_end = on_end or self._on_end
+        self._begun.set()
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield frames as they come; stop when the stream has ended and all are taken."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._frames or self._ending is not None)
+                if not self._frames:
+                    return
+                frame = self._frames.popleft()
+                self.n_taken += 1
+            yield self._trim(frame)
+
+    def hand_off(self) -> None:
+        """Say that the model has its frames; the last one taken counts as the hand-off."""
+        if not self._handed_off:
+            self._handed_off = True
+            self._link.send(HAND_OFF, str(self.n_taken).encode())
+
+    def stop(self) -> None:
+        """Ask MD to end at once."""
+        self._link.send(STOP, b"")
+
+    def ending(self) -> Ending:
+        """Return how the stream ended; valid after iteration has stopped."""
+        return self._ending or Ending(status="failed", message="the stream has not ended")
+
+    def _trim(self, frame: Frame) -> Frame:
+        return replace(frame, modes=frame.modes[:, :0].copy()) if self._handed_off else frame
+
+    def _receive(self) -> None:
+        try:
+            while self._ending is None:
+                message = self._link.poll()
+                if message is None:
+                    time.sleep(POLL_SECONDS)
+                else:
+                    self._take(*message)
+        except Exception as error:
+            self.stop()
+            self._end(Ending(status="failed", message=one_line(error), step=self._last_step))
+            self._drain()
+
+    def _take(self, kind: int, payload: bytes) -> None:
+        if kind == HELLO:
+            with self._changed:
+                self._system = pickle.loads(payload)
+                self._changed.notify_all()
+            self._begun.wait()
+        elif kind == FRAME:
+            frame = unpack_frame(payload, self.system)
+            self._on_arrival(frame)
+            with self._changed:
+                self.n_received += 1
+                self._last_step = frame.step
+                self._frames.append(self._trim(frame))
+                self._changed.notify_all()
+        elif kind == END:
+            self._end(pickle.loads(payload))
+        elif kind == FAILED:
+            self._fail(**json.loads(payload))
+
+    def _fail(self, message: str, exit_code: int, alone: bool) -> None:
+        self.alone = alone
+        self._failure = (message, exit_code)
+        if alone and self._on_alone is not None:
+            self._on_alone(message)
+        self._end(Ending(status="failed", message=message, step=self._last_step))
+
+    def _end(self, ending: Ending) -> None:
+        if ending.status != "complete":
+            self._urgent = True
+        try:
+            self._on_end()
+        except Exception as error:
+            ending = replace(ending, status="failed", message=ending.message or one_line(error))
+        with self._changed:
+            self._ending = ending
+            self._changed.notify_all()
+
+    def _drain(self) -> None:
+        """Take and drop what still comes, so that MD can end."""
+        while True:
+            message = self._link.poll()
+            if message is None:
+                time.sleep(POLL_SECONDS)
+            elif message[0] in (END, FAILED):
+                return
