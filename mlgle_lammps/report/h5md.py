@@ -3,8 +3,8 @@
 ``/mlgle/com`` (time, chain, 3), ``/mlgle/modes`` (time, chain, mode 1..k, 3) float32 and ``/mlgle/step`` (time,) int64,
 with the attributes of the System on ``/mlgle``. ``modes`` has ``mode_frames`` rows, fewer than ``com`` where MD went on
 after the hand-off: the frames that have modes come first. The attribute ``segments`` lists the first frame of each
-uninterrupted piece, ``segment_numbers`` the piece's number. ``/particles/chains/position`` links to the same centres of mass, so that
-MDAnalysis opens them as one particle per chain.
+uninterrupted piece, ``segment_numbers`` the piece's number. ``/particles/chains/position`` links to the same centres of
+mass, so that MDAnalysis opens them as one particle per chain.
 """
 
 from __future__ import annotations
