@@ -102,8 +102,12 @@ class FrameSource(Protocol):
         """Hear that the model has its frames: from here on only centres of mass are needed, and MD may stop."""
         ...
 
+    def broken(self) -> bool:
+        """Whether the stream is known to have been interrupted or to have failed: finish soon, train no more."""
+        ...
+
     def ending(self) -> Ending:
-        """Tell how the stream ended; valid after iteration has stopped."""
+        """Tell how the stream ended, waiting for its end where frames remain."""
         ...
 
 

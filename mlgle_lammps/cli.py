@@ -1,0 +1,37 @@
+"""``mlgle COMMAND``: the commands of ``python -m mlgle_lammps.COMMAND`` under one name."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from mlgle_lammps import __version__
+
+COMMANDS = {
+    "run": "run a LAMMPS deck and learn its chains' diffusion while it runs (under mpirun)",
+    "replay": "do the same on a recorded stream",
+    "generate": "generate long trajectories from a run's model",
+    "build": "write a start structure",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command named first; return its exit status."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given and given[0] == "--version":
+        sys.stdout.write(f"mlgle {__version__}\n")
+        return 0
+    if not given or given[0] in ("-h", "--help"):
+        lines = [f"  {name:10s}{meaning}" for name, meaning in COMMANDS.items()]
+        sys.stdout.write("usage: mlgle COMMAND [OPTIONS]; mlgle COMMAND --help\n\n" + "\n".join(lines) + "\n")
+        return 0
+    if given[0] not in COMMANDS:
+        sys.stderr.write(f"mlgle: error: no command {given[0]!r}; there are {', '.join(COMMANDS)}\n")
+        return 2
+    status: int = importlib.import_module(f"mlgle_lammps.{given[0]}").main(given[1:])
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""From a saved model to generated.h5 and its statistics; shared by the pipeline and `mlgle generate`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from mlgle_lammps.errors import RunFailure
+from mlgle_lammps.model.surrogate import Surrogate
+from mlgle_lammps.observe.generated import GeneratedStatistics, GeneratedSummary
+from mlgle_lammps.progress import Progress
+from mlgle_lammps.propagate.integrator import generate
+from mlgle_lammps.records import System, Window
+from mlgle_lammps.report.h5md import GeneratedWriter
+
+logger = logging.getLogger("mlgle")
+
+
+def generate_to_file(
+    surrogate: Surrogate,
+    window: Window,
+    system: System,
+    path: Path,
+    *,
+    steps: int,
+    ensemble: int,
+    save_every: int,
+    seed: int,
+    device: str,
+    threads: int,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> GeneratedSummary:
+    """Generate ``ensemble`` trajectories of ``steps`` steps, write every ``save_every``-th, return their statistics.
+
+    Args:
+        surrogate: the model.
+        window: MD frames whose histories the trajectories start from; modes (time >= m, chain, mode, 3).
+        system: of the MD; its dt is one step.
+        path: the file, written under a temporary name.
+        steps: per trajectory.
+        ensemble: trajectories.
+        save_every: thins the file, not the statistics.
+        seed: of the noise.
+        device: "auto", "cpu" or "cuda".
+        threads: torch threads, 0 for all.
+        should_stop: asked between chunks; True gives up.
+
+    Raises:
+        RunFailure: disk full, a mode that ran away, or should_stop.
+        UserError: no room on the disk.
+    """
+    statistics = GeneratedStatistics(ensemble, surrogate.n_modes, steps)
+    writer = GeneratedWriter(path, system, ensemble, steps // save_every, save_every, {"seed": seed})
+    logger.info("%s will take %.3g MB", path, writer.expected_bytes / 1e6)
+    with writer, Progress("generate", steps, "steps") as progress:
+        for chunk in generate(
+            surrogate, window.modes, n_steps=steps, n_trajectories=ensemble, seed=seed, device=device, threads=threads
+        ):
+            if should_stop():
+                raise RunFailure("the run was interrupted")
+            statistics.add(chunk.com, chunk.modes)
+            first = (-(chunk.first_step + 1)) % save_every
+            writer.append(chunk.com[first::save_every], chunk.modes[first::save_every])
+            progress.advance(len(chunk.com))
+    return statistics.summary()

@@ -1,0 +1,294 @@
+"""The one module that wires all stages: frames in, numbers and files out. Knows neither LAMMPS nor MPI."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from mlgle_lammps.config import LearnOptions
+from mlgle_lammps.errors import RunFailure, UserError
+from mlgle_lammps.generation import generate_to_file
+from mlgle_lammps.learn.gle_fit import fit_gle
+from mlgle_lammps.learn.trainer import ModeTrainer, TrainOptions
+from mlgle_lammps.model.surrogate import Surrogate
+from mlgle_lammps.observe.correlation import autocorrelation, relaxation_times
+from mlgle_lammps.observe.diagnosis import fit_warnings, generated_warnings, memory_warnings
+from mlgle_lammps.observe.diffusion import normal_diffusion
+from mlgle_lammps.observe.generated import GeneratedSummary
+from mlgle_lammps.progress import Progress
+from mlgle_lammps.records import Ending, Estimate, Frame, FrameSource, GleFit, Window
+from mlgle_lammps.report.report import RunCurves, write_run_report
+from mlgle_lammps.report.result import RunState, build_result
+from mlgle_lammps.report.store import RunFolder
+from mlgle_lammps.statistics.moments import MomentAccumulator, Moments
+from mlgle_lammps.stream.ring_buffer import RingBuffer
+
+logger = logging.getLogger("mlgle")
+FRAMES_BETWEEN_FITS = 1.05
+
+
+def learn(source: FrameSource, options: LearnOptions, folder: RunFolder) -> int:
+    """Consume ``source`` to its end and leave all results in ``folder``.
+
+    Fits, training and hand-off count frames, never seconds, so that a recorded stream gives what the live one gave.
+
+    Returns:
+        0, or 1 where the stream failed; what there was of it is kept in both cases.
+
+    Raises:
+        UserError: a recorded stream too short for one window.
+    """
+    return _Pipeline(source, options, folder).run()
+
+
+class _Pipeline:
+    """The stages in their order, and the state they add to."""
+
+    def __init__(self, source: FrameSource, options: LearnOptions, folder: RunFolder) -> None:
+        system = source.system
+        self.source, self.options, self.folder = source, options, folder
+        self.started = time.monotonic()
+        n_modes = min(options.modes, system.n_modes)
+        self.state = RunState(system, options, n_modes)
+        self.moments = MomentAccumulator(system.n_chains, n_modes, options.memory)
+        self.ring = RingBuffer(options.learn_frames, system.n_chains, n_modes)
+        self.trainer = ModeTrainer(
+            TrainOptions(
+                preset=options.preset, memory=options.memory, train_frames=options.train_frames,
+                val_frames=options.val_frames, device=options.device, seed=options.seed, threads=options.threads,
+                should_stop=self._broken,
+            )
+        )  # fmt: skip
+        self.next_fit = options.memory + 1
+        self.reference_moments: Moments | None = None
+        self.summary: GeneratedSummary | None = None
+        self.window: Window | None = None
+
+    def run(self) -> int:
+        frames = iter(self.source)
+        handed_off = self._learn_online(frames)
+        if not handed_off and not self._broken():
+            handed_off = self._hand_off_short_stream()
+        elif not handed_off and self.state.n_frames > self.options.memory:
+            self._fit()
+        if handed_off and not self._broken():
+            self._train()
+        surrogate = self._surrogate() if handed_off and not self._broken() else None
+        if surrogate is not None and self.options.generate_steps:
+            self._generate(surrogate)
+        if handed_off:
+            self._reference(frames)
+        return self._finish(trained=surrogate is not None)
+
+    def _broken(self) -> bool:
+        """Whether the stream is known to have been interrupted or to have failed."""
+        return self.source.broken()
+
+    def _learn_online(self, frames: Iterator[Frame]) -> bool:
+        """Take frames until the hand-off; return whether it came."""
+        label = f"{self.options.handoff} hand-off"
+        with Progress(label, self.options.handoff_frames) as progress:
+            for frame in frames:
+                kept = replace(frame, modes=frame.modes[:, : self.state.n_modes])
+                self.moments.add(kept)
+                self.ring.append(kept)
+                n_frames = self.moments.n_frames
+                self.state.n_frames = n_frames
+                if n_frames >= self.next_fit or n_frames == self.options.handoff_frames:
+                    self.next_fit = int(np.ceil(n_frames * FRAMES_BETWEEN_FITS))
+                    self._milestone(progress)
+                    if self._wants_hand_off(n_frames):
+                        self._hand_off(frame.step)
+                        progress.advance()
+                        return True
+                progress.advance()
+        return False
+
+    def _milestone(self, progress: Progress) -> None:
+        """Fit with the frames there are, let the networks learn from them, and write what is known."""
+        if not self._fit() or self._broken():
+            return
+        progress.remark(f"D = {self._describe_D(self.state.fits[-1].D)}")
+        started = time.monotonic()
+        self.trainer.partial_fit(self.ring.window())
+        self.state.train_s += time.monotonic() - started
+        self._write_result()
+
+    def _fit(self) -> bool:
+        """Add the GLE fit to the frames so far, once per frame count; return whether there is one."""
+        moments = self.moments.moments()
+        if self.state.fits and self.state.fits[-1].n_frames == moments.n_frames:
+            return True
+        try:
+            self.state.fits.append(fit_gle(moments, self.state.system.dt, self.options.preset))
+        except (ValueError, np.linalg.LinAlgError) as error:
+            self.state.warn(f"no GLE fit at {moments.n_frames} frames: {error}")
+            return False
+        return True
+
+    def _wants_hand_off(self, n_frames: int) -> bool:
+        if self.options.handoff_frames is not None:
+            return n_frames >= self.options.handoff_frames
+        D = self.state.fits[-1].D if self.state.fits else None
+        return D is not None and D.value > 0 and (D.ci95[1] - D.ci95[0]) / 2 <= self.options.target_ci * D.value
+
+    def _hand_off(self, step: int) -> None:
+        self.source.hand_off()
+        self.window = self.ring.window()
+        self.state.handoff = {
+            "policy": self.options.handoff,
+            "frames": self.state.n_frames,
+            "step": step,
+            "wall_s": time.monotonic() - self.started,
+        }
+        if self.state.fits:
+            for line in fit_warnings(self.state.fits[-1], self.moments.moments()):
+                self.state.warn(line)
+            logger.info(
+                "hand-off at %d frames: D = %s", self.state.n_frames, self._describe_D(self.state.fits[-1].D)
+            )
+
+    def _hand_off_short_stream(self) -> bool:
+        """Hand off with what there is where the stream ended before the policy's hand-off."""
+        n_frames, least = self.state.n_frames, self.options.memory + 1
+        if n_frames < least:
+            if self.source.ending().status == "complete":
+                raise UserError(
+                    f"{self.state.system.source}: {n_frames} frames, and --memory {self.options.memory} needs "
+                    f"{least}; record more frames or lower --memory"
+                )
+            return False
+        wanted = self.options.handoff_frames
+        missing = "its interval was reached" if wanted is None else f"{wanted} frames"
+        self.state.warn(f"the stream ended at {n_frames} frames, before {missing}: handed off with all there are")
+        self._fit()
+        self._hand_off(int(self.ring.window(1).steps[-1]))
+        return True
+
+    def _train(self) -> None:
+        assert self.window is not None  # set at the hand-off
+        started = time.monotonic()
+        self.state.modes = self.trainer.finish(self.window)
+        self.state.train_s += time.monotonic() - started
+        self.state.device, self.state.threads = self.trainer.device_name, self.trainer.threads
+        for warning in self.trainer.warnings:
+            self.state.warn(warning)
+
+    def _surrogate(self) -> Surrogate | None:
+        """Join the trained modes and the fit into the integrator's record, and save it."""
+        if not self.state.fits or self.window is None:
+            return None
+        fit, system = self.state.fits[-1], self.state.system
+        surrogate = self.trainer.surrogate(
+            alpha=float(np.sqrt(max(fit.alpha_sq, 0.0))), beta=float(np.sqrt(max(fit.beta_sq, 0.0))), dt=system.dt,
+            length_unit=system.length_unit, time_unit=system.time_unit, history=self.window.modes[-self.options.memory :],
+        )  # fmt: skip
+        surrogate.save(self.folder.model)
+        self._write_result()
+        return surrogate
+
+    def _generate(self, surrogate: Surrogate) -> None:
+        assert self.window is not None  # set at the hand-off
+        started = time.monotonic()
+        try:
+            self.summary = generate_to_file(
+                surrogate, self.window, self.state.system, self.folder.generated, steps=self.options.generate_steps,
+                ensemble=self.options.ensemble, save_every=self.options.save_every, seed=self.options.seed,
+                device=self.options.device, threads=self.options.threads, should_stop=self._broken,
+            )  # fmt: skip
+        except (RunFailure, UserError) as error:
+            self.state.warn(f"nothing was generated: {error}")
+        self.state.generate_s = time.monotonic() - started
+        if self.summary is not None:
+            self._judge_generated(self.summary, self.state.fits[-1])
+
+    def _judge_generated(self, summary: GeneratedSummary, fit: GleFit) -> None:
+        """Compare the generated ensemble with the MD it was learned from."""
+        dt = self.state.system.dt
+        variance = self.moments.moments().mode_variance
+        self.state.relaxation_times = relaxation_times(summary.correlation.nacf, dt)
+        self.state.variance_ratios = list(summary.variance / variance)
+        for line in generated_warnings(summary.variance / variance, summary.variance_se / variance):
+            self.state.warn(line)
+        self.state.D_generated = generated_diffusion(summary, fit, dt, self.state.relaxation_times)
+
+    def _reference(self, frames: Iterator[Frame]) -> None:
+        """Take the frames after the hand-off, for D by full MD; its number never enters D."""
+        wanted = self.options.full_md
+        if not wanted:
+            return
+        n_chains = self.state.system.n_chains
+        accumulator = MomentAccumulator(n_chains, 0, max(4, wanted // 4))
+        with Progress("full MD", wanted) as progress:
+            for _, frame in zip(range(wanted), frames, strict=False):
+                accumulator.add(replace(frame, modes=frame.modes[:, :0]))
+                progress.advance()
+        if accumulator.n_frames < wanted:
+            self.state.warn(f"the stream ended after {accumulator.n_frames} of {wanted} frames of --full-md")
+        if accumulator.n_frames < 2:
+            return
+        self.reference_moments = accumulator.moments()
+        slowest = next(iter(self.state.relaxation_times), None) or 0.0
+        dt = self.state.system.dt
+        self.state.D_full_md = normal_diffusion(self.reference_moments, dt, slowest / dt)
+        if self.state.D_full_md is None:
+            self.state.warn(
+                f"{accumulator.n_frames} frames of full MD show no normal diffusion long enough to fit: raise --full-md"
+            )
+
+    def _finish(self, trained: bool) -> int:
+        """Write stream, result and report, whatever there is of them."""
+        ending = self.source.ending()
+        self.state.ending = ending
+        self.folder.assemble_modes(ending)
+        self.state.complete = ending.status == "complete" and trained
+        if ending.status != "complete":
+            self.state.warn(f"the run ended early: {ending.message}")
+        self.state.total_s = time.monotonic() - self.started
+        self._write_result()
+        if not self._broken():
+            write_run_report(self.folder, build_result(self.state), self._curves())
+        D = self.state.fits[-1].D if self.state.fits else None
+        logger.info("D = %s; results in %s", self._describe_D(D) if D else "not known yet", self.folder.path)
+        return 1 if ending.status == "failed" else 0
+
+    def _curves(self) -> RunCurves:
+        """Gather what the report draws."""
+        correlation = None
+        if self.window is not None:
+            n_lags = max(2, len(self.window.steps) // 2)
+            correlation = autocorrelation(self.window.modes, self.window.segments, n_lags)
+            for line in memory_warnings(correlation.nacf, self.options.memory):
+                self.state.warn(line)
+        return RunCurves(
+            moments=self.moments.moments(),
+            correlation=correlation,
+            generated=self.summary,
+            full_md=self.reference_moments,
+        )
+
+    def _write_result(self) -> None:
+        self.state.total_s = time.monotonic() - self.started
+        self.folder.write_result(build_result(self.state))
+
+    def _describe_D(self, D: Estimate) -> str:
+        system = self.state.system
+        return f"{D.value:.4g} [{D.ci95[0]:.4g}, {D.ci95[1]:.4g}] {system.length_unit}^2/{system.time_unit}"
+
+
+def generated_diffusion(
+    summary: GeneratedSummary, fit: GleFit, dt: float, times: list[float | None] | tuple[float | None, ...]
+) -> Estimate | None:
+    """Return D of the generated centres of mass, its interval widened by the uncertainty of α² that they inherit."""
+    slowest = next(iter(times), None) or 0.0
+    own = normal_diffusion(summary.moments, dt, slowest / dt)
+    if own is None:
+        return None
+    se = float(np.hypot(own.se, fit.D.se))
+    widen = (fit.D.ci95[1] - fit.D.ci95[0]) / (2 * fit.D.se) if fit.D.se > 0 else 1.96
+    method = f"generated ensemble: {own.method}; the error of alpha^2 included"
+    return Estimate(own.value, se, (own.value - widen * se, own.value + widen * se), method)
