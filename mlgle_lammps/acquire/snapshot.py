@@ -1,0 +1,109 @@
+"""Modes of all chains at one step, from the atoms that LAMMPS holds on each rank."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlgle_lammps.acquire.modes import LocalModeSum
+from mlgle_lammps.errors import UserError
+from mlgle_lammps.records import Float64, Int64
+
+
+class Snapshots:
+    """Takes snapshots during a run; the box and the time step must stay as they are now.
+
+    Args:
+        lmp: the LAMMPS instance.
+        comm: communicator of the MD ranks.
+        chains: (chain, bead) atom ids along the chains.
+        n_modes: k.
+
+    Attributes:
+        follow_images: image flags have come half-way to their limit, so their wraps are followed from now on.
+    """
+
+    def __init__(self, lmp: Any, comm: Any, chains: Int64, n_modes: int) -> None:
+        self._lmp, self._comm = lmp, comm
+        self._sum = LocalModeSum(chains, n_modes)
+        self._mask, self._limit = lmp.extract_setting("IMGMASK"), lmp.extract_setting("IMGMAX")
+        self._bits = lmp.extract_setting("IMGBITS"), lmp.extract_setting("IMG2BITS")
+        self._timestep = lmp.extract_global("dt")
+        self._cell = self._read_cell()
+        self._followed: NDArray[np.int64] | None = None
+        self._wraps = np.zeros((self._sum.n_slots, 3), dtype=np.int64)
+        self.follow_images = False
+
+    def local(self, ids: NDArray[np.integer], positions: Float64) -> tuple[Float64, bool]:
+        """Return this rank's part of z_0..z_k, and whether image flags should be followed from the next frame on.
+
+        Args:
+            ids: (local atom,) atom ids.
+            positions: (local atom, 3) wrapped positions.
+
+        Raises:
+            UserError: the box or the time step has changed.
+        """
+        cell = self._check_constant()
+        images = self._images(len(ids))
+        slots = self._sum.slots(ids)
+        inside = slots >= 0
+        if not inside.all():
+            slots, positions, images = slots[inside], positions[inside], images[inside]
+        far = bool(len(images)) and int(np.abs(images).max()) >= self._limit // 2
+        if self.follow_images:
+            images = self._follow(slots, images)
+        return self._sum(slots, positions + images @ cell), far
+
+    def total(self, part: Float64) -> Float64 | None:
+        """Return the sum over ranks, (chain, k+1, 3), on the first MD rank, None on the others."""
+        if self._comm.size == 1:
+            return part
+        result = np.empty_like(part) if self._comm.rank == 0 else None
+        self._comm.Reduce(part, result, root=0)
+        return result
+
+    def _images(self, n_local: int) -> Int64:
+        """Return (local atom, 3) image flags."""
+        if n_local == 0:
+            return np.empty((0, 3), dtype=np.int64)
+        packed = self._lmp.numpy.extract_atom("image")[:n_local]
+        low, high = self._bits
+        flags = np.empty((n_local, 3), dtype=np.int64)
+        flags[:, 0] = packed & self._mask
+        flags[:, 1] = packed >> low & self._mask
+        flags[:, 2] = packed >> high & self._mask
+        return flags - self._limit
+
+    def _follow(self, slots: Int64, images: Int64) -> Int64:
+        """Return image flags unwrapped in time: they run modulo twice their limit."""
+        now = np.zeros_like(self._wraps)
+        now[slots] = images
+        if self._comm.size > 1:
+            total = np.empty_like(now)
+            self._comm.Allreduce(now, total)
+            now = total
+        if self._followed is not None:
+            period = 2 * self._limit
+            self._wraps -= period * np.rint((now - self._followed) / period).astype(np.int64)
+        self._followed = now
+        return images + self._wraps[slots]
+
+    def _read_cell(self) -> Float64:
+        """Return H, rows (lx,0,0),(xy,ly,0),(xz,yz,lz); rows of directions that are not periodic are zero."""
+        low, high, xy, yz, xz, periodic, changes = self._lmp.extract_box()
+        if changes and all(periodic):
+            raise UserError("the box changes during production (a fix such as npt or deform): run at constant volume")
+        lx, ly, lz = (b - a for a, b in zip(low, high, strict=True))
+        cell = np.array([[lx, 0.0, 0.0], [xy, ly, 0.0], [xz, yz, lz]])
+        return cell * np.array(periodic, dtype=np.float64)[:, None]
+
+    def _check_constant(self) -> Float64:
+        cell = self._read_cell()
+        if not np.array_equal(cell, self._cell):
+            raise UserError("the box changed during production: run at constant volume")
+        if self._lmp.extract_global("dt") != self._timestep:
+            raise UserError("the time step changed during production: keep it constant")
+        return cell

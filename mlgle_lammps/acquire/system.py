@@ -1,0 +1,127 @@
+"""Read from LAMMPS what the stream will be about: chains, units, the time between frames."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mlgle_lammps.acquire.topology import Chains, find_chains, keep_group, limit_modes
+from mlgle_lammps.errors import UserError
+from mlgle_lammps.records import Int64, System
+
+# LAMMPS unit style -> (time, length), as in the documentation of `units`
+UNITS = {
+    "lj": ("tau", "sigma"),
+    "real": ("fs", "Angstrom"),
+    "metal": ("ps", "Angstrom"),
+    "si": ("s", "m"),
+    "cgs": ("s", "cm"),
+    "electron": ("fs", "Bohr"),
+    "micro": ("us", "um"),
+    "nano": ("ns", "nm"),
+}
+LAMMPS_VARIABLE_ATOM = 1  # lammps.LMP_VAR_ATOM
+MASS_TOLERANCE = 1e-6
+
+
+def read_system(
+    lmp: Any,
+    comm: Any,
+    *,
+    deck: str,
+    every: int,
+    n_modes: int,
+    chain_group: str | None = None,
+    strict: bool = False,
+    notes: tuple[str, ...] = (),
+) -> tuple[System, Chains]:
+    """Return what the stream will be about, and its chains; collective over the MD ranks.
+
+    Raises:
+        UserError: no system yet, r-RESPA, no bonds, or chains that are not linear.
+    """
+    if not lmp.extract_setting("box_exist") or lmp.get_natoms() == 0:
+        raise UserError(f"{deck}: there are no atoms when production begins; move the marker below the system's set-up")
+    if lmp.extract_global("respa_levels"):
+        raise UserError(f"{deck}: 'run_style respa' is not supported: no frames reach the service there; use verlet")
+    chains = _read_chains(lmp, comm, chain_group, strict)
+    n_chains, n_beads = chains.ids.shape
+    k, lowered = limit_modes(n_modes, n_beads)
+    units = lmp.extract_global("units")
+    time_unit, length_unit = UNITS.get(units, ("time", "length"))
+    system = System(
+        n_chains=n_chains,
+        n_beads=n_beads,
+        n_modes=k,
+        dt=lmp.extract_global("dt") * every,
+        every=every,
+        units=units,
+        time_unit=time_unit,
+        length_unit=length_unit,
+        source=f"deck {deck}",
+        notes=(*notes, *chains.notes, *lowered, *_mass_note(lmp, comm, chains.ids)),
+    )
+    return system, chains
+
+
+def _read_chains(lmp: Any, comm: Any, group: str | None, strict: bool) -> Chains:
+    bonds = _gather_bonds(lmp)
+    notes: tuple[str, ...] = ()
+    if group is not None:
+        bonds = keep_group(bonds, _group_members(lmp, comm, group), group)
+    elif len(bonds) and (single := int(lmp.get_natoms()) - len(np.unique(bonds))):
+        notes = (f"{single} atoms without bonds belong to no chain",)
+    molecules = _molecules(lmp, comm)
+    chains = find_chains(bonds, molecule_of=molecules.__getitem__ if molecules else None, strict=strict)
+    return Chains(chains.ids, notes + chains.notes)
+
+
+def _gather_bonds(lmp: Any) -> Int64:
+    """Return all bonds' (atom, atom) ids."""
+    if not lmp.extract_global("nbonds"):
+        return np.empty((0, 2), dtype=np.int64)
+    _, data = lmp.gather_bonds()
+    return np.asarray(data, dtype=np.int64).reshape(-1, 3)[:, 1:]
+
+
+def _local(lmp: Any, name: str) -> Any:
+    """Return a copy of a per-atom quantity of this rank's own atoms."""
+    n_local = lmp.extract_setting("nlocal")
+    return lmp.numpy.extract_atom(name)[:n_local].copy() if n_local else np.empty(0, dtype=np.int64)
+
+
+def _group_members(lmp: Any, comm: Any, group: str) -> Int64:
+    """Return the ids of all atoms in a LAMMPS group."""
+    if group not in lmp.available_ids("group"):
+        raise UserError(
+            f"--chain-group {group}: the deck defines no such group ({', '.join(lmp.available_ids('group'))})"
+        )
+    lmp.command(f"variable mlgle_members atom gmask({group})")
+    inside = np.asarray(lmp.extract_variable("mlgle_members", None, LAMMPS_VARIABLE_ATOM))
+    lmp.command("variable mlgle_members delete")
+    ids = _local(lmp, "id")
+    return np.concatenate(comm.allgather(ids[inside[: len(ids)] > 0.5].astype(np.int64)))
+
+
+def _molecules(lmp: Any, comm: Any) -> dict[int, int]:
+    """Return atom id -> molecule id, empty where atoms have none."""
+    if not lmp.extract_setting("molecule_flag"):
+        return {}
+    pairs = comm.allgather((_local(lmp, "id"), _local(lmp, "molecule")))
+    return {int(atom): int(molecule) for ids, found in pairs for atom, molecule in zip(ids, found, strict=True)}
+
+
+def _mass_note(lmp: Any, comm: Any, chains: Int64) -> tuple[str, ...]:
+    """Return a note where masses along the chains differ: z_0 is then the centroid, not the centre of mass."""
+    ids = _local(lmp, "id")
+    if lmp.extract_setting("rmass_flag"):
+        masses = _local(lmp, "rmass").astype(np.float64)
+    else:
+        masses = lmp.numpy.extract_atom("mass")[_local(lmp, "type")].astype(np.float64)
+    found = np.unique(np.concatenate(comm.allgather(np.unique(masses[np.isin(ids, chains)]))))
+    if found[-1] - found[0] <= MASS_TOLERANCE * found[-1]:
+        return ()
+    return (
+        f"masses in the chains differ ({found[0]:g} to {found[-1]:g}): mode 0 is the centroid, not the centre of mass",
+    )
