@@ -9,6 +9,7 @@ mass, so that MDAnalysis opens them as one particle per chain.
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 from collections.abc import Mapping
@@ -32,6 +33,41 @@ KNOWN_UNITS = frozenset({"fs", "ps", "ns", "s", "Angstrom", "nm", "pm"})
 
 _CHUNK_BYTES = 2**20
 _CACHE_BYTES = 2**24
+
+
+class _Sink(io.FileIO):
+    """A file for HDF5 that keeps its first error instead of raising it.
+
+    HDF5 cannot let go of a file that it failed to write to, and crashes at the end of the process. So it is told that
+    all went well, and the writer looks at ``error`` after each call.
+    """
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all of ``data``, or note the error; once there is one nothing more is written."""
+        view = memoryview(data).cast("B")
+        done = 0
+        try:
+            while self.error is None and done < len(view):
+                done += super().write(view[done:]) or 0
+        except OSError as error:
+            self.error = error
+        return len(view)
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill ``buffer``, with zeros where writing had failed."""
+        n = super().readinto(buffer) or 0
+        memoryview(buffer).cast("B")[n:] = bytes(len(buffer) - n)
+        return len(buffer)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the file's size, or note the error."""
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return size or 0
 
 
 class ModesWriter:
@@ -64,12 +100,13 @@ class ModesWriter:
         self._segments: list[int] = []
         self._segment_starts: list[int] = []
         try:
-            self._file = h5py.File(self._temporary, "w", rdcc_nbytes=_CACHE_BYTES)
-            self._lay_out(com_dtype)
-            self._describe(attributes or {})
+            self._sink = _Sink(self._temporary, "w+b")
         except OSError as error:
-            self.abort()
             raise self._failure(error) from None
+        self._file = h5py.File(self._sink, "w", rdcc_nbytes=_CACHE_BYTES)
+        self._lay_out(com_dtype)
+        self._describe(attributes or {})
+        self._check()
 
     def _lay_out(self, com_dtype: DTypeLike) -> None:
         n_chains, n_modes = self._system.n_chains, self._system.n_modes
@@ -130,15 +167,13 @@ class ModesWriter:
             )
         if n_modes and self.n_mode_frames != self.n_frames:
             raise ValueError("frames with modes come after frames without")
-        try:
-            self._extend(self._step, step)
-            self._extend(self._time, step * (self._system.dt / self._system.every))
-            self._extend(self._com, com_block)
-            if n_modes:
-                self._extend(self._modes, mode_block)
-                self.n_mode_frames += n
-        except OSError as error:
-            raise self._failure(error) from None
+        self._extend(self._step, step)
+        self._extend(self._time, step * (self._system.dt / self._system.every))
+        self._extend(self._com, com_block)
+        if n_modes:
+            self._extend(self._modes, mode_block)
+            self.n_mode_frames += n
+        self._check()
         for i, segment in enumerate(np.asarray(segments).tolist()):
             if not self._segments or segment != self._segments[-1]:
                 self._segments.append(segment)
@@ -153,11 +188,14 @@ class ModesWriter:
 
     def close(self) -> None:
         """Finish the file and give it its name; raise RunFailure where that fails."""
+        self._group.attrs["mode_frames"] = self.n_mode_frames
+        self._group.attrs["segments"] = np.array(self._segment_starts, dtype=np.int64)
+        self._group.attrs["segment_numbers"] = np.array(self._segments, dtype=np.int64)
+        self._file.close()
+        self._check()
         try:
-            self._group.attrs["mode_frames"] = self.n_mode_frames
-            self._group.attrs["segments"] = np.array(self._segment_starts, dtype=np.int64)
-            self._group.attrs["segment_numbers"] = np.array(self._segments, dtype=np.int64)
-            self._file.close()
+            os.fsync(self._sink.fileno())
+            self._sink.close()
             os.replace(self._temporary, self.path)
         except OSError as error:
             self.abort()
@@ -165,12 +203,15 @@ class ModesWriter:
 
     def abort(self) -> None:
         """Remove the unfinished file."""
-        try:
-            if hasattr(self, "_file"):
-                self._file.close()
-        except (OSError, RuntimeError):
-            pass  # what could not be written is being thrown away
+        self._file.close()
+        self._sink.close()
         self._temporary.unlink(missing_ok=True)
+
+    def _check(self) -> None:
+        """Raise RunFailure, with the unfinished file removed, where something could not be written."""
+        if self._sink.error is not None:
+            self.abort()
+            raise self._failure(self._sink.error)
 
     def _failure(self, error: OSError) -> RunFailure:
         return RunFailure(f"cannot write {self.path}: {error.strerror or one_line(error)}")
