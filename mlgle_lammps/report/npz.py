@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -43,7 +44,7 @@ class NpyStream:
             self.shape, fortran_order, self.dtype = read(self._file)
         except KeyError:
             raise UserError(f"{path}: no array '{name}' in it") from None
-        except _BROKEN as error:
+        except (*_BROKEN, SyntaxError, MemoryError, tokenize.TokenError) as error:
             raise UserError(f"{self._where} cannot be read: {one_line(error)}") from None
         if self.dtype.hasobject:
             raise UserError(f"{self._where} holds Python objects, which are never loaded; save plain numbers")
@@ -57,7 +58,7 @@ class NpyStream:
         present = information.file_size - self._file.tell()
         packed = min(information.compress_size, path.stat().st_size)
         bound = packed if information.compress_type == zipfile.ZIP_STORED else MAX_COMPRESSION * (packed + 1)
-        if declared != present or present > bound:
+        if min(self.shape, default=1) < 0 or declared != present or present > bound:
             raise UserError(
                 f"{self._where} declares {declared} bytes (shape {self.shape}), the file holds {min(present, bound)}"
             )
