@@ -1,0 +1,70 @@
+"""Autocorrelation and normal diffusion against plain sums, Rouse chains and Brownian motion."""
+
+import numpy as np
+import pytest
+
+from mlgle_lammps.acquire.rouse import RouseSource, rouse_diffusion, rouse_relaxation_time
+from mlgle_lammps.observe.correlation import autocorrelation, relaxation_times
+from mlgle_lammps.observe.diffusion import normal_diffusion
+from mlgle_lammps.records import Frame
+from mlgle_lammps.statistics.moments import MomentAccumulator
+
+
+def test_fft_equals_the_plain_sum():
+    rng = np.random.default_rng(1)
+    modes = rng.standard_normal((50, 4, 3, 3))
+    segments = np.repeat([0, 2], [30, 20])
+    got = autocorrelation(modes, segments, 10)
+    for lag in range(10):
+        pairs = [t for t in range(50 - lag) if segments[t] == segments[t + lag]]
+        plain = np.mean([modes[t] * modes[t + lag] for t in pairs], axis=(0, 1, 3))
+        np.testing.assert_allclose(got.nacf[lag] * got.variance, plain, rtol=1e-10, atol=1e-12)
+
+
+def test_rouse_relaxation_times_and_their_errors():
+    dt, n_beads, times = 0.5, 20, []
+    for seed in range(12):
+        frames = list(RouseSource(20, n_beads, 3, 800, dt, seed))
+        modes = np.stack([frame.modes for frame in frames])
+        times.append(relaxation_times(autocorrelation(modes, np.zeros(800), 400).nacf, dt))
+    times = np.array(times)
+    known = np.array([rouse_relaxation_time(p, n_beads) for p in (1, 2, 3)]).ravel()
+    se = times.std(axis=0, ddof=1) / np.sqrt(len(times))
+    assert np.all(np.abs(times.mean(axis=0) - known) < 4 * se)
+    assert not np.all(np.abs(times.mean(axis=0) - 1.2 * known) < 4 * se)
+
+
+def test_relaxation_beyond_the_lags_is_none():
+    assert relaxation_times(np.ones((5, 1)), 1.0) == [None]
+
+
+def long_run(n_frames, seed):
+    source = RouseSource(20, 20, 1, n_frames, 1.0, seed, coupling=1.0)
+    accumulator = MomentAccumulator(20, 0, n_frames // 4)
+    for frame in source:
+        accumulator.add(Frame(frame.step, 0, frame.com, frame.modes[:, :0]))
+    return accumulator.moments()
+
+
+def test_normal_diffusion_after_subdiffusion():
+    estimates = [normal_diffusion(long_run(1500, seed), 1.0, 14.0) for seed in range(12)]
+    assert all(estimate is not None for estimate in estimates)
+    scores = np.array([(e.value - rouse_diffusion(20)) / e.se for e in estimates])
+    assert abs(scores.mean()) < 4 / np.sqrt(12)
+    assert 0.4 < scores.std(ddof=1) < 2.0
+
+
+def test_no_diffusive_window_yet_is_refused():
+    assert normal_diffusion(long_run(40, 1), 1.0, 14.0) is None
+
+
+def test_brownian_limit():
+    rng = np.random.default_rng(3)
+    accumulator = MomentAccumulator(30, 0, 250)
+    path = np.cumsum(rng.standard_normal((1000, 30, 3)), axis=0)
+    for step, com in enumerate(path):
+        accumulator.add(Frame(step, 0, com, np.zeros((30, 0, 3), np.float32)))
+    estimate = normal_diffusion(accumulator.moments(), 2.0)
+    assert abs(estimate.value - 0.25) < 4 * estimate.se
+    assert estimate.se < 0.1 * 0.25
+    assert estimate.value == pytest.approx(0.25, rel=0.2)
