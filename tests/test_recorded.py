@@ -13,6 +13,7 @@ from mlgle_lammps.acquire import recorded
 from mlgle_lammps.acquire.recorded import RecordedSource
 from mlgle_lammps.acquire.rouse import RouseSource
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.records import Ending
 from mlgle_lammps.report.h5md import ModesWriter
 from mlgle_lammps.report.store import RunFolder
 from mlgle_lammps.stream.ring_buffer import RingBuffer
@@ -122,6 +123,15 @@ def test_after_the_hand_off_frames_have_no_modes(tmp_path):
             if len(got) == 50:
                 source.hand_off()
         assert_same(got, FRAMES[:50] + tail[50:])
+        assert not source.broken()
+
+
+def test_a_stream_that_is_left_early_has_ended_where_it_was_left(tmp_path):
+    source = RecordedSource([write_h5(tmp_path / "m.h5")])
+    for frame in source:
+        if frame.step == 200:
+            break
+    assert source.ending() == Ending(step=200)
 
 
 def test_frames_without_modes_before_the_hand_off_are_left_out_and_counted(tmp_path):

@@ -61,8 +61,8 @@ class RecordedSource:
         self._system = _common_system(self._recordings, n_modes)
         self._limit = limit
         self._handed_off = False
-        self._skipped = 0
-        self._ending = Ending()
+        self._goes_on = False
+        self._skipped = self._last_step = 0
 
     @property
     def system(self) -> System:
@@ -73,9 +73,18 @@ class RecordedSource:
         """From the next frame on, yield centres of mass only: modes of shape (chain, 0, 3)."""
         self._handed_off = True
 
+    def broken(self) -> bool:
+        """Return False: damage in a recording is raised where it is met."""
+        return False
+
     def ending(self) -> Ending:
         """Tell how the stream ended: always complete; the message says what was not used."""
-        return self._ending
+        n = self._skipped
+        return Ending(
+            step=self._last_step,
+            message=f"the recording goes on after the {self._limit} frames that were used" if self._goes_on else "",
+            warnings=(f"{n} recorded frames have no modes and came before the hand-off: left out",) if n else (),
+        )
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames in order.
@@ -83,20 +92,12 @@ class RecordedSource:
         Raises:
             UserError: damage, a value that is not finite, or a gap, with file and frame.
         """
-        n_frames, last_step, goes_on = 0, 0, False
-        for frame in self._frames():
+        for n_frames, frame in enumerate(self._frames()):
             if n_frames == self._limit:
-                goes_on = True
+                self._goes_on = True
                 break
-            n_frames, last_step = n_frames + 1, frame.step
+            self._last_step = frame.step
             yield frame
-        self._ending = Ending(
-            step=last_step,
-            message=f"the recording goes on after the {n_frames} frames that were used" if goes_on else "",
-            warnings=(f"{self._skipped} recorded frames have no modes and came before the hand-off: left out",)
-            if self._skipped
-            else (),
-        )
 
     def _frames(self) -> Iterator[Frame]:
         """Yield the frames of all recordings, with steps and segments made to follow one another."""

@@ -122,6 +122,10 @@ class RouseSource:
         """From the next frame on, yield centres of mass only: modes of shape (chain, 0, 3)."""
         self._handed_off = True
 
+    def broken(self) -> bool:
+        """Return False: nothing can break."""
+        return False
+
     def ending(self) -> Ending:
         """Tell that the stream is complete."""
         return Ending(step=(self._n_frames - 1) * self._system.every)
