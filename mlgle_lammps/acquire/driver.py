@@ -104,7 +104,7 @@ class Driver:
         return (time.perf_counter() - start) / steps
 
     def skip_runs(self) -> None:
-        """End the run in progress and skip later ones; from another thread, where one rank does MD."""
+        """End the run in progress and skip later ones; for another thread, and only where one rank does MD."""
         self._lmp.force_timeout()
 
     # ------------------------------------------------------------------ production
@@ -143,7 +143,8 @@ class Driver:
         step = self._lmp.extract_global("ntimestep")
         if self._verdict == ENOUGH and self._cut_short:
             self._warnings.append(
-                f"MD ended at step {step} with the {self.n_frames} frames asked for; the rest of the deck's run is skipped"
+                f"MD ended at step {step} with the {self.n_frames} frames asked for; "
+                "the rest of the deck's run is skipped"
             )
         elif self._verdict == GO:
             wanted = self._target or "those needed"
@@ -210,18 +211,19 @@ class Driver:
             self._error = self._error or error
         verdict, far = self._agree(FAIL if self._error else verdict, far)
         self._snapshots.follow_images |= far
+        total = None
         if part is not None and verdict != FAIL:
             total = self._snapshots.total(part)
             self.n_frames += 1
             self._last_step = step
-            if total is not None:
-                self._send(step, total)
-        if verdict == GO and self._target is not None and self.n_frames >= self._target:
-            verdict = ENOUGH
-            self._cut_short = self._lmp.extract_variable("mlgle_elapsed", None, 0) < 1 - 1e-12
+            if verdict == GO and self._target is not None and self.n_frames >= self._target:
+                verdict = ENOUGH
+                self._cut_short = self._lmp.extract_variable("mlgle_elapsed", None, 0) < 1 - 1e-12
         if verdict != GO:
             self._verdict = verdict
             self._lmp.force_timeout()
+        if total is not None:
+            self._send(step, total)
 
     def _local(self, n_local: int, ids: Any, positions: Any) -> tuple[Any, bool]:
         if n_local == 0:

@@ -140,7 +140,7 @@ def lammps_message(error: BaseException) -> str:
     return one_line(f"LAMMPS: {what}" + (f" (at '{where}')" if where else ""))
 
 
-def MAX() -> Any:  # noqa: N802 - MPI's own name
+def MAX() -> Any:
     """Return MPI's MAX operation."""
     return _mpi().MAX
 

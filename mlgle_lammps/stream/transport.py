@@ -108,6 +108,7 @@ class RankLink:
     def __init__(self, communicator: Any, peer: int) -> None:
         self._communicator, self._peer = communicator, peer
         self._pending: deque[Any] = deque()
+        self._lock = threading.Lock()
         self.waits = 0
 
     def send(self, kind: int, payload: bytes) -> None:
@@ -118,7 +119,8 @@ class RankLink:
             while len(self._pending) >= POOL_BUFFERS:
                 time.sleep(POLL_SECONDS / 4)
                 self._collect()
-        self._pending.append(self._communicator.isend((kind, payload), dest=self._peer))
+        with self._lock:
+            self._pending.append(self._communicator.isend((kind, payload), dest=self._peer))
 
     def poll(self) -> Message | None:
         """Return the next message, if there is one."""
@@ -135,8 +137,9 @@ class RankLink:
         return not self._pending
 
     def _collect(self) -> None:
-        while self._pending and self._pending[0].test()[0]:
-            self._pending.popleft()
+        with self._lock:
+            while self._pending and self._pending[0].test()[0]:
+                self._pending.popleft()
 
 
 class Outbox:
@@ -225,12 +228,12 @@ class Inbox:
         """Frames that have arrived and wait to be taken."""
         return len(self._frames)
 
-    def must_stop(self) -> bool:
-        """Tell whether the run was interrupted or has failed, so that results should be written now as they are."""
+    def broken(self) -> bool:
+        """Whether the stream is known to have been interrupted or to have failed: finish soon, train no more."""
         return self._urgent
 
     def hurry(self) -> None:
-        """Make `must_stop` true; may be called from a signal handler."""
+        """Make `broken` true; may be called from a signal handler."""
         self._urgent = True
 
     def wait_for_system(self) -> System:
@@ -278,8 +281,11 @@ class Inbox:
         self._link.send(STOP, b"")
 
     def ending(self) -> Ending:
-        """Return how the stream ended; valid after iteration has stopped."""
-        return self._ending or Ending(status="failed", message="the stream has not ended")
+        """Return how the stream ended; wait for its end where frames still come."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ending is not None)
+        assert self._ending is not None
+        return self._ending
 
     def _trim(self, frame: Frame) -> Frame:
         return replace(frame, modes=frame.modes[:, :0].copy()) if self._handed_off else frame
@@ -294,6 +300,7 @@ class Inbox:
                     self._take(*message)
         except Exception as error:
             self.stop()
+            self._failure = (one_line(error), RunFailure.exit_code)
             self._end(Ending(status="failed", message=one_line(error), step=self._last_step))
             self._drain()
 

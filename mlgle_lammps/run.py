@@ -1,0 +1,289 @@
+"""Run a LAMMPS deck and learn its chains' diffusion while it runs: ``python -m mlgle_lammps.run DECK``.
+
+With two or more MPI ranks the last one learns and the others do MD; in a single process a thread learns.
+"""
+
+from __future__ import annotations
+
+import os
+
+# Two OpenMP runtimes that spin on one core slow MD a hundredfold; set before either is loaded.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["OMP_WAIT_POLICY"] = "passive"
+
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from mlgle_lammps.acquire import mpi
+from mlgle_lammps.acquire.deck import Deck, read_deck
+from mlgle_lammps.acquire.driver import Driver, LostRank
+from mlgle_lammps.command import set_up_logging
+from mlgle_lammps.config import DeckOptions, LearnOptions, parse_run
+from mlgle_lammps.errors import RunFailure, UserError, one_line
+from mlgle_lammps.progress import format_seconds
+from mlgle_lammps.records import System
+from mlgle_lammps.report.store import RunFolder
+from mlgle_lammps.stream.transport import Inbox, Outbox, RankLink, ThreadLink
+
+SAVE_SECONDS = 8.0  # for partial results, once a rank failed alone
+ABORT_SECONDS = 9.0  # after which the failed rank ends the run itself
+CHECK_STEPS = 200
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code, the same on all ranks."""
+    try:
+        options, learn_options = parse_run(sys.argv[1:] if argv is None else argv)
+        world = mpi.start()
+    except UserError as error:
+        if mpi.launched_rank() == 0:
+            complain(error)
+        return error.exit_code
+    return _Run(world, options, learn_options).main()
+
+
+def complain(error: object) -> None:
+    """Print one line on stderr."""
+    print(f"mlgle run: error: {one_line(error)}", file=sys.stderr, flush=True)
+    if os.environ.get("MLGLE_DEBUG") == "1" and isinstance(error, BaseException):
+        traceback.print_exception(error)
+
+
+class _Run:
+    """One run on one rank."""
+
+    def __init__(self, world: mpi.World, options: DeckOptions, learn_options: LearnOptions) -> None:
+        self.world, self.options, self.learn_options = world, options, learn_options
+        self.finished = self.stop_requested = False
+        self.folder: RunFolder | None = None
+        self.driver: Driver | None = None
+        self.inbox: Inbox | None = None
+        self.learning: threading.Thread | None = None
+        self.learn_code = 0
+        self.outbox = self._connect()
+
+    def _connect(self) -> Outbox | None:
+        """Make the ends of the stream that this rank has."""
+        if self.world.size == 1:
+            md_side, trainer_side = ThreadLink.pair()
+            self.inbox = Inbox(trainer_side)
+            return Outbox(md_side)
+        if self.world.trains:
+            self.inbox = Inbox(RankLink(self.world.stream_comm, 0), self._abort_soon)
+            return None
+        return Outbox(RankLink(self.world.stream_comm, self.world.trainer))
+
+    def main(self) -> int:
+        """Do this rank's part; return the exit code that all ranks agree on."""
+        sys.excepthook = self._on_unforeseen
+        if self.world.md_comm is not None:
+            self.world.at_finalize(self._on_finalize)
+        if self.world.trains:
+            set_up_logging()
+        self._listen_to_signals()
+        try:
+            deck = self.world.together(lambda: read_deck(self.options.deck, self.options.variables))
+            if not self.options.check:
+                self.world.together(self._create_folder, root=self.world.trainer)
+            code = self._check(deck) if self.options.check else self._go(deck)
+        except UserError as error:
+            if self.world.leads_md:
+                complain(error)
+            code = error.exit_code
+        code = self.world.agree_on_exit(code)
+        self.finished = True
+        return code
+
+    def _create_folder(self) -> None:
+        self.folder = RunFolder.create(self.learn_options.out, self.learn_options.overwrite)
+
+    def _go(self, deck: Deck) -> int:
+        """Start MD, learning, or both."""
+        if self.world.size > 1:
+            return self._learn() if self.world.trains else self._drive(deck)
+        sys.setswitchinterval(5e-4)  # so that MD's callback need not wait long for the interpreter
+        self.learning = threading.Thread(target=self._learn, name="mlgle-learning", daemon=True)
+        self.learning.start()
+        code = self._drive(deck)
+        while self.learning.is_alive():
+            self.learning.join(0.1)
+        return max(code, self.learn_code)
+
+    # ------------------------------------------------------------------ MD side
+
+    def _drive(self, deck: Deck) -> int:
+        """Run MD to its end and tell the trainer how it ended."""
+        assert self.outbox is not None
+        try:
+            self.driver = self._open(deck, self.learn_options.out / "log.lammps")
+            self.driver.prepare()
+            self.outbox_end(self.driver)
+            return 0
+        except LostRank as error:
+            self._fail_alone(str(error), 1 if self.driver and self.driver.n_frames else 2)
+            return error.exit_code
+        except UserError as error:
+            failure: UserError = error
+            if self.stop_requested and not (self.driver and self.driver.producing):
+                failure = RunFailure("interrupted before production began: no frames, nothing to save")
+            if self.world.leads_md:
+                complain(failure)
+                self.outbox.fail(str(failure), failure.exit_code)
+            return failure.exit_code
+        finally:
+            self.outbox.flush(60.0)
+
+    def outbox_end(self, driver: Driver) -> None:
+        """Run production and end the stream."""
+        assert self.outbox is not None
+        ending = driver.produce()
+        if self.world.leads_md:
+            self.outbox.end(ending)
+
+    def _open(self, deck: Deck, log_file: Path | None) -> Driver:
+        assert self.outbox is not None
+        return Driver(
+            self.world, deck, self.options, self.learn_options, self.outbox, log_file, lambda: self.stop_requested
+        )
+
+    def _check(self, deck: Deck) -> int:
+        """Print what a run would need."""
+        if self.world.md_comm is None:
+            return 0
+        driver = self.driver = self._open(deck, None)
+        system = driver.prepare()
+        seconds = driver.seconds_per_step(CHECK_STEPS)
+        if self.world.leads_md:
+            print("\n".join(needs(system, self.learn_options, seconds)), flush=True)
+        return 0
+
+    # ------------------------------------------------------------------ trainer side
+
+    def _learn(self) -> int:
+        """Learn from the stream until it ends; keep and return the exit code."""
+        assert self.inbox is not None
+        try:
+            self.learn_code = self._learn_from(self.inbox)
+        except Exception as error:
+            complain(error if isinstance(error, UserError) else f"{type(error).__name__} while learning: {error}")
+            if os.environ.get("MLGLE_DEBUG") == "1":
+                traceback.print_exc()
+            self.inbox.stop()
+            self.learn_code = error.exit_code if isinstance(error, UserError) else 1
+        if self.inbox.alone:
+            self.world.abort(max(self.learn_code, 1))
+        return self.learn_code
+
+    def _learn_from(self, inbox: Inbox) -> int:
+        assert self.folder is not None
+        try:
+            system = inbox.wait_for_system()
+        except UserError as error:  # the MD side has said it
+            self.folder.remove()
+            return error.exit_code
+        journal = self.folder.open_journal(system)
+        inbox.begin(journal.append, journal.close)
+        from mlgle_lammps.pipeline import learn
+
+        code = learn(inbox, self.learn_options, self.folder)
+        return code if inbox.ending().status == "complete" else max(code, 1)
+
+    # ------------------------------------------------------------------ signals and faults
+
+    def _listen_to_signals(self) -> None:
+        """Let signals only set a flag; a thread sees them also while LAMMPS is busy in C."""
+        for number in SIGNALS:
+            signal.signal(number, lambda number, frame: self._request_stop())
+        receiving, sending = socket.socketpair()
+        sending.setblocking(False)
+        signal.set_wakeup_fd(sending.fileno())
+        self._sockets = (receiving, sending)
+        threading.Thread(target=self._watch_signals, args=(receiving,), name="mlgle-signals", daemon=True).start()
+
+    def _request_stop(self) -> None:
+        self.stop_requested = True
+        if self.inbox is not None:
+            self.inbox.hurry()
+
+    def _watch_signals(self, receiving: socket.socket) -> None:
+        """End what comes before production: there is no callback yet that could."""
+        while receiving.recv(1):
+            self._request_stop()
+            if self.driver is None or self.driver.producing:
+                continue
+            if self.world.md_comm.size == 1:
+                self.driver.skip_runs()
+            else:
+                self._fail_alone("interrupted before production began: no frames, nothing to save", 1)
+
+    def _on_unforeseen(self, kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
+        """End all ranks when this one fails by an exception that nobody expected."""
+        if os.environ.get("MLGLE_DEBUG") == "1":
+            traceback.print_exception(kind, error, where)
+        self._fail_alone(f"{kind.__name__} on rank {self.world.rank}: {error}", 1)
+
+    def _on_finalize(self) -> None:
+        if not self.finished:
+            self._fail_alone("LAMMPS ended the program: is there a 'quit' that the deck's text does not show?", 1)
+
+    def _fail_alone(self, message: str, code: int) -> None:
+        """Say what happened, let the trainer save what there is, and end all ranks."""
+        if self.finished:
+            return
+        self.finished = True
+        complain(message)
+        until = time.monotonic() + ABORT_SECONDS
+        if self.outbox is not None:
+            self.outbox.fail(message, code, alone=self.world.size > 1)
+            self.outbox.flush(1.0)
+            while time.monotonic() < until and (self.learning is None or self.learning.is_alive()):
+                time.sleep(0.05)
+        self.world.abort(code)
+
+    def _abort_soon(self, message: str) -> None:
+        """Abort from the trainer, once it had time to save."""
+        timer = threading.Timer(SAVE_SECONDS, self.world.abort, args=(1,))
+        timer.daemon = True
+        timer.start()
+
+
+def needs(system: System, options: LearnOptions, seconds_per_step: float) -> list[str]:
+    """Return lines that tell what a run would need: chains, memory, disk, MD time."""
+    frames = (options.handoff_frames or options.learn_frames) + options.full_md
+    frame_bytes = system.n_chains * (3 * 8 + system.n_modes * 3 * 4)
+    kept = -(-options.generate_steps // options.save_every)
+    generated = kept * options.ensemble * (system.n_modes + 1) * 3 * 4
+    md_seconds = frames * system.every * seconds_per_step
+    at_least = "" if options.handoff_frames else "at least "
+    return [
+        f"{system.source}: {system.n_chains} chains of {system.n_beads} beads, units {system.units}",
+        *(f"note: {note}" for note in system.notes),
+        f"modes 1..{system.n_modes} every {system.every} steps = {system.dt:g} {system.time_unit}; "
+        f"memory of {options.memory} frames = {options.memory * system.dt:g} {system.time_unit}",
+        f"frames: {at_least}{frames} of {frame_bytes} bytes: "
+        f"{readable_bytes(frames * frame_bytes)} on disk (modes.h5), as much in the trainer's memory at most",
+        f"generated.h5: {kept} steps of {options.ensemble} trajectories: {readable_bytes(generated)} on disk",
+        f"MD: {at_least}{frames * system.every} steps at {1 / seconds_per_step:.0f} steps/s: "
+        f"{format_seconds(md_seconds)}",
+    ]
+
+
+def readable_bytes(count: float) -> str:
+    """Return a byte count with a decimal prefix."""
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} GB"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+"""The run command with a recorder in place of the learning: it keeps the frames and says how the stream ended."""
+
+import json
+import os
+import sys
+import time
+import types
+
+
+def learn(source, options, folder):
+    """Take all frames, hand off where the options say, and leave ending.json and modes.h5."""
+    wanted = options.handoff_frames or int(os.environ.get("HAND_OFF_AT", "20"))
+    if os.environ.get("LEARN_RAISES"):
+        raise ValueError("the learner broke")
+    n_frames = 0
+    for frame in source:
+        n_frames += 1
+        time.sleep(float(os.environ.get("LEARN_SLOWLY", "0")))
+        assert frame.modes.shape[1] == (source.system.n_modes if n_frames <= wanted else 0)
+        if n_frames == wanted:
+            source.hand_off()
+    ending = source.ending()
+    folder.assemble_modes(ending)
+    kept = {"n_frames": n_frames, "broken": source.broken(), "notes": source.system.notes, "dt": source.system.dt}
+    kept |= {name: getattr(ending, name) for name in ("status", "message", "step", "waits", "warnings")}
+    kept |= {"md_s": ending.md_s, "callback_s": ending.callback_s}
+    (folder.path / "ending.json").write_text(json.dumps(kept))
+    return 0
+
+
+stand_in = types.ModuleType("mlgle_lammps.pipeline")
+stand_in.learn = learn
+sys.modules["mlgle_lammps.pipeline"] = stand_in
+
+from mlgle_lammps.run import main  # noqa: E402
+
+sys.exit(main())
