@@ -205,9 +205,7 @@ def data_text(chains: Array, box: float, mass: float, angles: bool, title: str) 
     lines += ["", *(f"0.0 {box:.10g} {axis}lo {axis}hi" for axis in "xyz"), "", "Masses", "", f"1 {mass:g}", ""]
     lines += [f"Atoms # {'angle' if 'angles' in sections else 'bond'}", ""]
     for atom, (r, i) in enumerate(zip(wrapped.reshape(-1, 3), image.reshape(-1, 3), strict=True)):
-        lines.append(
-            f"{atom + 1} {atom // n_beads + 1} 1 {r[0]:.6f} {r[1]:.6f} {r[2]:.6f} {i[0]} {i[1]} {i[2]}"
-        )
+        lines.append(f"{atom + 1} {atom // n_beads + 1} 1 {r[0]:.6f} {r[1]:.6f} {r[2]:.6f} {i[0]} {i[1]} {i[2]}")
     for name, starts in sections.items():
         width = 2 if name == "bonds" else 3
         lines += ["", name.capitalize(), ""]

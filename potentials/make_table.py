@@ -64,7 +64,9 @@ def table_text(spline: CubicSpline, cutoff: float, source: str) -> str:
         f"N {N_POINTS} R {FIRST_DISTANCE} {cutoff:g}",
         "",
     ]
-    lines += [f"{i} {r:.6f} {u:.8f} {f:.8f}" for i, (r, u, f) in enumerate(zip(distance, energy, force, strict=True), 1)]
+    lines += [
+        f"{i} {r:.9f} {u:.8f} {f:.8f}" for i, (r, u, f) in enumerate(zip(distance, energy, force, strict=True), 1)
+    ]
     return "\n".join(lines) + "\n"
 
 
