@@ -41,7 +41,7 @@ def potential(distance: np.ndarray, energy: np.ndarray) -> CubicSpline:
     """Return U(r) as a spline: zero curvature at r = 0, zero slope at the cutoff.
 
     Raises:
-        ValueError: if U does not fall all the way from r = 0 to its minimum (beads could be trapped inside one another).
+        ValueError: if U does not fall all the way from r = 0 to its minimum: beads could be trapped in one another.
     """
     spline = CubicSpline(distance, energy, bc_type=((2, 0.0), (1, 0.0)))
     fine = np.linspace(0.0, distance[-1], 20_001)

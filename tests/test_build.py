@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlgle_lammps.build import ChainModel, box_length, grow_chains, internal_distances, main, parse, place_chains
+from mlgle_lammps.build import box_length, main, parse, place_chains
+from mlgle_lammps.chain_statistics import ChainModel, grow_chains, internal_distances
 
 POLYBUTADIENE = parse(["x.data"])[1]
 KREMER_GREST = parse(["x.data", "--units", "lj"])[1]
@@ -162,13 +163,13 @@ def test_a_folder_that_is_not_there_is_named(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "settings"),
     [
-        (["--chains", "4", "--beads", "10"], ("real", "angle", "bond_coeff 1 1.2 4.8\nangle_style zero\nangle_coeff *")),
-        (["--chains", "4", "--beads", "10", "--units", "lj", "--density", "0.05"], ("lj", "bond", "bond_coeff 1 1.2 1")),
+        ([], ("real", "angle", "bond_coeff 1 1.2 4.8\nangle_style zero\nangle_coeff *")),
+        (["--units", "lj", "--density", "0.05"], ("lj", "bond", "bond_coeff 1 1.2 1")),
     ],
-)  # fmt: skip
+)
 def test_lammps_reads_the_file(tmp_path, options, settings):
     units, atom_style, coefficients = settings
-    assert main([str(tmp_path / "melt.data"), *options]) == 0
+    assert main([str(tmp_path / "melt.data"), "--chains", "4", "--beads", "10", *options]) == 0
     (tmp_path / "in.read").write_text(
         f"units {units}\natom_style {atom_style}\nread_data melt.data\npair_style none\ncomm_modify cutoff 4.0\n"
         f"bond_style harmonic\n{coefficients}\nthermo_style custom atoms bonds angles\nrun 0\n"
