@@ -103,7 +103,8 @@ class ModesWriter:
             self._sink = _Sink(self._temporary, "w+b")
         except OSError as error:
             raise self._failure(error) from None
-        self._file = h5py.File(self._sink, "w", rdcc_nbytes=_CACHE_BYTES)
+        # the newer file format and fletcher32 carry checksums, so that damage is noticed and not computed with
+        self._file = h5py.File(self._sink, "w", libver=("v110", "v110"), rdcc_nbytes=_CACHE_BYTES)
         self._lay_out(com_dtype)
         self._describe(attributes or {})
         self._check()
@@ -129,7 +130,12 @@ class ModesWriter:
         frames = min(max(_CHUNK_BYTES // max(frame_bytes, 1), 1), 4096)
         shape = tuple(max(n, 1) for n in frame_shape)
         return self._file.create_dataset(
-            name, (0, *frame_shape), dtype=dtype, maxshape=(None, *frame_shape), chunks=(frames, *shape)
+            name,
+            (0, *frame_shape),
+            dtype=dtype,
+            maxshape=(None, *frame_shape),
+            chunks=(frames, *shape),
+            fletcher32=True,
         )
 
     def _describe(self, attributes: Mapping[str, Any]) -> None:

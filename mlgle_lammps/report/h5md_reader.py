@@ -96,8 +96,7 @@ class ModesReader:
         itemsize = dataset.dtype.itemsize
         declared = math.prod(dataset.shape) * itemsize
         stored = min(dataset.id.get_storage_size(), self.path.stat().st_size)
-        filtered = dataset.chunks is not None and dataset.id.get_create_plist().get_nfilters() > 0
-        if declared > (MAX_COMPRESSION * stored if filtered else stored) or dataset.shape[0] > MAX_FRAMES:
+        if declared > (MAX_COMPRESSION * stored if dataset.compression else stored) or dataset.shape[0] > MAX_FRAMES:
             raise UserError(f"{where} declares {declared} bytes (shape {dataset.shape}), the file holds {stored}")
         unit_bytes = max(math.prod(dataset.shape[1:]), math.prod(dataset.chunks or (0,))) * itemsize
         if unit_bytes > MAX_ROW_BYTES:

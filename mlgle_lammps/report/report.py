@@ -1,0 +1,291 @@
+"""The page for people: one self-contained report.html with its pictures."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from mlgle_lammps.errors import RunFailure, one_line
+from mlgle_lammps.report import plots
+from mlgle_lammps.report.journal import write_bytes_atomically
+from mlgle_lammps.report.plots import Curve, Level, unit_symbol
+from mlgle_lammps.report.store import RunFolder, plain
+
+if TYPE_CHECKING:  # records of other stages, for their types only
+    from mlgle_lammps.observe.correlation import Autocorrelation
+    from mlgle_lammps.observe.generated import GeneratedSummary
+    from mlgle_lammps.statistics.moments import Moments
+
+NACF_MODES = (1, 2, 5, 10)
+_CENTIMETRES = {"Angstrom": 1e-8, "nm": 1e-7, "pm": 1e-10}
+_SECONDS = {"fs": 1e-15, "ps": 1e-12, "ns": 1e-9, "s": 1.0}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of the report.
+
+    Attributes:
+        png: the file that is embedded.
+        title: a few words.
+        caption: what one should see in it.
+    """
+
+    png: Path
+    title: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class RunCurves:
+    """What the report of a run draws, beyond the numbers of result.json.
+
+    Attributes:
+        moments: displacements of MD up to the hand-off.
+        correlation: NACF of MD's modes; None without a window.
+        generated: statistics of the generated ensemble; None where nothing was generated.
+        full_md: displacements of MD after the hand-off; None without.
+        md_relaxation_times: 1/e times of ``correlation`` by mode, time_unit; None where beyond its lags.
+    """
+
+    moments: Moments
+    correlation: Autocorrelation | None
+    generated: GeneratedSummary | None
+    full_md: Moments | None
+    md_relaxation_times: Sequence[float | None] = ()
+
+
+def write_run_report(folder: RunFolder, result: dict[str, Any], curves: RunCurves) -> Path:
+    """Draw a run's pictures into its folder and write report.html around them; return the page.
+
+    Raises:
+        RunFailure: a file cannot be written.
+    """
+    result = plain(result)
+    pictures = [draw(folder.figures, result, curves) for draw in (_diffusion, _msd, _nacf, _modes)]
+    return write_report(folder.path, result, [picture for picture in pictures if picture is not None])
+
+
+def write_report(folder: Path, result: Mapping[str, Any], pictures: Sequence[Picture]) -> Path:
+    """Write ``folder``/report.html, which needs no other file and no network.
+
+    Args:
+        folder: where the page goes.
+        result: content of result.json; absent and null numbers are shown as a dash.
+        pictures: embedded in this order.
+
+    Raises:
+        RunFailure: a picture cannot be read or the page not written.
+    """
+    environment = Environment(
+        loader=PackageLoader("mlgle_lammps", "report"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {"number": number, "interval": interval, "duration": duration}
+    result = plain(result)
+    try:
+        embedded = [(p.title, p.caption, base64.b64encode(p.png.read_bytes()).decode()) for p in pictures]
+    except OSError as error:
+        raise RunFailure(f"cannot read a picture: {error.strerror or one_line(error)}") from None
+    page = environment.get_template("report.html").render(
+        result=_Gaps(result),
+        headline=_headline(result),
+        comparisons=_comparisons(result),
+        modes=[_Gaps(mode) for mode in result.get("modes") or []],
+        pictures=embedded,
+        units=_D_units(result),
+        time_unit=unit_symbol(str(result.get("time_unit") or "")),
+        length_unit=unit_symbol(str(result.get("length_unit") or "")),
+    )
+    path = folder / "report.html"
+    write_bytes_atomically(path, page.encode())
+    return path
+
+
+class _Gaps(dict[str, Any]):
+    """A mapping whose absent keys are None, all the way down, as null in result.json is."""
+
+    def __missing__(self, key: str) -> None:
+        return None
+
+    def part(self, key: str) -> _Gaps:
+        """Return the object under ``key``, empty where it is null."""
+        value = self.get(key)
+        return _Gaps(value) if isinstance(value, dict) else _Gaps()
+
+
+def number(value: Any, digits: int = 4) -> str:
+    """Return a number for people, "–" for None: 0.001234 for 1.234e-3, 1.234·10⁻⁷ for 1.234e-7."""
+    if value is None or isinstance(value, str) or not math.isfinite(value):
+        return str(value) if isinstance(value, str) else "–"
+    if isinstance(value, int):
+        return str(value)
+    if value == 0 or 1e-4 <= abs(value) < 1e6:
+        return np.format_float_positional(value, precision=digits, unique=False, fractional=False, trim="-")
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    superscript = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{mantissa}·10{superscript}"
+
+
+def interval(bounds: Any, digits: int = 3) -> str:
+    """Return "low to high", or "–" where there is no interval."""
+    if not bounds or any(bound is None for bound in bounds):
+        return "–"
+    return f"{number(float(bounds[0]), digits)} to {number(float(bounds[1]), digits)}"
+
+
+def duration(seconds: Any) -> str:
+    """Return seconds as people say them: "2 h 05 min", "3 min 10 s", "4.2 s"; "–" for None."""
+    if not isinstance(seconds, int | float):
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, left = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {left:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def _D_units(result: Mapping[str, Any]) -> str:
+    length, time = result.get("length_unit"), result.get("time_unit")
+    return f"{unit_symbol(str(length))}²/{unit_symbol(str(time))}" if length and time else ""
+
+
+def _headline(result: Mapping[str, Any]) -> dict[str, str]:
+    """Return D as text, and in cm²/s where the deck's units are real ones."""
+    D = _Gaps(result.get("D") or {})
+    factor = _CENTIMETRES.get(str(result.get("length_unit")), 0) ** 2 / _SECONDS.get(str(result.get("time_unit")), 1)
+    return {
+        "value": number(D["value"]),
+        "ci95": interval(D["ci95"]),
+        "method": D["method"] or "",
+        "metric": f"{number(float(D['value']) * factor, 3)} cm²/s" if factor and D["value"] else "",
+    }
+
+
+def _standard_error(estimate: Mapping[str, Any]) -> float | None:
+    if isinstance(estimate.get("se"), int | float):
+        return float(estimate["se"])
+    bounds = estimate.get("ci95") or [None, None]
+    return None if None in bounds else (bounds[1] - bounds[0]) / (2 * 1.96)
+
+
+def _comparisons(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of D by its several ways, with their distance from the headline in standard errors."""
+    own = result.get("D") or {}
+    ways = (("ML-GLE fit (this result)", own), ("Generated trajectories", result.get("D_generated")),
+            ("Full MD after the hand-off", result.get("D_full_md")))  # fmt: skip
+    rows = []
+    for name, estimate in ways:
+        if not estimate:
+            continue
+        row = {
+            "name": name,
+            **{key: estimate.get(key) for key in ("value", "ci95", "method")},
+            "z": None,
+            "ratio": None,
+        }
+        errors = (_standard_error(own), _standard_error(estimate))
+        if estimate is not own and None not in errors and None not in (own.get("value"), estimate.get("value")):
+            spread = math.hypot(*(e for e in errors if e is not None))
+            row["z"] = (own["value"] - estimate["value"]) / spread if spread else None
+            row["ratio"] = own["value"] / estimate["value"] if estimate["value"] else None
+        rows.append(row)
+    return rows
+
+
+def _level(estimate: Mapping[str, Any] | None) -> Level | None:
+    if not estimate or estimate.get("value") is None or None in (estimate.get("ci95") or [None]):
+        return None
+    return Level(estimate["value"], *estimate["ci95"])
+
+
+def _diffusion(folder: Path, result: dict[str, Any], curves: RunCurves) -> Picture | None:
+    online = [(e["frames"], level) for e in result.get("D_online") or [] if (level := _level(e)) is not None]
+    if not online:
+        return None
+    named = {"full MD": _level(result.get("D_full_md")), "generated": _level(result.get("D_generated"))}
+    levels = {name: level for name, level in named.items() if level is not None}
+    png = plots.draw_diffusion(folder, online, levels, result["length_unit"], result["time_unit"])
+    return Picture(
+        png,
+        "D as frames come in",
+        "The online estimate with its 95% interval. It should settle, and its interval narrow, well before the last "
+        "point; horizontal bands, where there are any, are independent references that it should overlap.",
+    )
+
+
+def _msd_curve(moments: Moments, dt: float, with_error: bool = True) -> Curve:
+    """Return the 3D MSD with its error over chains, widened by how far chains of one box move together."""
+    se = None
+    if with_error and moments.n_chains > 1:
+        per_chain = moments.msd_com_chain.std(axis=1, ddof=1) / np.sqrt(moments.n_chains)
+        se = 3 * per_chain * np.sqrt(moments.design_effect)
+    return Curve(moments.lags * dt, 3 * moments.msd_com, se)
+
+
+def _msd(folder: Path, result: dict[str, Any], curves: RunCurves) -> Picture | None:
+    dt = result["dt"]
+    shown = {"MD": _msd_curve(curves.moments, dt)}
+    if curves.generated is not None:
+        shown["ML-GLE"] = _msd_curve(curves.generated.moments, dt)
+    if curves.full_md is not None:
+        shown["full MD"] = _msd_curve(curves.full_md, dt)
+    t_max = result["m"] * dt if result.get("m") else None
+    png = plots.draw_msd(
+        folder, shown, (result.get("D") or {}).get("value"), result["length_unit"], result["time_unit"], t_max
+    )
+    return Picture(
+        png,
+        "Mean squared displacement of the chains",
+        "Summed over x, y and z, bands are 95% intervals. The generated curve (ML-GLE) should lie on MD's up to t_max, "
+        "and bend into the dotted line 6Dt at late times; where full MD was run, it should do the same.",
+    )
+
+
+def _nacf(folder: Path, result: dict[str, Any], curves: RunCurves) -> Picture | None:
+    dt = result["dt"]
+
+    def by_mode(correlation: Autocorrelation | None, with_error: bool) -> dict[int, Curve]:
+        if correlation is None:
+            return {}
+        x = np.arange(1, len(correlation.nacf)) * dt
+        return {
+            p: Curve(x, correlation.nacf[1:, p - 1], correlation.se[1:, p - 1] if with_error else None)
+            for p in NACF_MODES
+            if p <= correlation.nacf.shape[1]
+        }
+
+    md = by_mode(curves.correlation, with_error=True)
+    generated = by_mode(curves.generated.correlation if curves.generated else None, with_error=False)
+    if not md and not generated:
+        return None
+    return Picture(
+        plots.draw_nacf(folder, md, generated, result["time_unit"]),
+        "Relaxation of the modes",
+        "Normalized autocorrelations. The generated one (dashed) should stay within MD's 95% band and cross 1/e "
+        "(dotted) where MD's does; slow modes are the ones that MD knows worst.",
+    )
+
+
+def _modes(folder: Path, result: dict[str, Any], curves: RunCurves) -> Picture | None:
+    entries = result.get("modes") or []
+    generated = {e["mode"]: e["relaxation_time"] for e in entries if e.get("relaxation_time")}
+    ratio = {e["mode"]: e["stationary_variance_ratio"] for e in entries if e.get("stationary_variance_ratio")}
+    md = {p: tau for p, tau in enumerate(curves.md_relaxation_times, start=1) if tau}
+    if not generated and not ratio:
+        return None
+    return Picture(
+        plots.draw_modes(folder, md, generated, ratio, result["time_unit"]),
+        "Mode by mode",
+        "Left: relaxation times fall roughly as p⁻² for unentangled chains. Right: the variance of generated modes "
+        "over MD's should be 1; the grey band is ±5%. Slow modes scatter more: MD saw few relaxations of them.",
+    )
