@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -134,9 +135,10 @@ def failed_alone(error: BaseException) -> bool:
 def lammps_message(error: BaseException) -> str:
     """Return LAMMPS's own complaint in one line: what, and the input line it stopped at."""
     text = str(getattr(error, "message", error))
-    what, _, last = text.partition("\n")
-    what = what.split(" (src/")[0].removeprefix("ERROR: ").removeprefix("ERROR on proc 0: ")
-    where = last.partition(": ")[2].strip()
+    what, _, last = text.partition("Last input line:")
+    what = re.sub(r"\(src/\S+\)|For more information see \S+", "", what)
+    what = re.sub(r"^ERROR( on proc \d+)?: ", "", what).strip()
+    where = last.strip().split("\n")[0]
     return one_line(f"LAMMPS: {what}" + (f" (at '{where}')" if where else ""))
 
 
