@@ -11,6 +11,8 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "passive"
 
+import contextlib
+import io
 import signal
 import socket
 import sys
@@ -23,7 +25,7 @@ from types import TracebackType
 
 from mlgle_lammps.acquire import mpi
 from mlgle_lammps.acquire.deck import Deck, read_deck
-from mlgle_lammps.acquire.driver import Driver, LostRank
+from mlgle_lammps.acquire.driver import INTERRUPTED_EARLY, Driver, LostRank
 from mlgle_lammps.command import set_up_logging
 from mlgle_lammps.config import DeckOptions, LearnOptions, parse_run
 from mlgle_lammps.errors import RunFailure, UserError, one_line
@@ -41,7 +43,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code, the same on all ranks."""
     try:
-        options, learn_options = parse_run(sys.argv[1:] if argv is None else argv)
+        with contextlib.redirect_stdout(sys.stdout if mpi.launched_rank() == 0 else io.StringIO()):  # --help, once
+            options, learn_options = parse_run(sys.argv[1:] if argv is None else argv)
         world = mpi.start()
     except UserError as error:
         if mpi.launched_rank() == 0:
@@ -99,6 +102,8 @@ class _Run:
                 complain(error)
             code = error.exit_code
         code = self.world.agree_on_exit(code)
+        if self.inbox is not None:
+            self.inbox.close()
         self.finished = True
         return code
 
@@ -125,7 +130,9 @@ class _Run:
         try:
             self.driver = self._open(deck, self.learn_options.out / "log.lammps")
             self.driver.prepare()
-            self.outbox_end(self.driver)
+            ending = self.driver.produce()
+            if self.world.leads_md:
+                self.outbox.end(ending)
             return 0
         except LostRank as error:
             self._fail_alone(str(error), 1 if self.driver and self.driver.n_frames else 2)
@@ -133,20 +140,13 @@ class _Run:
         except UserError as error:
             failure: UserError = error
             if self.stop_requested and not (self.driver and self.driver.producing):
-                failure = RunFailure("interrupted before production began: no frames, nothing to save")
+                failure = RunFailure(INTERRUPTED_EARLY)
             if self.world.leads_md:
                 complain(failure)
                 self.outbox.fail(str(failure), failure.exit_code)
             return failure.exit_code
         finally:
             self.outbox.flush(60.0)
-
-    def outbox_end(self, driver: Driver) -> None:
-        """Run production and end the stream."""
-        assert self.outbox is not None
-        ending = driver.produce()
-        if self.world.leads_md:
-            self.outbox.end(ending)
 
     def _open(self, deck: Deck, log_file: Path | None) -> Driver:
         assert self.outbox is not None
@@ -221,8 +221,8 @@ class _Run:
                 continue
             if self.world.md_comm.size == 1:
                 self.driver.skip_runs()
-            else:
-                self._fail_alone("interrupted before production began: no frames, nothing to save", 1)
+            elif self.world.leads_md:
+                self._fail_alone(INTERRUPTED_EARLY, 1)
 
     def _on_unforeseen(self, kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
         """End all ranks when this one fails by an exception that nobody expected."""

@@ -28,6 +28,7 @@ FIX_ID = "mlgle_frames"
 NEVER = 2_000_000_000
 FAR_AHEAD = 1_000_000_000
 CHECK_STEPS = 100
+INTERRUPTED_EARLY = "interrupted before production began: no frames, nothing to save"
 GO, ENOUGH, STOP, FAIL = range(4)
 
 
@@ -84,8 +85,11 @@ class Driver:
 
         Raises:
             UserError: LAMMPS refused the deck, or the system has no usable chains.
+            RunFailure: a signal has come already.
             LostRank: LAMMPS failed on this rank only.
         """
+        if self._stop_requested_anywhere():
+            raise RunFailure(INTERRUPTED_EARLY)
         self._execute(self._deck.before)
         notes: tuple[str, ...] = ()
         if self._deck.production is None:

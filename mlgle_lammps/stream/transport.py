@@ -207,14 +207,15 @@ class Inbox:
         self._ending: Ending | None = None
         self._failure: tuple[str, int] | None = None
         self._handed_off = self._urgent = False
-        self._begun = threading.Event()
+        self._begun, self._closing = threading.Event(), threading.Event()
         self._on_arrival: Callable[[Frame], None] = lambda frame: None
         self._on_end: Callable[[], None] = lambda: None
         self._last_step = 0
         self.n_received = 0
         self.n_taken = 0
         self.alone = False
-        threading.Thread(target=self._receive, name="mlgle-receiver", daemon=True).start()
+        self._receiver = threading.Thread(target=self._receive, name="mlgle-receiver", daemon=True)
+        self._receiver.start()
 
     @property
     def system(self) -> System:
@@ -280,6 +281,12 @@ class Inbox:
         """Ask MD to end at once."""
         self._link.send(STOP, b"")
 
+    def close(self) -> None:
+        """End the receiver thread; needed before MPI is finalized."""
+        self._closing.set()
+        self._begun.set()
+        self._receiver.join()
+
     def ending(self) -> Ending:
         """Return how the stream ended; wait for its end where frames still come."""
         with self._changed:
@@ -292,7 +299,7 @@ class Inbox:
 
     def _receive(self) -> None:
         try:
-            while self._ending is None:
+            while self._ending is None and not self._closing.is_set():
                 message = self._link.poll()
                 if message is None:
                     time.sleep(POLL_SECONDS)
@@ -343,7 +350,7 @@ class Inbox:
 
     def _drain(self) -> None:
         """Take and drop what still comes, so that MD can end."""
-        while True:
+        while not self._closing.is_set():
             message = self._link.poll()
             if message is None:
                 time.sleep(POLL_SECONDS)
