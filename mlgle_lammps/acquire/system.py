@@ -71,7 +71,8 @@ def _read_chains(lmp: Any, comm: Any, group: str | None, strict: bool) -> Chains
     if group is not None:
         bonds = keep_group(bonds, _group_members(lmp, comm, group), group)
     elif len(bonds) and (single := int(lmp.get_natoms()) - len(np.unique(bonds))):
-        notes = (f"{single} atoms without bonds belong to no chain",)
+        atoms = "1 atom without bonds belongs" if single == 1 else f"{single} atoms without bonds belong"
+        notes = (f"{atoms} to no chain",)
     molecules = _molecules(lmp, comm)
     chains = find_chains(bonds, molecule_of=molecules.__getitem__ if molecules else None, strict=strict)
     return Chains(chains.ids, notes + chains.notes)
