@@ -1,0 +1,191 @@
+"""Equivariant network on top of the linear core: y_t = core + s r + s exp(v/2) ε.
+
+The residual r is a sum of history vectors with invariant coefficients, the log-variance v an invariant, so that a
+rotation of the history rotates the prediction exactly. Invariants are the Gram matrix of the basis vectors and the
+mean squared increments of the recent past, whose slow change is most of what a linear model leaves. |r| and |v| are
+bounded and vanish for |y| beyond ``FADE_END``: the generator is a stable filter driven by bounded-variance noise.
+
+All networks are evaluated as one batch: every tensor has a leading network axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+Tensors = Mapping[str, torch.Tensor]
+
+INCREMENT_LAGS = (1, 2, 4, 8, 16, 32, 64)
+ACTIVITY_WINDOWS = (4, 16, 64)
+HIDDEN = 64
+FADE_START, FADE_END = 4.0, 6.0
+COEFFICIENT_BOUND = 1.0
+RESIDUAL_BOUND = 3.0
+LOG_VARIANCE_BOUND = 1.5
+FEATURE_BOUND = 5.0
+WEIGHTS = ("w1", "b1", "w2", "b2", "w3", "b3")
+SCALES = ("basis_scale", "activity_scale", "feature_mean", "feature_sd", "linear_part", "log_variance_offset")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What a network sees.
+
+    Attributes:
+        lags: increments y_{t-1} - y_{t-1-l} in the basis, in frames.
+        windows: mean squared increments over the last w frames, in frames.
+    """
+
+    lags: tuple[int, ...]
+    windows: tuple[int, ...]
+
+    @staticmethod
+    def within(memory: int) -> Architecture:
+        """Return the architecture whose reach is within a memory of m frames."""
+        return Architecture(
+            tuple(lag for lag in INCREMENT_LAGS if lag < memory), tuple(w for w in ACTIVITY_WINDOWS if w < memory)
+        )
+
+    @property
+    def n_basis(self) -> int:
+        """Basis vectors: last position, increments, and the core's predicted increment."""
+        return len(self.lags) + 2
+
+    @property
+    def n_features(self) -> int:
+        """Invariants that enter the network."""
+        return self.n_basis * (self.n_basis + 1) // 2 + len(self.windows)
+
+    @property
+    def reach(self) -> int:
+        """Frames of history that are looked at."""
+        return max((*self.lags, *self.windows), default=0) + 1
+
+
+def initial_weights(architecture: Architecture, n_networks: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
+    """Return weights with a last layer of zeros: r = 0 and v = 0, the core itself.
+
+    Args:
+        architecture: what the network sees.
+        n_networks: leading axis.
+        generator: a CPU generator.
+    """
+    sizes = (architecture.n_features, HIDDEN, HIDDEN, architecture.n_basis + 1)
+    weights: dict[str, torch.Tensor] = {}
+    for layer, (n_in, n_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True), start=1):
+        weight = torch.randn(n_networks, n_in, n_out, generator=generator) / n_in**0.5
+        weights[f"w{layer}"] = weight if layer < 3 else torch.zeros_like(weight)
+        weights[f"b{layer}"] = torch.zeros(n_networks, 1, n_out)
+    return weights
+
+
+def neutral_scales(architecture: Architecture, n_networks: int) -> dict[str, torch.Tensor]:
+    """Return scales that change nothing, to be replaced by ``measure_scales``."""
+    return {
+        "basis_scale": torch.ones(n_networks, architecture.n_basis, 1, 1),
+        "activity_scale": torch.ones(n_networks, len(architecture.windows), 1),
+        "feature_mean": torch.zeros(n_networks, 1, architecture.n_features),
+        "feature_sd": torch.ones(n_networks, 1, architecture.n_features),
+        "linear_part": torch.zeros(n_networks, architecture.n_basis, 1, 1),
+        "log_variance_offset": torch.zeros(n_networks, 1),
+    }
+
+
+def make_basis(last: torch.Tensor, earlier: torch.Tensor, core: torch.Tensor) -> torch.Tensor:
+    """Return the basis vectors, (network, basis, sample, 3).
+
+    Args:
+        last: y_{t-1}, (network, sample, 3).
+        earlier: y_{t-1-l} of each lag, (network, lag, sample, 3).
+        core: the core's mean of y_t, (network, sample, 3).
+    """
+    last = last.unsqueeze(1)
+    return torch.cat([last, last - earlier, core.unsqueeze(1) - last], dim=1)
+
+
+def invariants(scales: Tensors, basis: torch.Tensor, activity: torch.Tensor) -> torch.Tensor:
+    """Return compressed invariants before standardization, (network, sample, feature).
+
+    Args:
+        scales: of the networks.
+        basis: (network, basis, sample, 3), divided by its scale.
+        activity: mean |y_t - y_{t-1}|² over each window, (network, window, sample).
+    """
+    n_basis = basis.shape[1]
+    row, column = torch.triu_indices(n_basis, n_basis, device=basis.device)
+    gram = (basis[:, row] * basis[:, column]).sum(-1) / 3
+    compressed = torch.sign(gram) * torch.log1p(gram.abs())
+    calm = torch.log(activity / scales["activity_scale"] + 1e-6)
+    return torch.cat([compressed, calm], dim=1).transpose(1, 2)
+
+
+def evaluate(
+    tensors: Tensors, basis: torch.Tensor, activity: torch.Tensor, learned_only: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the residual r (network, sample, 3) and the log-variance v (network, sample), in units of the core's s.
+
+    Args:
+        tensors: weights and scales.
+        basis: of ``make_basis``, (network, basis, sample, 3).
+        activity: mean squared increments, (network, window, sample).
+        learned_only: leave out the corrections ``linear_part`` and ``log_variance_offset``.
+    """
+    radius = basis[:, 0].square().sum(-1).sqrt()
+    fade = ((FADE_END - radius) / (FADE_END - FADE_START)).clamp(0, 1)
+    fade = fade * fade * (3 - 2 * fade)
+    scaled = basis / tensors["basis_scale"]
+    raw = invariants(tensors, scaled, activity)
+    hidden = ((raw - tensors["feature_mean"]) / tensors["feature_sd"]).clamp(-FEATURE_BOUND, FEATURE_BOUND)
+    hidden = torch.nn.functional.silu(torch.baddbmm(tensors["b1"], hidden, tensors["w1"]))
+    hidden = torch.nn.functional.silu(torch.baddbmm(tensors["b2"], hidden, tensors["w2"]))
+    outputs = torch.baddbmm(tensors["b3"], hidden, tensors["w3"])
+    coefficients = COEFFICIENT_BOUND * torch.tanh(outputs[..., :-1] / COEFFICIENT_BOUND)
+    coefficients = coefficients.transpose(1, 2).unsqueeze(-1)
+    log_variance = LOG_VARIANCE_BOUND * torch.tanh(outputs[..., -1] / LOG_VARIANCE_BOUND)
+    if not learned_only:
+        coefficients = coefficients - tensors["linear_part"]
+        log_variance = log_variance + tensors["log_variance_offset"]
+    residual = (coefficients * scaled).sum(1)
+    residual = residual / torch.sqrt(1 + residual.square().sum(-1, keepdim=True) / RESIDUAL_BOUND**2)
+    return residual * fade.unsqueeze(-1), log_variance * fade
+
+
+def measure_scales(tensors: dict[str, torch.Tensor], basis: torch.Tensor, activity: torch.Tensor) -> None:
+    """Set the scales of basis vectors and invariants to those of the samples given (in place)."""
+    tiny = 1e-12
+    tensors["basis_scale"] = basis.square().mean((2, 3), keepdim=True).sqrt().clamp_min(tiny)
+    tensors["activity_scale"] = activity.mean(2, keepdim=True).clamp_min(tiny)
+    raw = invariants(tensors, basis / tensors["basis_scale"], activity)
+    tensors["feature_mean"] = raw.mean(1, keepdim=True)
+    tensors["feature_sd"] = raw.std(1, keepdim=True).clamp_min(1e-4)
+
+
+def conserve_second_moments(tensors: dict[str, torch.Tensor], basis: torch.Tensor, activity: torch.Tensor) -> None:
+    """Set the corrections such that the network leaves variance and NACF to the core (in place).
+
+    The part of r that is linear in the basis is projected out, so that r is uncorrelated with the past, and v is
+    shifted such that <exp v> + <|r|²>/3 = 1: core innovations keep their covariance, and with it, to first
+    order, the stationary variance and autocorrelation of y. One-step likelihood says next to nothing about these.
+
+    Args:
+        tensors: weights and scales.
+        basis: of representative samples, (network, basis, sample, 3).
+        activity: (network, window, sample).
+    """
+    n_networks, n_basis = basis.shape[:2]
+    tensors["linear_part"] = torch.zeros_like(tensors["linear_part"])
+    residual, log_variance = evaluate(tensors, basis, activity, learned_only=True)
+    scaled = (basis / tensors["basis_scale"]).double()
+    gram = torch.einsum("nbsx,ncsx->nbc", scaled, scaled) / scaled.shape[2]
+    ridge = 1e-8 * gram.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
+    gram = gram + ridge * torch.eye(n_basis, dtype=gram.dtype, device=gram.device)
+    projection = torch.einsum("nbsx,nsx->nb", scaled, residual.double()) / scaled.shape[2]
+    linear = torch.linalg.solve(gram, projection.unsqueeze(-1)).reshape(n_networks, n_basis, 1, 1)
+    tensors["linear_part"] = linear.to(basis.dtype)
+    tensors["log_variance_offset"] = torch.zeros_like(tensors["log_variance_offset"])
+    residual, log_variance = evaluate(tensors, basis, activity)
+    explained = residual.square().sum(-1).mean(1) / 3
+    target = (1 - explained).clamp_min(0.05)
+    tensors["log_variance_offset"] = (target / log_variance.exp().mean(1)).log().clamp(-1, 1).unsqueeze(1)
