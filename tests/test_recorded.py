@@ -114,6 +114,14 @@ def test_frames_are_copies_that_can_be_written(tmp_path):
         frame.modes[:] = 0
 
 
+def test_text_attributes_of_other_writers_are_read(tmp_path):
+    path = write_h5(tmp_path / "m.h5")
+    with h5py.File(path, "r+") as file:
+        del file["mlgle"].attrs["texts"]
+        file["mlgle"].attrs["time_unit"] = "fs"
+    assert RecordedSource([path]).system == replace(ROUSE.system, time_unit="fs", source=str(path))
+
+
 def test_after_the_hand_off_frames_have_no_modes(tmp_path):
     tail = [without_modes(f) for f in FRAMES]
     for path in (write_h5(tmp_path / "m.h5"), write_h5(tmp_path / "t.h5", FRAMES[:50] + tail[50:])):
@@ -370,9 +378,11 @@ def damage_external(file):
         (lambda f: f.__delitem__("mlgle/com"), "com is missing"),
         (lambda f: f["mlgle"].attrs.__delitem__("dt"), "dt is None"),
         (lambda f: f["mlgle"].attrs.__setitem__("dt", -1.0), "dt is -1.0"),
-        (lambda f: f["mlgle"].attrs.__setitem__("units", 3), "units is 3"),
+        (lambda f: f["mlgle"].attrs.__setitem__("texts", np.bytes_(b'{"units": 3}')), "units is 3"),
+        (lambda f: f["mlgle"].attrs.__setitem__("texts", np.bytes_(b'{"units": ')), "damaged"),
+        (lambda f: f["mlgle"].attrs.__setitem__("texts", np.bytes_(b"[]")), "damaged"),
         (lambda f: f["mlgle"].attrs.__setitem__("segments", [0, 500]), "segments"),
-        (lambda f: f["mlgle"].attrs.__setitem__("segments", "many"), "damaged"),
+        (lambda f: f["mlgle"].attrs.__setitem__("segments", [0.0, np.nan]), "segments"),
         (lambda f: f["mlgle/step"].__setitem__(70, 690), "step 690 of frame 70"),
         (lambda f: f["mlgle/step"].__setitem__(70, 701), "frame 70 at step 701"),
         (lambda f: f["mlgle/com"].__setitem__((70, 0, 0), np.nan), "frame 70 has com"),

@@ -10,6 +10,7 @@ mass, so that MDAnalysis opens them as one particle per chain.
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -28,6 +29,9 @@ from mlgle_lammps.records import System
 
 SCHEMA = 1
 CREATOR = "mlgle_lammps"
+TEXTS = ("units", "time_unit", "length_unit", "source", "notes")
+"""Fields of the System that ``/mlgle`` has twice: as text attributes for people, and as JSON in the attribute ``texts``
+for the reader, because HDF5 keeps no checksum of text attributes and can loop for ever in a damaged one."""
 KNOWN_UNITS = frozenset({"fs", "ps", "ns", "s", "Angstrom", "nm", "pm"})
 """Unit names that H5MD readers know; others (tau, sigma) are only on /mlgle."""
 
@@ -145,6 +149,8 @@ class ModesWriter:
         h5md.create_group("creator").attrs["name"] = CREATOR
         h5md["creator"].attrs["version"] = __version__
         values = {name: value for name, value in vars(self._system).items() if name != "notes"}
+        texts = {name: getattr(self._system, name) for name in TEXTS}
+        self._group.attrs["texts"] = np.bytes_(json.dumps(texts).encode())
         values |= {"schema": SCHEMA, "creator": f"{CREATOR} {__version__}", **attributes}
         for name, value in values.items():
             if value is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from types import TracebackType
@@ -12,11 +13,12 @@ import numpy as np
 
 from mlgle_lammps.errors import UserError, one_line
 from mlgle_lammps.records import Int64, System
+from mlgle_lammps.report.h5md import TEXTS
 from mlgle_lammps.report.journal import Chunk, system_from_mapping
 from mlgle_lammps.report.npz import MAX_COMPRESSION, MAX_ROW_BYTES
 
 MAX_FRAMES = 10**8
-_BROKEN = (OSError, RuntimeError, ValueError, TypeError, KeyError)
+_BROKEN = (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError)
 
 
 class ModesReader:
@@ -68,8 +70,7 @@ class ModesReader:
                 f"{self.path}: step {step.shape}, com {self._com.shape} and modes {self._modes.shape} "
                 "do not agree on (time, chain, mode, 3)"
             )
-        attributes = {name: _plain(value) for name, value in self._file["mlgle"].attrs.items()}
-        attributes |= {"n_chains": n_chains, "n_modes": n_modes}
+        attributes = self._read_attributes() | {"n_chains": n_chains, "n_modes": n_modes}
         self.system: System = system_from_mapping(attributes, str(self.path))
         self.steps: Int64 = step[:].astype(np.int64)
         self.segments = self._read_segments(attributes)
@@ -103,17 +104,31 @@ class ModesReader:
             raise UserError(f"{where} of shape {dataset.shape} has frames or chunks of {unit_bytes} bytes")
         return dataset
 
+    def _read_attributes(self) -> dict[str, Any]:
+        """Return the attributes that describe the stream; texts from their checked copy where there is one."""
+        stored = self._file["mlgle"].attrs
+        names = ["dt", "every", "n_beads", "segments", "segment_numbers"]
+        if "texts" in stored and stored.get_id("texts").dtype.kind == "S":
+            found = {name: value for name, value in json.loads(stored["texts"]).items() if name in TEXTS}
+        else:
+            found, names = {}, names + list(TEXTS)
+        for name in names:
+            if name in stored and (name in TEXTS or stored.get_id(name).dtype.kind in "iuf"):
+                found[name] = _plain(stored[name])
+        return found
+
     def _read_segments(self, attributes: dict[str, Any]) -> Int64:
         n_frames = len(self.steps)
-        starts = np.atleast_1d(np.asarray(attributes.get("segments", [0] if n_frames else []))).astype(np.int64)
-        numbers = np.atleast_1d(np.asarray(attributes.get("segment_numbers", np.arange(len(starts))))).astype(np.int64)
+        starts = np.atleast_1d(attributes.get("segments", np.zeros(min(n_frames, 1), dtype=np.int64)))
+        numbers = np.atleast_1d(attributes.get("segment_numbers", np.arange(len(starts))))
         lengths = np.diff(np.append(starts, n_frames))
-        good = len(numbers) == len(starts) and (len(starts) > 0) == (n_frames > 0)
+        whole = n_frames == 0 or starts.dtype.kind == numbers.dtype.kind == "i"
+        good = whole and len(numbers) == len(starts) and (len(starts) > 0) == (n_frames > 0)
         if not good or (n_frames and starts[0] != 0) or np.any(lengths <= 0) or np.any(np.diff(numbers) <= 0):
             raise UserError(
                 f"{self.path}: the attribute segments does not list where pieces of {n_frames} frames begin"
             )
-        return np.repeat(numbers, lengths)
+        return np.repeat(numbers, lengths).astype(np.int64)
 
     def read(self, start: int, stop: int, with_modes: bool = True) -> Chunk:
         """Return frames start..stop-1.

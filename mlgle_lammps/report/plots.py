@@ -12,7 +12,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import FixedLocator, LogFormatterSciNotation, LogLocator, NullFormatter, ScalarFormatter
 from numpy.typing import NDArray
 
 from mlgle_lammps.errors import RunFailure, one_line
@@ -146,7 +146,7 @@ def draw_msd(
     time_unit: str,
     t_max: float | None = None,
 ) -> Path:
-    """Draw the three-dimensional MSD of the chains' centres of mass.
+    """Draw the three-dimensional MSD of the chains' centres of mass, and below it MSD/(6t), which tends to D.
 
     Args:
         folder: where msd.png and .pdf go.
@@ -157,30 +157,47 @@ def draw_msd(
         t_max: end of the memory, marked; None for none.
     """
     with rc_context(STYLE):
-        figure, axes = _figure()
-        looks = {"ML-GLE": (VERMILION, "-", 2.2), "full MD": (BLACK, "--", 1.8), "MD": (BLUE, "-", 2.6)}
-        for label, curve in curves.items():
-            shown = curve.positive().thinned()
-            colour, dash, width = looks.get(label, (GREEN, "-", 1.8))
-            marker = "o" if label == "MD" else None
-            axes.plot(shown.x, shown.y, dash, color=colour, linewidth=width, label=label, marker=marker, markersize=4)
-            if shown.se is not None:
-                low = np.maximum(shown.y - 1.96 * shown.se, shown.y * 1e-2)
-                axes.fill_between(shown.x, low, shown.y + 1.96 * shown.se, color=colour, alpha=0.2, linewidth=0)
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        x_range, y_range = np.array(axes.get_xlim()), axes.get_ylim()
+        figure = Figure(figsize=(7.2, 6.4), layout="constrained")
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+        visible = {label: curve.positive().thinned() for label, curve in curves.items()}
+        if any(len(shown.x) for shown in visible.values()):
+            upper.set_xscale("log")
+            upper.set_yscale("log")
+        for label, shown in visible.items():
+            _draw_with_band(upper, label, shown, np.ones_like(shown.x))
+            _draw_with_band(lower, label, shown, 6 * shown.x)
+        x_range, y_range = np.array(upper.get_xlim()), upper.get_ylim()
         if D is not None and D > 0:
-            axes.plot(x_range, 6 * D * x_range, ":", color=GREY, linewidth=1.8, label="6 D t (slope 1)")
+            upper.plot(x_range, 6 * D * x_range, ":", color=GREY, linewidth=1.8, label="6 D t (slope 1)")
+            lower.axhline(D, linestyle=":", color=GREY, linewidth=1.8)
+            lower.annotate("D", (0.995, D), xycoords=("axes fraction", "data"), va="bottom", ha="right", color=GREY)
         if t_max is not None:
-            axes.axvline(t_max, color=GREY, linewidth=1)
-            axes.annotate(r" $t_{max}$", (t_max, 0.97), xycoords=("data", "axes fraction"), va="top", color=GREY)
-        axes.set_xlim(*x_range)
-        axes.set_ylim(*y_range)
-        axes.set_xlabel(f"t / {unit_symbol(time_unit)}")
-        axes.set_ylabel(f"MSD of centres of mass (3D) / {unit_symbol(length_unit)}²")
-        axes.legend(loc="lower right")
+            for axes in (upper, lower):
+                axes.axvline(t_max, color=GREY, linewidth=1)
+            upper.annotate(r" $t_{max}$", (t_max, 0.97), xycoords=("data", "axes fraction"), va="top", color=GREY)
+        upper.set_xlim(*x_range)
+        upper.set_ylim(*y_range)
+        length, time = unit_symbol(length_unit), unit_symbol(time_unit)
+        upper.set_ylabel(f"MSD of centres of mass (3D) / {length}²")
+        lower.set_ylabel(f"MSD/(6t) / ({length}²/{time})")
+        lower.set_ylim(bottom=0)
+        lower.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+        lower.set_xlabel(f"t / {time}")
+        upper.legend(loc="lower right")
+        figure.align_ylabels()
         return save(figure, folder, "msd")
+
+
+def _draw_with_band(axes: Axes, label: str, curve: Curve, divisor: NDArray[Any]) -> None:
+    """Draw a curve over ``divisor``, in the look that its label has in every picture, with its 95% band."""
+    looks = {"ML-GLE": (VERMILION, "-", 2.2), "full MD": (BLACK, "--", 1.8), "MD": (BLUE, "-", 2.6)}
+    colour, dash, width = looks.get(label, (GREEN, "-", 1.8))
+    y = curve.y / divisor
+    axes.plot(curve.x, y, dash, color=colour, linewidth=width, label=label,
+              marker="o" if label == "MD" else None, markersize=4)  # fmt: skip
+    if curve.se is not None:
+        band = 1.96 * curve.se / divisor
+        axes.fill_between(curve.x, np.maximum(y - band, y * 1e-2), y + band, color=colour, alpha=0.2, linewidth=0)
 
 
 def draw_nacf(folder: Path, md: Mapping[int, Curve], generated: Mapping[int, Curve], time_unit: str) -> Path:
@@ -249,6 +266,8 @@ def draw_modes(
         left.set_xscale("log")
         if md_times or generated_times:
             left.set_yscale("log")
+            left.yaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
+            left.yaxis.set_minor_formatter(LogFormatterSciNotation(labelOnlyBase=False, minor_thresholds=(3, 3)))
             left.legend(loc="lower left")
         left.set_ylabel(f"relaxation time $τ_p$ / {unit_symbol(time_unit)}")
         right.axhline(1, color=GREY, linestyle=":", linewidth=1.4)
@@ -261,7 +280,7 @@ def draw_modes(
         left.xaxis.set_major_locator(FixedLocator([p for p in (1, 2, 3, 5, 10, 20, 50) if p <= modes[-1]]))
         left.xaxis.set_major_formatter(ScalarFormatter())
         left.xaxis.set_minor_formatter(NullFormatter())
-        right.xaxis.get_major_locator().set_params(integer=True)
+        right.xaxis.set_major_locator(FixedLocator([1, *range(5, modes[-1] + 1, 5)] if modes[-1] > 6 else modes))
         for axes in (left, right):
             axes.set_xlabel("mode p")
         return save(figure, folder, "modes")

@@ -121,14 +121,23 @@ class _Gaps(dict[str, Any]):
         return _Gaps(value) if isinstance(value, dict) else _Gaps()
 
 
-def number(value: Any, digits: int = 4) -> str:
-    """Return a number for people, "–" for None: 0.001234 for 1.234e-3, 1.234·10⁻⁷ for 1.234e-7."""
+def number(value: Any, digits: int = 4, keep_zeros: bool = False) -> str:
+    """Return a number for people, "–" for None: 0.001234 for 1.234e-3, 1.234·10⁻⁷ for 1.234e-7.
+
+    Args:
+        value: a number, text (returned as it is) or None.
+        digits: significant digits.
+        keep_zeros: show them all, 0.5000 rather than 0.5.
+    """
     if value is None or isinstance(value, str) or not math.isfinite(value):
         return str(value) if isinstance(value, str) else "–"
     if isinstance(value, int):
         return str(value)
-    if value == 0 or 1e-4 <= abs(value) < 1e6:
-        return np.format_float_positional(value, precision=digits, unique=False, fractional=False, trim="-")
+    if value == 0:
+        return "0"
+    if 1e-4 <= abs(value) < 1e6:
+        text = f"{value:#.{digits}g}" if abs(value) < 10**digits else f"{value:.0f}"
+        return text.rstrip(".") if keep_zeros or "." not in text else text.rstrip("0").rstrip(".")
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
     superscript = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return f"{mantissa}·10{superscript}"
@@ -138,7 +147,7 @@ def interval(bounds: Any, digits: int = 3) -> str:
     """Return "low to high", or "–" where there is no interval."""
     if not bounds or any(bound is None for bound in bounds):
         return "–"
-    return f"{number(float(bounds[0]), digits)} to {number(float(bounds[1]), digits)}"
+    return " to ".join(number(float(bound), digits, keep_zeros=True) for bound in bounds)
 
 
 def duration(seconds: Any) -> str:
@@ -164,7 +173,7 @@ def _headline(result: Mapping[str, Any]) -> dict[str, str]:
     D = _Gaps(result.get("D") or {})
     factor = _CENTIMETRES.get(str(result.get("length_unit")), 0) ** 2 / _SECONDS.get(str(result.get("time_unit")), 1)
     return {
-        "value": number(D["value"]),
+        "value": number(D["value"], keep_zeros=True),
         "ci95": interval(D["ci95"]),
         "method": D["method"] or "",
         "metric": f"{number(float(D['value']) * factor, 3)} cm²/s" if factor and D["value"] else "",
@@ -247,7 +256,8 @@ def _msd(folder: Path, result: dict[str, Any], curves: RunCurves) -> Picture | N
         png,
         "Mean squared displacement of the chains",
         "Summed over x, y and z, bands are 95% intervals. The generated curve (ML-GLE) should lie on MD's up to t_max, "
-        "and bend into the dotted line 6Dt at late times; where full MD was run, it should do the same.",
+        "and bend into the dotted line 6Dt at late times; where full MD was run, it should do the same. The lower "
+        "panel shows the same over 6t: what is left above D at late times is what subdiffusion has yet to lose.",
     )
 
 
