@@ -35,8 +35,6 @@ def run_command(name: str, work: Callable[[Sequence[str]], int], arguments: Sequ
     except Exception as error:
         if os.environ.get("MLGLE_DEBUG"):
             raise
-        print(
-            f"mlgle {name}: internal error: {type(error).__name__}: {one_line(error)} (MLGLE_DEBUG=1 shows where; please report it)",
-            file=sys.stderr,
-        )
+        line = f"{type(error).__name__}: {one_line(error)}"
+        print(f"mlgle {name}: internal error: {line} (MLGLE_DEBUG=1 shows where; please report it)", file=sys.stderr)
         return 70

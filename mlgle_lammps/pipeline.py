@@ -15,12 +15,12 @@ from mlgle_lammps.generation import generate_to_file
 from mlgle_lammps.learn.gle_fit import fit_gle
 from mlgle_lammps.learn.trainer import ModeTrainer, TrainOptions
 from mlgle_lammps.model.surrogate import Surrogate
-from mlgle_lammps.observe.correlation import autocorrelation, relaxation_times
+from mlgle_lammps.observe.correlation import Autocorrelation, autocorrelation, relaxation_times
 from mlgle_lammps.observe.diagnosis import fit_warnings, generated_warnings, memory_warnings
 from mlgle_lammps.observe.diffusion import normal_diffusion
 from mlgle_lammps.observe.generated import GeneratedSummary
 from mlgle_lammps.progress import Progress
-from mlgle_lammps.records import Ending, Estimate, Frame, FrameSource, GleFit, Window
+from mlgle_lammps.records import Estimate, Frame, FrameSource, GleFit, Window
 from mlgle_lammps.report.report import RunCurves, write_run_report
 from mlgle_lammps.report.result import RunState, build_result
 from mlgle_lammps.report.store import RunFolder
@@ -67,6 +67,7 @@ class _Pipeline:
         self.reference_moments: Moments | None = None
         self.summary: GeneratedSummary | None = None
         self.window: Window | None = None
+        self.correlation: Autocorrelation | None = None
 
     def run(self) -> int:
         frames = iter(self.source)
@@ -145,12 +146,14 @@ class _Pipeline:
             "step": step,
             "wall_s": time.monotonic() - self.started,
         }
+        n_lags = max(2, len(self.window.steps) // 2)
+        self.correlation = autocorrelation(self.window.modes, self.window.segments, n_lags)
+        for line in memory_warnings(self.correlation.nacf, self.options.memory):
+            self.state.warn(line)
         if self.state.fits:
             for line in fit_warnings(self.state.fits[-1], self.moments.moments()):
                 self.state.warn(line)
-            logger.info(
-                "hand-off at %d frames: D = %s", self.state.n_frames, self._describe_D(self.state.fits[-1].D)
-            )
+            logger.info("hand-off at %d frames: D = %s", self.state.n_frames, self._describe_D(self.state.fits[-1].D))
 
     def _hand_off_short_stream(self) -> bool:
         """Hand off with what there is where the stream ended before the policy's hand-off."""
@@ -185,7 +188,8 @@ class _Pipeline:
         fit, system = self.state.fits[-1], self.state.system
         surrogate = self.trainer.surrogate(
             alpha=float(np.sqrt(max(fit.alpha_sq, 0.0))), beta=float(np.sqrt(max(fit.beta_sq, 0.0))), dt=system.dt,
-            length_unit=system.length_unit, time_unit=system.time_unit, history=self.window.modes[-self.options.memory :],
+            length_unit=system.length_unit, time_unit=system.time_unit,
+            history=self.window.modes[-self.options.memory :],
         )  # fmt: skip
         surrogate.save(self.folder.model)
         self._write_result()
@@ -258,17 +262,13 @@ class _Pipeline:
 
     def _curves(self) -> RunCurves:
         """Gather what the report draws."""
-        correlation = None
-        if self.window is not None:
-            n_lags = max(2, len(self.window.steps) // 2)
-            correlation = autocorrelation(self.window.modes, self.window.segments, n_lags)
-            for line in memory_warnings(correlation.nacf, self.options.memory):
-                self.state.warn(line)
+        nacf = self.correlation.nacf if self.correlation else np.ones((1, 0))
         return RunCurves(
             moments=self.moments.moments(),
-            correlation=correlation,
+            correlation=self.correlation,
             generated=self.summary,
             full_md=self.reference_moments,
+            md_relaxation_times=relaxation_times(nacf, self.state.system.dt),
         )
 
     def _write_result(self) -> None:
