@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from mlgle_lammps.acquire import recorded
+from mlgle_lammps.acquire import recording
 from mlgle_lammps.acquire.recorded import RecordedSource
 from mlgle_lammps.acquire.rouse import RouseSource
 from mlgle_lammps.errors import UserError
@@ -78,7 +78,7 @@ def refused(path, **options):
 @pytest.mark.parametrize("block_bytes", [1, 2000, 2**25])
 @pytest.mark.parametrize("kind", ["h5", "run", "killed"])
 def test_frames_come_back_bit_for_bit(tmp_path, monkeypatch, kind, block_bytes):
-    monkeypatch.setattr(recorded, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(recording, "BLOCK_BYTES", block_bytes)
     path = write_h5(tmp_path / "m.h5") if kind == "h5" else write_run(tmp_path / "run", kind == "run")
     source = RecordedSource([path])
     assert source.system == replace(ROUSE.system, source=source.system.source)
@@ -90,7 +90,7 @@ def test_frames_come_back_bit_for_bit(tmp_path, monkeypatch, kind, block_bytes):
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 @pytest.mark.parametrize("block_bytes", [1, 2000, 2**25])
 def test_npz_comes_back_with_steps_counted(tmp_path, monkeypatch, save, block_bytes):
-    monkeypatch.setattr(recorded, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(recording, "BLOCK_BYTES", block_bytes)
     save(tmp_path / "s.npz", com=COM, modes=MODES, dt=0.5, n_beads=12)
     source = RecordedSource([tmp_path / "s.npz"])
     assert (source.system.dt, source.system.n_beads, source.system.every) == (0.5, 12, 1)

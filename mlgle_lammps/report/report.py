@@ -156,10 +156,10 @@ def duration(seconds: Any) -> str:
         return "–"
     if seconds < 60:
         return f"{seconds:.1f} s"
-    minutes, left = divmod(round(seconds), 60)
-    if minutes < 60:
+    if seconds < 3600:
+        minutes, left = divmod(int(seconds), 60)
         return f"{minutes} min {left:02d} s"
-    hours, minutes = divmod(minutes, 60)
+    hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours} h {minutes:02d} min"
 
 
@@ -228,7 +228,7 @@ def _diffusion(folder: Path, result: dict[str, Any], curves: RunCurves) -> Pictu
         png,
         "D as frames come in",
         "The online estimate with its 95% interval. It should settle, and its interval narrow, well before the last "
-        "point; horizontal bands, where there are any, are independent references that it should overlap.",
+        "point. Horizontal bands, where there are any, should overlap it; of them only full MD is independent.",
     )
 
 
