@@ -133,6 +133,8 @@ class _Run:
             ending = self.driver.produce()
             if self.world.leads_md:
                 self.outbox.end(ending)
+                if ending.status != "complete":
+                    print(f"mlgle run: {ending.message}; writing what there is", file=sys.stderr, flush=True)
             return 0
         except LostRank as error:
             self._fail_alone(str(error), 1 if self.driver and self.driver.n_frames else 2)
@@ -194,7 +196,7 @@ class _Run:
         from mlgle_lammps.pipeline import learn
 
         code = learn(inbox, self.learn_options, self.folder)
-        return code if inbox.ending().status == "complete" else max(code, 1)
+        return max(code, 1) if inbox.broken() else code
 
     # ------------------------------------------------------------------ signals and faults
 

@@ -1,0 +1,126 @@
+"""The stream between two threads: what the trainer's source promises. (Over MPI: test_run_mpi.py.)"""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from mlgle_lammps.errors import RunFailure, UserError
+from mlgle_lammps.records import Ending, Frame, System
+from mlgle_lammps.stream.transport import Inbox, Outbox, ThreadLink, pack_frame, unpack_frame
+
+SYSTEM = System(n_chains=3, n_beads=10, n_modes=2, dt=0.5)
+
+
+def make_frame(step):
+    generator = np.random.default_rng(step)
+    com = generator.normal(size=(3, 3))
+    return Frame(step, 0, com, generator.normal(size=(3, 2, 3)).astype(np.float32))
+
+
+@pytest.fixture
+def ends():
+    md_side, trainer_side = ThreadLink.pair()
+    inbox = Inbox(trainer_side)
+    yield Outbox(md_side), inbox
+    inbox.close()
+
+
+def wait_for(condition):
+    until = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.002)
+
+
+def test_packing_is_exact():
+    frame = make_frame(123456789012)
+    again = unpack_frame(pack_frame(frame), SYSTEM)
+    assert (again.step, again.segment) == (123456789012, 0)
+    assert again.com.tobytes() == frame.com.tobytes()
+    assert again.modes.tobytes() == frame.modes.tobytes()
+    again.com[0] = 0.0  # a copy that may be written to
+
+
+def test_frames_pass_the_journal_first_and_come_in_order(ends):
+    outbox, inbox = ends
+    outbox.hello(SYSTEM)
+    for step in range(5):
+        outbox.send(make_frame(step))
+    outbox.end(Ending(step=4, md_s=2.0))
+    assert inbox.wait_for_system() == SYSTEM
+    journalled, closed = [], []
+    inbox.begin(journalled.append, lambda: closed.append(len(journalled)))
+    frames = list(inbox)
+    assert [frame.step for frame in frames] == [frame.step for frame in journalled] == [0, 1, 2, 3, 4]
+    assert closed == [5]
+    assert (inbox.ending().status, inbox.ending().md_s, inbox.broken()) == ("complete", 2.0, False)
+
+
+def test_frames_wait_in_memory_and_lose_their_modes_after_the_hand_off(ends):
+    outbox, inbox = ends
+    outbox.hello(SYSTEM)
+    journalled = []
+    inbox.begin(journalled.append)
+    for step in range(6):
+        outbox.send(make_frame(step))
+    wait_for(lambda: inbox.backlog == 6)
+    frames = iter(inbox)
+    assert next(frames).modes.shape == (3, 2, 3)
+    assert next(frames).modes.shape == (3, 2, 3)
+    inbox.hand_off()
+    inbox.hand_off()
+    outbox.listen()
+    assert outbox.handed_off == 2
+    assert next(frames).modes.shape == (3, 0, 3)
+    outbox.end(Ending())
+    assert [frame.modes.shape[1] for frame in frames] == [0, 0, 0]
+    assert all(frame.modes.shape == (3, 2, 3) for frame in journalled)
+
+
+@pytest.mark.parametrize(("exit_code", "kind"), [(2, UserError), (1, RunFailure)])
+def test_failure_before_the_first_frame_has_its_exit_code(ends, exit_code, kind):
+    outbox, inbox = ends
+    outbox.fail("the deck is bad", exit_code)
+    with pytest.raises(kind, match="the deck is bad"):
+        inbox.wait_for_system()
+
+
+def test_failure_in_mid_stream_ends_iteration_after_the_frames(ends):
+    outbox, inbox = ends
+    outbox.hello(SYSTEM)
+    outbox.send(make_frame(7))
+    outbox.fail("lost atoms")
+    inbox.wait_for_system()
+    inbox.begin()
+    assert [frame.step for frame in inbox] == [7]
+    assert inbox.broken()
+    assert (inbox.ending().status, inbox.ending().message, inbox.ending().step) == ("failed", "lost atoms", 7)
+
+
+def test_journal_that_cannot_be_written_stops_md(ends):
+    outbox, inbox = ends
+
+    def full(frame):
+        raise RunFailure("cannot write: no space left on device")
+
+    outbox.hello(SYSTEM)
+    inbox.wait_for_system()
+    inbox.begin(full)
+    outbox.send(make_frame(1))
+    assert list(inbox) == []
+    assert "no space left" in inbox.ending().message
+    outbox.listen()
+    assert outbox.told_to_stop
+
+
+def test_ending_waits_for_the_end(ends):
+    outbox, inbox = ends
+    outbox.hello(SYSTEM)
+    inbox.begin()
+    threading.Timer(0.2, lambda: outbox.end(Ending(status="interrupted", message="signal"))).start()
+    begin = time.monotonic()
+    assert inbox.ending().status == "interrupted"
+    assert time.monotonic() - begin > 0.15
+    assert inbox.broken()
