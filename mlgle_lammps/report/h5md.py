@@ -9,7 +9,6 @@ mass, so that MDAnalysis opens them as one particle per chain.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
@@ -26,6 +25,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from mlgle_lammps import __version__
 from mlgle_lammps.errors import RunFailure, UserError, one_line
 from mlgle_lammps.records import System
+from mlgle_lammps.report.sink import Sink
 
 SCHEMA = 1
 CREATOR = "mlgle_lammps"
@@ -37,41 +37,6 @@ KNOWN_UNITS = frozenset({"fs", "ps", "ns", "s", "Angstrom", "nm", "pm"})
 
 _CHUNK_BYTES = 2**20
 _CACHE_BYTES = 2**24
-
-
-class _Sink(io.FileIO):
-    """A file for HDF5 that keeps its first error instead of raising it.
-
-    HDF5 cannot let go of a file that it failed to write to, and crashes at the end of the process. So it is told that
-    all went well, and the writer looks at ``error`` after each call.
-    """
-
-    error: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        """Write all of ``data``, or note the error; once there is one nothing more is written."""
-        view = memoryview(data).cast("B")
-        done = 0
-        try:
-            while self.error is None and done < len(view):
-                done += super().write(view[done:]) or 0
-        except OSError as error:
-            self.error = error
-        return len(view)
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill ``buffer``, with zeros where writing had failed."""
-        n = super().readinto(buffer) or 0
-        memoryview(buffer).cast("B")[n:] = bytes(len(buffer) - n)
-        return len(buffer)
-
-    def truncate(self, size: int | None = None) -> int:
-        """Set the file's size, or note the error."""
-        try:
-            return super().truncate(size)
-        except OSError as error:
-            self.error = self.error or error
-            return size or 0
 
 
 class ModesWriter:
@@ -104,7 +69,7 @@ class ModesWriter:
         self._segments: list[int] = []
         self._segment_starts: list[int] = []
         try:
-            self._sink = _Sink(self._temporary, "w+b")
+            self._sink = Sink(self._temporary, "w+b")
         except OSError as error:
             raise self._failure(error) from None
         # the newer file format and fletcher32 carry checksums, so that damage is noticed and not computed with

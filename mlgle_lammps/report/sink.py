@@ -1,0 +1,41 @@
+"""A file that HDF5 can fail to write without taking the process along."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+
+class Sink(io.FileIO):
+    """A file for HDF5 that keeps its first error instead of raising it.
+
+    HDF5 cannot let go of a file that it failed to write to, and crashes at the end of the process. So it is told that
+    all went well, and the writer looks at ``error`` after each call.
+    """
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all of ``data``, or note the error; once there is one nothing more is written."""
+        view = memoryview(data).cast("B")
+        done = 0
+        try:
+            while self.error is None and done < len(view):
+                done += super().write(view[done:]) or 0
+        except OSError as error:
+            self.error = error
+        return len(view)
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill ``buffer``, with zeros where writing had failed."""
+        n = super().readinto(buffer) or 0
+        memoryview(buffer).cast("B")[n:] = bytes(len(buffer) - n)
+        return len(buffer)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the file's size, or note the error."""
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return size or 0
