@@ -66,8 +66,28 @@ def test_overwrite_removes_our_files_only(tmp_path):
     again = RunFolder.create(tmp_path / "run", overwrite=True)
     assert not again.result.exists()
     assert (again.path / "notes.txt").read_text() == "mine"
+    again.write_result({"schema": 2})
     again.remove()
     assert [p.name for p in again.path.iterdir()] == ["notes.txt"]
+
+
+def test_overwritten_results_come_back_when_the_new_run_comes_to_nothing(tmp_path):
+    folder = RunFolder.create(tmp_path / "run")
+    folder.write_result({"seed": 1})
+    folder.figures.mkdir()
+    (folder.figures / "msd.png").write_bytes(b"picture")
+    for _ in range(2):
+        again = RunFolder.create(tmp_path / "run", overwrite=True)
+        assert sorted(p.name for p in again.path.iterdir()) == [".mlgle", ".mlgle-previous", "checkpoint"]
+        again.open_journal(SYSTEM)
+        again = RunFolder.create(tmp_path / "run", overwrite=True)  # as after a kill
+        again.remove()
+        assert again.read_result() == {"seed": 1}
+        assert (again.figures / "msd.png").read_bytes() == b"picture"
+    again = RunFolder.create(tmp_path / "run", overwrite=True)
+    again.write_result({"seed": 2})
+    assert again.read_result() == {"seed": 2}
+    assert sorted(p.name for p in again.path.iterdir()) == [".mlgle", "checkpoint", "result.json"]
 
 
 def test_overwrite_leaves_somebody_elses_folder_alone(tmp_path):

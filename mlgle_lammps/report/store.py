@@ -26,6 +26,8 @@ from mlgle_lammps.report.journal import (
 
 MARKER = ".mlgle"
 MARKER_TEXT = "This folder was made by mlgle_lammps; --overwrite may replace its results.\n"
+PREVIOUS = ".mlgle-previous"
+"""Where overwritten results wait until the new run has a result of its own."""
 OWN_FILES = ("result.json", "modes.h5", "model.pt", "generated.h5", "report.html", "log.lammps")
 OWN_FOLDERS = ("figures", "checkpoint")
 RESULT_KEYS = (
@@ -49,8 +51,8 @@ class RunFolder:
     def create(cls, path: Path, overwrite: bool = False) -> RunFolder:
         """Make the folder ``path``, with its parents.
 
-        Only a folder that carries this program's marker is overwritten, and only this program's files in it are
-        removed; what else lies there stays.
+        Only a folder that carries this program's marker is overwritten, and only this program's files in it; what
+        else lies there stays. The old results go when the new run writes its first, and come back with ``remove``.
 
         Raises:
             UserError: the folder exists (and ``overwrite`` is False, or it is somebody else's), is a file, or cannot
@@ -137,6 +139,7 @@ class RunFolder:
         ordered |= {key: value for key, value in result.items() if key not in ordered}
         text = json.dumps(plain(ordered), indent=1, ensure_ascii=False, allow_nan=False)
         write_bytes_atomically(self.result, (text + "\n").encode())
+        shutil.rmtree(self.path / PREVIOUS, ignore_errors=True)
 
     def read_result(self) -> dict[str, Any]:
         """Return result.json; raise UserError where it is missing or damaged."""
@@ -190,9 +193,15 @@ class RunFolder:
                 start = stop
 
     def remove(self) -> None:
-        """Remove what a run that failed before any data made: its files, and the folder if nothing else is in it."""
+        """Remove what a run that failed before any data made, and the folder if nothing else is in it.
+
+        Results that it would have overwritten are there again.
+        """
         self._remove_own()
         try:
+            if (self.path / PREVIOUS).is_dir():
+                _move(self.path / PREVIOUS, self.path)
+                return
             (self.path / MARKER).unlink(missing_ok=True)
             self.path.rmdir()
         except OSError:
@@ -203,21 +212,45 @@ class RunFolder:
         if not self.path.is_dir():
             raise FileExistsError(None, "File exists", str(self.path))
         if (self.path / MARKER).is_file():
-            self._remove_own()
+            self._set_aside()
         elif any(self.path.iterdir()):
             raise UserError(
                 f"{self.path} exists and was not made by mlgle, so --overwrite leaves it alone; choose another --out"
             )
 
+    def _set_aside(self) -> None:
+        """Move the results out of the new run's way; those of a killed run without result.json give way to older ones."""
+        previous = self.path / PREVIOUS
+        if previous.is_dir() and not self.result.exists():
+            self._remove_own()
+            return
+        self._remove_unfinished()
+        shutil.rmtree(previous, ignore_errors=True)
+        previous.mkdir()
+        _move(self.path, previous)
+
+    def _remove_unfinished(self) -> None:
+        for name in OWN_FILES:
+            (self.path / f"{name}.tmp").unlink(missing_ok=True)
+
     def _remove_own(self) -> None:
+        self._remove_unfinished()
         for name in OWN_FILES:
             (self.path / name).unlink(missing_ok=True)
-            (self.path / f"{name}.tmp").unlink(missing_ok=True)
         for name in OWN_FOLDERS:
             if (self.path / name).is_symlink():
                 (self.path / name).unlink()
             elif (self.path / name).is_dir():
                 shutil.rmtree(self.path / name)
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move this program's files and folders; remove ``source`` where it held the overwritten ones."""
+    for name in (*OWN_FILES, *OWN_FOLDERS):
+        if os.path.lexists(source / name):
+            os.replace(source / name, target / name)
+    if source.name == PREVIOUS:
+        source.rmdir()
 
 
 def _exists(path: Path, culprit: Path) -> str:
