@@ -219,7 +219,7 @@ class RunFolder:
             )
 
     def _set_aside(self) -> None:
-        """Move the results out of the new run's way; those of a killed run without result.json give way to older ones."""
+        """Move the old results out of the way; a killed run without result.json gives way to those it set aside."""
         previous = self.path / PREVIOUS
         if previous.is_dir() and not self.result.exists():
             self._remove_own()
