@@ -11,7 +11,7 @@ from mlgle_lammps.model.surrogate import Surrogate
 from mlgle_lammps.observe.generated import GeneratedStatistics, GeneratedSummary
 from mlgle_lammps.progress import Progress
 from mlgle_lammps.propagate.integrator import generate
-from mlgle_lammps.records import System, Window
+from mlgle_lammps.records import Float32, System
 from mlgle_lammps.report.h5md import GeneratedWriter
 
 logger = logging.getLogger("mlgle")
@@ -19,7 +19,7 @@ logger = logging.getLogger("mlgle")
 
 def generate_to_file(
     surrogate: Surrogate,
-    window: Window,
+    histories: Float32,
     system: System,
     path: Path,
     *,
@@ -35,7 +35,7 @@ def generate_to_file(
 
     Args:
         surrogate: the model.
-        window: MD frames whose histories the trajectories start from; modes (time >= m, chain, mode, 3).
+        histories: MD frames that the trajectories start from, (time >= m, chain, mode, 3).
         system: of the MD; its dt is one step.
         path: the file, written under a temporary name.
         steps: per trajectory.
@@ -54,13 +54,11 @@ def generate_to_file(
     writer = GeneratedWriter(path, system, ensemble, steps // save_every, save_every, {"seed": seed})
     logger.info("%s will take %.3g MB", path, writer.expected_bytes / 1e6)
     with writer, Progress("generate", steps, "steps") as progress:
-        for chunk in generate(
-            surrogate, window.modes, n_steps=steps, n_trajectories=ensemble, seed=seed, device=device, threads=threads
-        ):
+        for chunk in generate(surrogate, steps, ensemble, seed, device=device, history=histories, threads=threads):
             if should_stop():
                 raise RunFailure("the run was interrupted")
             statistics.add(chunk.com, chunk.modes)
-            first = (-(chunk.first_step + 1)) % save_every
+            first = -chunk.first_step % save_every
             writer.append(chunk.com[first::save_every], chunk.modes[first::save_every])
             progress.advance(len(chunk.com))
     return statistics.summary()

@@ -14,7 +14,7 @@ from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.generation import generate_to_file
 from mlgle_lammps.learn.gle_fit import fit_gle
 from mlgle_lammps.learn.trainer import ModeTrainer, TrainOptions
-from mlgle_lammps.model.surrogate import Surrogate
+from mlgle_lammps.model.surrogate import ModeModel, Surrogate
 from mlgle_lammps.observe.correlation import Autocorrelation, autocorrelation, relaxation_times
 from mlgle_lammps.observe.diagnosis import fit_warnings, generated_warnings, memory_warnings
 from mlgle_lammps.observe.diffusion import normal_diffusion
@@ -67,6 +67,7 @@ class _Pipeline:
         self.reference_moments: Moments | None = None
         self.summary: GeneratedSummary | None = None
         self.window: Window | None = None
+        self.model: ModeModel | None = None
         self.correlation: Autocorrelation | None = None
 
     def run(self) -> int:
@@ -175,20 +176,20 @@ class _Pipeline:
     def _train(self) -> None:
         assert self.window is not None  # set at the hand-off
         started = time.monotonic()
-        self.state.modes = self.trainer.finish(self.window)
+        self.model = self.trainer.finish(self.window)
         self.state.train_s += time.monotonic() - started
-        self.state.device, self.state.threads = self.trainer.device_name, self.trainer.threads
-        for warning in self.trainer.warnings:
-            self.state.warn(warning)
+        self.state.modes = self.model.reports
+        for note in self.model.notes:
+            self.state.warn(note)
 
     def _surrogate(self) -> Surrogate | None:
         """Join the trained modes and the fit into the integrator's record, and save it."""
-        if not self.state.fits or self.window is None:
+        if not self.state.fits or self.window is None or self.model is None:
             return None
         fit, system = self.state.fits[-1], self.state.system
-        surrogate = self.trainer.surrogate(
-            alpha=float(np.sqrt(max(fit.alpha_sq, 0.0))), beta=float(np.sqrt(max(fit.beta_sq, 0.0))), dt=system.dt,
-            length_unit=system.length_unit, time_unit=system.time_unit,
+        surrogate = Surrogate(
+            model=self.model, alpha=float(np.sqrt(max(fit.alpha_sq, 0.0))), beta_sq=fit.beta_sq, dt=system.dt,
+            time_unit=system.time_unit, length_unit=system.length_unit,
             history=self.window.modes[-self.options.memory :],
         )  # fmt: skip
         surrogate.save(self.folder.model)
@@ -200,7 +201,7 @@ class _Pipeline:
         started = time.monotonic()
         try:
             self.summary = generate_to_file(
-                surrogate, self.window, self.state.system, self.folder.generated, steps=self.options.generate_steps,
+                surrogate, self.window.modes, self.state.system, self.folder.generated, steps=self.options.generate_steps,
                 ensemble=self.options.ensemble, save_every=self.options.save_every, seed=self.options.seed,
                 device=self.options.device, threads=self.options.threads, should_stop=self._broken,
             )  # fmt: skip
