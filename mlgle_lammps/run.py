@@ -133,7 +133,7 @@ class _Run:
             ending = self.driver.produce()
             if self.world.leads_md:
                 self.outbox.end(ending)
-                if ending.status != "complete":
+                if self.stop_requested:
                     print(f"mlgle run: {ending.message}; writing what there is", file=sys.stderr, flush=True)
             return 0
         except LostRank as error:
