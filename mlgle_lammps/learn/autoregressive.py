@@ -194,7 +194,9 @@ def _most_memory_within_error(table: Float64) -> tuple[int, int]:
     mean = table.mean(axis=2)
     width, best = np.unravel_index(int(mean.argmin()), mean.shape)
     difference = table[width] - table[width, best]
-    error = difference.std(axis=1, ddof=1) / np.sqrt(table.shape[2]) if table.shape[2] > 1 else np.zeros(len(difference))
+    error = (
+        difference.std(axis=1, ddof=1) / np.sqrt(table.shape[2]) if table.shape[2] > 1 else np.zeros(len(difference))
+    )
     within = np.flatnonzero(difference.mean(axis=1) <= 2 * error + 1e-12)
     return int(within.max()), int(width)
 

@@ -107,7 +107,9 @@ class Surrogate:
         if not isinstance(plain, dict) or plain.get("format") != _FORMAT:
             raise UserError(f"{path} is not a model of this program; give a run folder's model.pt")
         if plain.get("schema") != SCHEMA:
-            raise UserError(f"{path} has model schema {plain.get('schema')!r}, this program reads {SCHEMA}; train again")
+            raise UserError(
+                f"{path} has model schema {plain.get('schema')!r}, this program reads {SCHEMA}; train again"
+            )
         try:
             surrogate = _from_plain(plain)
             _check(surrogate)

@@ -1,0 +1,145 @@
+"""Training of the equivariant networks on top of a linear core, all modes as one batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from mlgle_lammps.learn.best_weights import BestWeights, clip_each
+from mlgle_lammps.learn.frames import TrainingFrames
+from mlgle_lammps.model import equivariant
+from mlgle_lammps.model.linear_core import LinearCore, predict
+
+_LOG_2PI = math.log(2 * math.pi)
+_EVALUATION_BATCH = 4096
+_REPRESENTATIVES = 20_000
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Inputs and targets of some frames.
+
+    Attributes:
+        basis: (network, basis, sample, 3).
+        activity: (network, window, sample).
+        target: y_t less the core's mean, in units of s, (network, sample, 3).
+    """
+
+    basis: torch.Tensor
+    activity: torch.Tensor
+    target: torch.Tensor
+
+
+class ResidualData:
+    """Frames with what the core makes of them, from which batches are gathered."""
+
+    def __init__(self, frames: TrainingFrames, core: LinearCore, architecture: equivariant.Architecture) -> None:
+        self.frames = frames
+        y = frames.y
+        self._scale = torch.as_tensor(core.innovation_variance, device=y.device).sqrt().to(y.dtype)[:, None, None]
+        self._core = predict(core, y).reshape(-1, frames.n_modes * 3)
+        self._lags = torch.tensor(architecture.lags, device=y.device, dtype=torch.int64)
+        squares = torch.zeros(y.shape[:3], dtype=torch.float64, device=y.device)
+        squares[1:] = y.diff(dim=0).square().sum(-1)
+        total = torch.cat([torch.zeros_like(squares[:1]), squares.cumsum(0)])
+        means = []
+        for w in architecture.windows:  # at t: frames t - w .. t - 1
+            mean = torch.zeros_like(squares)
+            mean[w:] = (total[w:-1] - total[: len(squares) - w]) / w
+            means.append(mean)
+        n_rows = len(self._core)
+        stacked = torch.stack(means, -1) if means else squares.new_zeros(*squares.shape, 0)
+        self._activity = stacked.to(y.dtype).reshape(n_rows, -1)
+
+    def gather(self, index: torch.Tensor) -> Samples:
+        """Return the samples at flat target indices."""
+        frames, n = self.frames, len(index)
+        last = index - frames.n_chains
+        earlier = last[None] - self._lags[:, None] * frames.n_chains
+        core = self._core.index_select(0, index).reshape(n, frames.n_modes, 3).transpose(0, 1)
+        basis = equivariant.make_basis(frames.rows(last), frames.rows(earlier), core)
+        activity = self._activity.index_select(0, index).reshape(n, frames.n_modes, -1).permute(1, 2, 0)
+        return Samples(basis, activity, (frames.rows(index) - core) / self._scale)
+
+    def representatives(self, index: torch.Tensor) -> Samples:
+        """Return at most 20,000 evenly spaced samples of ``index``."""
+        return self.gather(index[:: max(1, -(-len(index) // _REPRESENTATIVES))])
+
+
+def sample_nll(tensors: equivariant.Tensors, samples: Samples, learned_only: bool = False) -> torch.Tensor:
+    """Return -log N(y_t | core + s r, s² exp(v)) + 3 log s per sample, (network, sample), nats per 3D frame."""
+    residual, log_variance = equivariant.evaluate(tensors, samples.basis, samples.activity, learned_only)
+    square = (samples.target - residual).square().sum(-1)
+    return 0.5 * square * torch.exp(-log_variance) + 1.5 * (log_variance + _LOG_2PI)
+
+
+def core_nll(samples: Samples) -> torch.Tensor:
+    """Return the same for the core alone, r = v = 0."""
+    return 0.5 * samples.target.square().sum(-1) + 1.5 * _LOG_2PI
+
+
+def over_targets(data: ResidualData, index: torch.Tensor, nll: Callable[[Samples], torch.Tensor]) -> torch.Tensor:
+    """Return ``nll`` of all samples of ``index``, (network, sample)."""
+    with torch.no_grad():
+        return torch.cat([nll(data.gather(piece)) for piece in index.split(_EVALUATION_BATCH)], dim=1)
+
+
+class ResidualTrainer:
+    """Weights of all modes' networks with their optimizer; lives through the online rounds.
+
+    Evaluation and the final weights use a running mean of the weights, which takes the noise out of early stopping.
+    """
+
+    def __init__(
+        self, architecture: equivariant.Architecture, n_modes: int, device: torch.device, seed: int,
+        learning_rate: float, batch: int, averaging: float = 0.98,
+    ) -> None:  # fmt: skip
+        self.architecture = architecture
+        self._generator = torch.Generator().manual_seed(seed)
+        weights = equivariant.initial_weights(architecture, n_modes, self._generator)
+        self.weights = {name: w.to(device).requires_grad_(True) for name, w in weights.items()}
+        self.mean = {name: w.detach().clone() for name, w in self.weights.items()}
+        self.scales = {n: s.to(device) for n, s in equivariant.neutral_scales(architecture, n_modes).items()}
+        self._optimizer = torch.optim.Adam(list(self.weights.values()), lr=learning_rate)
+        self._batch, self._averaging = batch, averaging
+        self.n_updates = 0
+
+    def measure(self, data: ResidualData) -> None:
+        """Set the scales of the invariants from the training targets."""
+        samples = data.representatives(data.frames.targets.train)
+        equivariant.measure_scales(self.scales, samples.basis, samples.activity)
+
+    def update(self, data: ResidualData, n_updates: int) -> None:
+        """Make gradient steps on random batches of the training targets."""
+        train = data.frames.targets.train
+        for _ in range(n_updates):
+            pick = torch.randint(len(train), (min(self._batch, len(train)),), generator=self._generator)
+            samples = data.gather(train[pick.to(train.device)])
+            loss = sample_nll(self.weights | self.scales, samples, learned_only=True).mean(1).sum()
+            self._optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            clip_each(self.weights, 1.0)
+            self._optimizer.step()
+            self.n_updates += 1
+            with torch.no_grad():
+                for name, weight in self.weights.items():
+                    self.mean[name].lerp_(weight, 1 - self._averaging)
+
+    def train(
+        self, data: ResidualData, max_updates: int, every: int, patience: int, should_stop: Callable[[], bool]
+    ) -> BestWeights:
+        """Train until no mode's network improves on the ``stop`` targets; return the best weights of each mode."""
+        best = BestWeights(self.mean, self._evaluate(data))
+        for _ in range(0, max_updates, every):
+            if should_stop() or best.exhausted(patience):
+                break
+            self.update(data, every)
+            best.offer(self.mean, self._evaluate(data))
+        return best
+
+    def _evaluate(self, data: ResidualData) -> torch.Tensor:
+        tensors = self.mean | self.scales
+        return over_targets(data, data.frames.targets.stop, lambda s: sample_nll(tensors, s, True)).mean(1)
