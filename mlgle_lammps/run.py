@@ -178,11 +178,21 @@ class _Run:
             complain(error if isinstance(error, UserError) else f"{type(error).__name__} while learning: {error}")
             if os.environ.get("MLGLE_DEBUG") == "1":
                 traceback.print_exc()
-            self.inbox.stop()
+            self._save_stream(self.inbox)
             self.learn_code = error.exit_code if isinstance(error, UserError) else 1
         if self.inbox.alone:
             self.world.abort(max(self.learn_code, 1))
         return self.learn_code
+
+    def _save_stream(self, inbox: Inbox) -> None:
+        """End MD and keep its frames, where learning has failed."""
+        assert self.folder is not None
+        inbox.stop()
+        ending = inbox.ending()
+        try:
+            self.folder.assemble_modes(ending)
+        except UserError as error:
+            complain(error)
 
     def _learn_from(self, inbox: Inbox) -> int:
         assert self.folder is not None

@@ -297,6 +297,7 @@ def test_learner_that_fails_ends_md(tmp_path, n_ranks):
                       "--out", tmp_path / "out", LEARN_RAISES="1")  # fmt: skip
     assert code == 1
     assert re.fullmatch("mlgle run: error: ValueError while learning: the learner broke\n", error)
+    assert len(read_stream(tmp_path / "out")["step"]) >= 3
 
 
 @pytest.mark.parametrize("n_ranks", [1, 2, 3])

@@ -10,11 +10,11 @@ import types
 def learn(source, options, folder):
     """Take all frames, hand off where the options say, and leave ending.json and modes.h5."""
     wanted = options.handoff_frames or int(os.environ.get("HAND_OFF_AT", "20"))
-    if os.environ.get("LEARN_RAISES"):
-        raise ValueError("the learner broke")
     n_frames = 0
     for frame in source:
         n_frames += 1
+        if os.environ.get("LEARN_RAISES") and n_frames == 3:
+            raise ValueError("the learner broke")
         time.sleep(float(os.environ.get("LEARN_SLOWLY", "0")))
         assert frame.modes.shape[1] == (source.system.n_modes if n_frames <= wanted else 0)
         if n_frames == wanted:
