@@ -174,8 +174,8 @@ def parse_run(arguments: Sequence[str]) -> tuple[DeckOptions, LearnOptions]:
 def parse_replay(arguments: Sequence[str]) -> tuple[tuple[Path, ...], LearnOptions]:
     """Return the streams and options of ``mlgle replay``; raise UserError on bad ones."""
     parser = _Parser(prog="mlgle replay", description="Do on a recorded stream what run does on a live one.")
-    parser.add_argument("streams", type=Path, nargs="+", metavar="STREAM",
-                        help="modes.h5, a run's folder, or .npz with com, modes, dt; several pool independent runs")  # fmt: skip
+    meaning = "modes.h5, a run's folder, or .npz with com, modes, dt; several pool independent runs"
+    parser.add_argument("streams", type=Path, nargs="+", metavar="STREAM", help=meaning)
     _add_learn_arguments(parser)
     values = parser.parse_intermixed_args(arguments)
     first: Path = values.streams[0]
@@ -217,7 +217,9 @@ class GenerateOptions:
 
 def parse_generate(arguments: Sequence[str]) -> GenerateOptions:
     """Return the options of ``mlgle generate``; raise UserError on bad ones."""
-    parser = _Parser(prog="mlgle generate", description="Generate long trajectories from a run's model.pt and modes.h5.")
+    parser = _Parser(
+        prog="mlgle generate", description="Generate long trajectories from a run's model.pt and modes.h5."
+    )
     add = parser.add_argument
     add("run", type=Path, metavar="RUN", help="a result folder")
     add("--steps", type=int, default=100_000)

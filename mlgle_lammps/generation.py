@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mlgle_lammps.errors import RunFailure
+from mlgle_lammps.formats.h5md import GeneratedWriter
 from mlgle_lammps.model.surrogate import Surrogate
 from mlgle_lammps.observe.generated import GeneratedStatistics, GeneratedSummary
 from mlgle_lammps.progress import Progress
 from mlgle_lammps.propagate.integrator import generate
 from mlgle_lammps.records import Float32, System
-from mlgle_lammps.report.h5md import GeneratedWriter
 
 logger = logging.getLogger("mlgle")
 

@@ -199,11 +199,12 @@ class _Pipeline:
     def _generate(self, surrogate: Surrogate) -> None:
         assert self.window is not None  # set at the hand-off
         started = time.monotonic()
+        options = self.options
         try:
             self.summary = generate_to_file(
-                surrogate, self.window.modes, self.state.system, self.folder.generated, steps=self.options.generate_steps,
-                ensemble=self.options.ensemble, save_every=self.options.save_every, seed=self.options.seed,
-                device=self.options.device, threads=self.options.threads, should_stop=self._broken,
+                surrogate, self.window.modes, self.state.system, self.folder.generated, steps=options.generate_steps,
+                ensemble=options.ensemble, save_every=options.save_every, seed=options.seed, device=options.device,
+                threads=options.threads, should_stop=self._broken,
             )  # fmt: skip
         except (RunFailure, UserError) as error:
             self.state.warn(f"nothing was generated: {error}")

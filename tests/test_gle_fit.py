@@ -72,10 +72,10 @@ def test_paper_preset_is_equation_27(rouse_moments):
         def loss(p, t=t, msd_x=msd_x, msd_z=msd_z):
             return 1e4 * sum((x - p[0] ** 2 * s - p[1] ** 2 * z) ** 2 for s, x, z in zip(t, msd_x, msd_z, strict=True))
 
-        best = min(
-            (optimize.minimize(loss, start, method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-14}) for start in ([0.3, 0.01], [0.3, 0.5])),
-            key=lambda result: result.fun,
-        )  # fmt: skip
+        tight = {"xatol": 1e-9, "fatol": 1e-14}
+        starts = ([0.3, 0.01], [0.3, 0.5])
+        minima = [optimize.minimize(loss, start, method="Nelder-Mead", options=tight) for start in starts]
+        best = min(minima, key=lambda result: result.fun)
         assert fit_gle(moments, DT, "paper").D.value == pytest.approx(best.x[0] ** 2 / 2, rel=1e-4)
 
 

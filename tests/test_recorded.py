@@ -13,8 +13,8 @@ from mlgle_lammps.acquire import recording
 from mlgle_lammps.acquire.recorded import RecordedSource
 from mlgle_lammps.acquire.rouse import RouseSource
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.formats.h5md import ModesWriter
 from mlgle_lammps.records import Ending
-from mlgle_lammps.report.h5md import ModesWriter
 from mlgle_lammps.report.store import RunFolder
 from mlgle_lammps.stream.ring_buffer import RingBuffer
 

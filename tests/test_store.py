@@ -11,10 +11,10 @@ import pytest
 
 from mlgle_lammps.acquire.rouse import RouseSource
 from mlgle_lammps.errors import RunFailure, UserError
+from mlgle_lammps.formats.h5md import GeneratedWriter, ModesWriter, generated_bytes
+from mlgle_lammps.formats.h5md_reader import ModesReader
+from mlgle_lammps.formats.journal import Journal, chunk_paths, read_journal
 from mlgle_lammps.records import Ending, Estimate, Frame, System
-from mlgle_lammps.report.h5md import GeneratedWriter, ModesWriter, generated_bytes
-from mlgle_lammps.report.h5md_reader import ModesReader
-from mlgle_lammps.report.journal import Journal, chunk_paths, read_journal
 from mlgle_lammps.report.store import RunFolder
 
 SYSTEM = System(
@@ -277,8 +277,8 @@ LIMITED = """
     from pathlib import Path
     from mlgle_lammps.acquire.rouse import RouseSource
     from mlgle_lammps.errors import RunFailure
-    from mlgle_lammps.report.h5md import GeneratedWriter
-    from mlgle_lammps.report.journal import Journal
+    from mlgle_lammps.formats.h5md import GeneratedWriter
+    from mlgle_lammps.formats.journal import Journal
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
     source = RouseSource(40, 10, 3, 200, 1.0, seed=5)

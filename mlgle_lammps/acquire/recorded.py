@@ -8,8 +8,8 @@ from pathlib import Path
 
 from mlgle_lammps.acquire.recording import Recording, checked_blocks, open_recording
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.formats.journal import Chunk
 from mlgle_lammps.records import Ending, Frame, System
-from mlgle_lammps.report.journal import Chunk
 
 
 class RecordedSource:

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.formats.h5md_reader import ModesReader
+from mlgle_lammps.formats.journal import Chunk, chunk_paths, read_journal, read_journal_system, system_from_mapping
+from mlgle_lammps.formats.npz import NpyStream, NpzReader
 from mlgle_lammps.records import System
-from mlgle_lammps.report.h5md_reader import ModesReader
-from mlgle_lammps.report.journal import Chunk, chunk_paths, read_journal, read_journal_system, system_from_mapping
-from mlgle_lammps.report.npz import NpyStream, NpzReader
 
 BLOCK_BYTES = 2**25
 """Frames are read in blocks of about this size (at least one frame)."""

@@ -13,8 +13,8 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mlgle_lammps.errors import RunFailure, one_line
+from mlgle_lammps.formats.journal import write_bytes_atomically
 from mlgle_lammps.report import plots
-from mlgle_lammps.report.journal import write_bytes_atomically
 from mlgle_lammps.report.plots import Curve, Level, unit_symbol
 from mlgle_lammps.report.store import RunFolder, plain
 

@@ -39,7 +39,7 @@ class RunState:
     variance_ratios: Sequence[float] = ()
     D_generated: Estimate | None = None
     D_full_md: Estimate | None = None
-    ending: Ending = Ending()
+    ending: Ending = field(default_factory=Ending)
     complete: bool = False
     train_s: float = 0.0
     generate_s: float = 0.0

@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 
 from mlgle_lammps.errors import RunFailure, UserError, one_line
-from mlgle_lammps.records import Ending, System
-from mlgle_lammps.report.h5md import ModesWriter
-from mlgle_lammps.report.h5md_reader import ModesReader
-from mlgle_lammps.report.journal import (
+from mlgle_lammps.formats.h5md import ModesWriter
+from mlgle_lammps.formats.h5md_reader import ModesReader
+from mlgle_lammps.formats.journal import (
     Journal,
     chunk_paths,
     read_chunk,
     read_journal_system,
     write_bytes_atomically,
 )
+from mlgle_lammps.records import Ending, System
 
 MARKER = ".mlgle"
 MARKER_TEXT = "This folder was made by mlgle_lammps; --overwrite may replace its results.\n"

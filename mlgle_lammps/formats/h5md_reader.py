@@ -12,10 +12,10 @@ import h5py
 import numpy as np
 
 from mlgle_lammps.errors import UserError, one_line
+from mlgle_lammps.formats.h5md import TEXTS
+from mlgle_lammps.formats.journal import Chunk, system_from_mapping
+from mlgle_lammps.formats.npz import MAX_COMPRESSION, MAX_ROW_BYTES
 from mlgle_lammps.records import Int64, System
-from mlgle_lammps.report.h5md import TEXTS
-from mlgle_lammps.report.journal import Chunk, system_from_mapping
-from mlgle_lammps.report.npz import MAX_COMPRESSION, MAX_ROW_BYTES
 
 MAX_FRAMES = 10**8
 _BROKEN = (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError)

@@ -24,8 +24,8 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from mlgle_lammps import __version__
 from mlgle_lammps.errors import RunFailure, UserError, one_line
+from mlgle_lammps.formats.sink import Sink
 from mlgle_lammps.records import System
-from mlgle_lammps.report.sink import Sink
 
 SCHEMA = 1
 CREATOR = "mlgle_lammps"

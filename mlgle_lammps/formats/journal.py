@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlgle_lammps.errors import RunFailure, UserError, one_line
+from mlgle_lammps.formats.npz import NpzReader
 from mlgle_lammps.records import Float32, Float64, Frame, Int64, System
-from mlgle_lammps.report.npz import NpzReader
 
 MAX_SYSTEM_BYTES = 2**20
 
