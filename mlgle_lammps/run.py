@@ -32,7 +32,8 @@ from mlgle_lammps.errors import RunFailure, UserError, one_line
 from mlgle_lammps.progress import format_seconds
 from mlgle_lammps.records import System
 from mlgle_lammps.report.store import RunFolder
-from mlgle_lammps.stream.transport import Inbox, Outbox, RankLink, ThreadLink
+from mlgle_lammps.stream.links import RankLink, ThreadLink
+from mlgle_lammps.stream.transport import Inbox, Outbox
 
 SAVE_SECONDS = 8.0  # for partial results, once a rank failed alone
 ABORT_SECONDS = 9.0  # after which the failed rank ends the run itself

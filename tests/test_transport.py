@@ -8,7 +8,8 @@ import pytest
 
 from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.records import Ending, Frame, System
-from mlgle_lammps.stream.transport import Inbox, Outbox, ThreadLink, pack_frame, unpack_frame
+from mlgle_lammps.stream.links import RankLink, ThreadLink
+from mlgle_lammps.stream.transport import FRAME, Inbox, Outbox, pack_frame, unpack_frame
 
 SYSTEM = System(n_chains=3, n_beads=10, n_modes=2, dt=0.5)
 
@@ -124,3 +125,43 @@ def test_ending_waits_for_the_end(ends):
     assert inbox.ending().status == "interrupted"
     assert time.monotonic() - begin > 0.15
     assert inbox.broken()
+
+
+class SlowRequest:
+    """A send that is complete after so many looks at it."""
+
+    def __init__(self, looks):
+        self.looks = looks
+
+    def test(self):
+        self.looks -= 1
+        return self.looks < 0, None
+
+
+class SlowCommunicator:
+    """An MPI communicator whose receiver is busy."""
+
+    def __init__(self, looks):
+        self.looks, self.sent = looks, []
+
+    def isend(self, message, dest):
+        self.sent.append((message, dest))
+        return SlowRequest(self.looks)
+
+    def improbe(self):
+        return None
+
+
+@pytest.mark.parametrize(("looks", "n_waits"), [(0, 0), (3, 0), (100, 6)])
+def test_back_pressure_is_counted(looks, n_waits):
+    """64 sends may be in flight; what comes on top waits and is counted."""
+    communicator = SlowCommunicator(looks)
+    link = RankLink(communicator, peer=1)
+    for number in range(70):
+        link.send(FRAME, bytes([number]))
+    assert communicator.sent == [((FRAME, bytes([number])), 1) for number in range(70)]
+    if n_waits:
+        assert 0 < link.waits <= n_waits
+    else:
+        assert link.waits == 0
+    assert link.flush(20.0)

@@ -15,20 +15,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from queue import Empty, SimpleQueue
-from typing import Any, Protocol
 
 import numpy as np
 
 from mlgle_lammps.errors import RunFailure, UserError, one_line
 from mlgle_lammps.records import Ending, Frame, System
+from mlgle_lammps.stream.links import POLL_SECONDS, Link
 
 HELLO, FRAME, END, FAILED, HAND_OFF, STOP = range(1, 7)
 HEADER = struct.Struct("=qq")
-POLL_SECONDS = 0.002
-POOL_BUFFERS = 64
-
-Message = tuple[int, bytes]
 
 
 def pack_frame(frame: Frame) -> bytes:
@@ -43,103 +38,6 @@ def unpack_frame(payload: bytes, system: System) -> Frame:
     com = np.frombuffer(payload, np.float64, n_com, HEADER.size).reshape(-1, 3).copy()
     modes = np.frombuffer(payload, np.float32, offset=HEADER.size + 8 * n_com)
     return Frame(step, segment, com, modes.reshape(system.n_chains, system.n_modes, 3).copy())
-
-
-class Link(Protocol):
-    """One side's way to the other."""
-
-    @property
-    def waits(self) -> int:
-        """How often `send` had to wait for a free buffer."""
-        ...
-
-    def send(self, kind: int, payload: bytes) -> None:
-        """Send a message; order is kept."""
-        ...
-
-    def poll(self) -> Message | None:
-        """Return the next message, None where there is none; move pending sends along."""
-        ...
-
-    def flush(self, seconds: float) -> bool:
-        """Wait until all is sent, at most so long; return whether it is."""
-        ...
-
-
-class ThreadLink:
-    """A side of a pair of queues within one process."""
-
-    waits = 0
-
-    def __init__(self, outgoing: SimpleQueue[Message], incoming: SimpleQueue[Message]) -> None:
-        self._outgoing, self._incoming = outgoing, incoming
-
-    @classmethod
-    def pair(cls) -> tuple[ThreadLink, ThreadLink]:
-        """Return the two sides."""
-        one: SimpleQueue[Message] = SimpleQueue()
-        other: SimpleQueue[Message] = SimpleQueue()
-        return cls(one, other), cls(other, one)
-
-    def send(self, kind: int, payload: bytes) -> None:
-        """Put a message into the queue."""
-        self._outgoing.put((kind, payload))
-
-    def poll(self) -> Message | None:
-        """Return the next message, if there is one."""
-        try:
-            return self._incoming.get_nowait()
-        except Empty:
-            return None
-
-    def flush(self, seconds: float) -> bool:
-        """Return True: a queue takes everything at once."""
-        return True
-
-
-class RankLink:
-    """One rank's way to another over MPI; sends do not block until the pool of buffers is full.
-
-    Args:
-        communicator: an mpi4py communicator used for nothing else.
-        peer: rank to send to; messages are taken from any rank.
-    """
-
-    def __init__(self, communicator: Any, peer: int) -> None:
-        self._communicator, self._peer = communicator, peer
-        self._pending: deque[Any] = deque()
-        self._lock = threading.Lock()
-        self.waits = 0
-
-    def send(self, kind: int, payload: bytes) -> None:
-        """Start sending; where all buffers are in flight, wait and count that."""
-        self._collect()
-        if len(self._pending) >= POOL_BUFFERS:
-            self.waits += 1
-            while len(self._pending) >= POOL_BUFFERS:
-                time.sleep(POLL_SECONDS / 4)
-                self._collect()
-        with self._lock:
-            self._pending.append(self._communicator.isend((kind, payload), dest=self._peer))
-
-    def poll(self) -> Message | None:
-        """Return the next message, if there is one."""
-        self._collect()
-        waiting = self._communicator.improbe()
-        return None if waiting is None else waiting.recv()
-
-    def flush(self, seconds: float) -> bool:
-        """Wait until all sends are complete."""
-        until = time.monotonic() + seconds
-        while self._pending and time.monotonic() < until:
-            self._collect()
-            time.sleep(POLL_SECONDS / 2)
-        return not self._pending
-
-    def _collect(self) -> None:
-        with self._lock:
-            while self._pending and self._pending[0].test()[0]:
-                self._pending.popleft()
 
 
 class Outbox:
