@@ -9,6 +9,7 @@ noise and keeps the sum.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
@@ -39,11 +40,11 @@ class CoreChoice:
 def segment_slices(segments: Int64) -> list[slice]:
     """Return one slice of time per uninterrupted segment."""
     edges = [0, *(np.flatnonzero(np.diff(segments)) + 1).tolist(), len(segments)]
-    return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True) if b > a]
+    return [slice(a, b) for a, b in pairwise(edges) if b > a]
 
 
 def _lag_products(y: Float64, max_order: int) -> tuple[Float64, Float64]:
-    """Return Σ_{t ≥ max(i,j)} y_{t-i} y_{t-j}, and the products of the first frames, both (p + 1, p + 1), of (time, n)."""
+    """Return Σ_{t ≥ max(i,j)} y_{t-i} y_{t-j} of (time, n), and the products of the first frames, (p + 1, p + 1)."""
     n_times, size = len(y), max_order + 1
     n_fft = next_fast_len(n_times + size, real=True)
     spectrum = rfft(y, n_fft, axis=0)

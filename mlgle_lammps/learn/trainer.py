@@ -12,6 +12,7 @@ import torch
 
 from mlgle_lammps.learn.autoregressive import choose_core, estimable_order, fit_core
 from mlgle_lammps.learn.best_weights import BestWeights
+from mlgle_lammps.learn.calibration import calibrate
 from mlgle_lammps.learn.frames import TrainingFrames, independent_units, mean_and_error, prepare_frames
 from mlgle_lammps.learn.published_training import PublishedTrainer
 from mlgle_lammps.learn.residual_training import ResidualData, ResidualTrainer, core_nll, over_targets, sample_nll
@@ -40,6 +41,7 @@ class TrainOptions:
         seed: of weights and batches.
         networks: False leaves ``default`` with its linear core alone.
         learning_rate: of ``default``'s networks.
+        weight_decay: of ``default``'s networks (AdamW).
         batch: targets per update of ``default``; every target serves all modes.
         updates_per_round: gradient steps of an online round.
         max_updates: of ``default``'s final training.
@@ -59,10 +61,11 @@ class TrainOptions:
     seed: int = 1
     networks: bool = True
     learning_rate: float = 2e-3
-    batch: int = 1024
+    weight_decay: float = 10.0
+    batch: int = 2048
     updates_per_round: int = 10
-    max_updates: int = 1500
-    evaluate_every: int = 50
+    max_updates: int = 600
+    evaluate_every: int = 25
     patience: int = 6
     keep_at: float = 2.5
     paper_learning_rate: float = 1e-4
@@ -127,7 +130,7 @@ class ModeTrainer:
             options = self._options
             self._residual = ResidualTrainer(
                 equivariant.Architecture.within(options.memory), data.frames.n_modes, self._device, options.seed,
-                options.learning_rate, options.batch,
+                options.learning_rate, options.weight_decay, options.batch,
             )  # fmt: skip
             self._residual.measure(data)
         return self._residual
@@ -146,8 +149,8 @@ class ModeTrainer:
         y = frames.y.cpu().numpy()
         if len(frames.targets.judge) == 0 or len(frames.targets.train) == 0:
             notes.append(
-                f"{len(y)} frames hold no validation window of memory {options.memory}: the order of the linear core was "
-                "not chosen by likelihood and no network was trained"
+                f"{len(y)} frames hold no validation window of memory {options.memory}: the order of the linear core "
+                "was not chosen by likelihood and no network was trained"
             )
             core = _plain_core(frames, options.memory, len(y))
             return self._model(frames, core, None, _unjudged_reports(core), notes)
@@ -165,7 +168,10 @@ class ModeTrainer:
         networks = None
         if kept and tensors is not None:
             tensors = _calibrated(ResidualData(frames, final_core, architecture), tensors, kept)
-            networks = Networks(tuple(kept), architecture, tensors)
+            calibration = calibrate(final_core, Networks(tuple(kept), architecture, tensors), frames.y, options.seed)
+            networks, kept = calibration.networks, list(calibration.networks.modes) if calibration.networks else []
+            notes += calibration.notes
+            self._tell("calibrated", frames)
         offset = _increment_offset(frames, train_core)
         reports = []
         for j, order in enumerate(final_core.orders):

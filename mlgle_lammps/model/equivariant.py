@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 
@@ -74,7 +75,7 @@ def initial_weights(architecture: Architecture, n_networks: int, generator: torc
     """
     sizes = (architecture.n_features, HIDDEN, HIDDEN, architecture.n_basis + 1)
     weights: dict[str, torch.Tensor] = {}
-    for layer, (n_in, n_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True), start=1):
+    for layer, (n_in, n_out) in enumerate(pairwise(sizes), start=1):
         weight = torch.randn(n_networks, n_in, n_out, generator=generator) / n_in**0.5
         weights[f"w{layer}"] = weight if layer < 3 else torch.zeros_like(weight)
         weights[f"b{layer}"] = torch.zeros(n_networks, 1, n_out)

@@ -166,6 +166,7 @@ def predict(core: LinearCore, frames: torch.Tensor) -> torch.Tensor:
     """Return the core's mean of each frame given those before it, Σ_i a_i y_{t-i}, zeros standing before the first.
 
     Args:
+        core: of the modes.
         frames: y, (time, chain, mode, 3).
 
     Returns:

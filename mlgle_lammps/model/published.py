@@ -55,7 +55,7 @@ def _any_perpendicular(unit: torch.Tensor) -> torch.Tensor:
 
 
 def frame_of(last: torch.Tensor, second: torch.Tensor, third: torch.Tensor) -> torch.Tensor:
-    """Return R with rows e1, e2, e3 (JCP 3.2): e1 along z_{t-Δt}, e2 in the plane of z_{t-2Δt}, e3's sign from z_{t-3Δt}.
+    """Return R (JCP 3.2), rows e1 along z_{t-Δt}, e2 in the plane of z_{t-2Δt}, e3 signed by z_{t-3Δt}.
 
     Where points coincide, vanish or are collinear, any perpendicular direction stands in; R is always orthogonal.
     R turns with the points: R(Q z) = R(z) Qᵀ for every rotation or reflection Q.

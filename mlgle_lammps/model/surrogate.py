@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.model import equivariant, published
@@ -184,8 +185,14 @@ def _check(surrogate: Surrogate) -> None:
     if surrogate.history.ndim != 4 or surrogate.history.shape[0] < model.memory:
         raise ValueError(f"history of shape {surrogate.history.shape} is shorter than the memory of {model.memory}")
     _expect("history", surrogate.history.shape[2:], (k, 3))
-    numbers = [model.sigma, model.sigma_increment, model.core.coefficients, model.core.innovation_variance]
-    if not all(np.isfinite(x).all() for x in [*numbers, surrogate.history, surrogate.alpha, surrogate.beta_sq]):
+    numbers: list[NDArray[np.floating]] = [
+        model.sigma,
+        model.sigma_increment,
+        model.core.coefficients,
+        model.core.innovation_variance,
+    ]
+    numbers += [surrogate.history, np.array([surrogate.alpha, surrogate.beta_sq, surrogate.dt])]
+    if not all(np.isfinite(x).all() for x in numbers):
         raise ValueError("values that are not finite")
     if not (model.sigma > 0).all() or not (model.core.innovation_variance >= 0).all() or not surrogate.dt > 0:
         raise ValueError("a variance or time step that is not positive")

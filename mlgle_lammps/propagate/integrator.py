@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from mlgle_lammps.errors import RunFailure, UserError
+from mlgle_lammps.model.steppers import Stepper, make_steppers
 from mlgle_lammps.model.surrogate import Surrogate
-from mlgle_lammps.propagate.steppers import Stepper, make_steppers
 from mlgle_lammps.records import Float32, Float64
 
 RUNAWAY = 20.0
@@ -157,7 +157,7 @@ def generate(
     memory, n_modes = surrogate.model.memory, surrogate.n_modes
     if history.ndim != 4 or history.shape[0] < memory or history.shape[2:] != (n_modes, 3):
         raise UserError(
-            f"the starting history has shape {tuple(history.shape)}; at least {memory} frames of {n_modes} modes are needed"
+            f"starting history has shape {tuple(history.shape)}; {memory} frames or more of {n_modes} modes are needed"
         )
     chunk = -(-chunk // _NOISE_BLOCK) * _NOISE_BLOCK if chunk else automatic_chunk(n_trajectories, n_modes)
     threads_before = torch.get_num_threads()
