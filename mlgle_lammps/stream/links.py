@@ -9,7 +9,8 @@ from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 POLL_SECONDS = 0.002
-POOL_BUFFERS = 64
+POOL_BUFFERS = 64  # that many sends may always be in flight
+POOL_BYTES = 64 * 2**20  # and more of them up to this size
 
 Message = tuple[int, bytes]
 
@@ -67,7 +68,7 @@ class ThreadLink:
 
 
 class RankLink:
-    """One rank's way to another over MPI; sends do not block until the pool of buffers is full.
+    """One rank's way to another over MPI; sends do not block until the pool of buffers is full (64 MiB).
 
     Args:
         communicator: an mpi4py communicator used for nothing else.
@@ -76,20 +77,22 @@ class RankLink:
 
     def __init__(self, communicator: Any, peer: int) -> None:
         self._communicator, self._peer = communicator, peer
-        self._pending: deque[Any] = deque()
+        self._pending: deque[tuple[Any, int]] = deque()
+        self._bytes = 0
         self._lock = threading.Lock()
         self.waits = 0
 
     def send(self, kind: int, payload: bytes) -> None:
         """Start sending; where all buffers are in flight, wait and count that."""
         self._collect()
-        if len(self._pending) >= POOL_BUFFERS:
+        if self._full():
             self.waits += 1
-            while len(self._pending) >= POOL_BUFFERS:
+            while self._full():
                 time.sleep(POLL_SECONDS / 4)
                 self._collect()
         with self._lock:
-            self._pending.append(self._communicator.isend((kind, payload), dest=self._peer))
+            self._pending.append((self._communicator.isend((kind, payload), dest=self._peer), len(payload)))
+            self._bytes += len(payload)
 
     def poll(self) -> Message | None:
         """Return the next message, if there is one."""
@@ -107,5 +110,8 @@ class RankLink:
 
     def _collect(self) -> None:
         with self._lock:
-            while self._pending and self._pending[0].test()[0]:
-                self._pending.popleft()
+            while self._pending and self._pending[0][0].test()[0]:
+                self._bytes -= self._pending.popleft()[1]
+
+    def _full(self) -> bool:
+        return len(self._pending) >= POOL_BUFFERS and self._bytes >= POOL_BYTES
