@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+import torch
 
+from mlgle_lammps.compute import available_cores, describe_device, resolve_device
 from mlgle_lammps.config import LearnOptions
 from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.generation import generate_to_file
@@ -56,12 +58,15 @@ class _Pipeline:
         self.state = RunState(system, options, n_modes)
         self.moments = MomentAccumulator(system.n_chains, n_modes, options.memory)
         self.ring = RingBuffer(options.learn_frames, system.n_chains, n_modes)
+        device = resolve_device(options.device)
+        self.state.device, self.state.threads = describe_device(device), options.threads or available_cores()
+        torch.set_num_threads(self.state.threads)
         self.trainer = ModeTrainer(
             TrainOptions(
                 preset=options.preset, memory=options.memory, train_frames=options.train_frames,
-                val_frames=options.val_frames, device=options.device, seed=options.seed, threads=options.threads,
-                should_stop=self._broken,
-            )
+                val_frames=options.val_frames, device=device.type, seed=options.seed,
+            ),
+            should_stop=self._broken,
         )  # fmt: skip
         self.next_fit = options.memory + 1
         self.reference_moments: Moments | None = None

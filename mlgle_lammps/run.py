@@ -20,6 +20,7 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -204,9 +205,12 @@ class _Run:
             return error.exit_code
         journal = self.folder.open_journal(system)
         inbox.begin(journal.append, journal.close)
+        from mlgle_lammps.compute import available_cores
         from mlgle_lammps.pipeline import learn
 
-        code = learn(inbox, self.learn_options, self.folder)
+        left = max(1, available_cores() - max(1, self.world.size - 1))
+        options = replace(self.learn_options, threads=self.learn_options.threads or left)
+        code = learn(inbox, options, self.folder)
         return max(code, 1) if inbox.broken() else code
 
     # ------------------------------------------------------------------ signals and faults

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from mlgle_lammps.compute import resolve_device
 from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.model.steppers import Stepper, make_steppers
 from mlgle_lammps.model.surrogate import Surrogate
@@ -32,13 +33,6 @@ class Chunk:
     first_step: int
     com: Float64
     modes: Float32
-
-
-def resolve_device(name: str) -> torch.device:
-    """Return the device for "auto", "cpu" or "cuda"; raise UserError where CUDA is asked for and absent."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda was asked for, but torch finds no CUDA device; use --device cpu or auto")
-    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
 
 
 def random_rotations(n: int, generator: np.random.Generator) -> Float64:
