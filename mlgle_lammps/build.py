@@ -25,7 +25,7 @@ PLACEMENT_TRIALS = 20
 DEFAULTS: dict[str, dict[str, float | str]] = {
     "real": {
         "density": 0.90, "mass": 54.09, "temperature": 300.0, "bond": 4.33, "bond_stiffness": 0.96, "angle": "0.70,125",
-        "bond_distribution": "harmonic", "torsion": 0.15, "closest": 0.0,
+        "bond_distribution": "harmonic", "torsion": 0.10, "closest": 0.0,
     },
     "lj": {
         "density": 0.85, "mass": 1.0, "temperature": 1.0, "bond": 0.97, "bond_stiffness": 0.0, "angle": "none",
@@ -120,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--bond-stiffness", type=float, metavar="K", help="of E = K (r - r0)^2 (0.96 kcal/mol/A^2)")
     add("--bond-distribution", choices=BOND_DISTRIBUTIONS, help="gaussian: ideal Rouse chains, <r^2> = R0^2")
     add("--angle", metavar="K,THETA0", help="E = K (theta - theta0)^2, kcal/mol/rad^2 and degrees (0.70,125); or none")
-    add("--torsion", type=float, metavar="KAPPA", help="torsions ~ exp(kappa cos phi), phi = 0 trans (0.15, lj 0)")
+    add("--torsion", type=float, metavar="KAPPA", help="torsions ~ exp(kappa cos phi), phi = 0 trans (0.10, lj 0)")
     add("--closest", type=float, metavar="R", help="least distance of next-nearest bonded beads (0, lj 1.02)")
     add("--seed", type=int, default=1)
     add("--overwrite", action="store_true", help="replace a file that exists")
