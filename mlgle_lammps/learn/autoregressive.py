@@ -19,6 +19,7 @@ from mlgle_lammps.records import Float64, Int64
 
 SMOOTHING_WIDTHS = (0.0, 0.1, 0.2, 0.3)
 UNSMOOTHED = 4
+_LEAST_VARIANCE = 1e-12
 ORDER_LADDER = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 
 
@@ -146,8 +147,14 @@ def fit_core(
     """
     raw = burg_reflection(modes, segments, max_order)
     reflection = np.stack([smooth_reflection(raw, w)[mode] for mode, w in enumerate(widths)])
-    variance = np.einsum("tckx,tckx->k", modes, modes, dtype=np.float64) / (len(modes) * modes.shape[1] * 3)
+    variance = _mean_square(modes)
     return core_from_reflection(reflection, tuple(min(p, max_order) for p in orders), variance)
+
+
+def _mean_square(modes: Float64) -> Float64:
+    """Return <y²> per component, (mode,), at least 1e-12 so that a mode that does not move is no special case."""
+    total = np.einsum("tckx,tckx->k", modes, modes, dtype=np.float64)
+    return np.maximum(total / (modes.shape[0] * modes.shape[1] * 3), _LEAST_VARIANCE)
 
 
 def ladder_up_to(max_order: int) -> tuple[int, ...]:
@@ -173,8 +180,7 @@ def choose_core(
     """
     max_order = estimable_order(segments[:n_train], memory)
     raw = burg_reflection(modes[:n_train], segments[:n_train], max_order)
-    train = modes[:n_train]
-    variance = np.einsum("tckx,tckx->k", train, train, dtype=np.float64) / (n_train * train.shape[1] * 3)
+    variance = _mean_square(modes[:n_train])
     ladder = ladder_up_to(max_order)
     smoothed = [smooth_reflection(raw, w) for w in widths]
     orders, chosen, nll = [], [], []

@@ -165,7 +165,7 @@ class ModeTrainer:
         best = self._train_residual(data) if options.networks else None
         tensors = best.weights() | self._residual.scales if best and self._residual else None
         gain, gain_se, core_value, kept = _judge(data, tensors, options.keep_at)
-        networks = None
+        networks, calibration = None, None
         if kept and tensors is not None:
             tensors = _calibrated(ResidualData(frames, final_core, architecture), tensors, kept)
             calibration = calibrate(final_core, Networks(tuple(kept), architecture, tensors), frames.y, options.seed)
@@ -177,14 +177,17 @@ class ModeTrainer:
         for j, order in enumerate(final_core.orders):
             has_network = j in kept
             value = core_value[j] + offset[j]
+            details = {
+                "order": int(order), "smoothing": float(choice.widths[j]), "network": has_network,
+                "network_gain": _number(gain[j]), "network_gain_se": _number(gain_se[j]),
+            }  # fmt: skip
+            if calibration and has_network:
+                details["calibrated_variance_ratio"] = calibration.variance_ratio[j]
+                details["calibrated_rate_ratio"] = calibration.rate_ratio[j]
             reports.append(
                 ModeReport(
                     j + 1, f"AR({order})" + ("+network" if has_network else ""),
-                    float(value - gain[j] if has_network else value), float(value),
-                    {
-                        "order": int(order), "smoothing": float(choice.widths[j]), "network": has_network,
-                        "network_gain": _number(gain[j]), "network_gain_se": _number(gain_se[j]),
-                    },
+                    float(value - gain[j] if has_network else value), float(value), details,
                 )
             )  # fmt: skip
         if best is not None and bool(best.broken.any()):

@@ -180,7 +180,7 @@ def conserve_second_moments(tensors: dict[str, torch.Tensor], basis: torch.Tenso
     residual, log_variance = evaluate(tensors, basis, activity, learned_only=True)
     scaled = (basis / tensors["basis_scale"]).double()
     gram = torch.einsum("nbsx,ncsx->nbc", scaled, scaled) / scaled.shape[2]
-    ridge = 1e-8 * gram.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
+    ridge = 1e-8 * gram.diagonal(dim1=1, dim2=2).mean(1)[:, None, None] + 1e-12
     gram = gram + ridge * torch.eye(n_basis, dtype=gram.dtype, device=gram.device)
     projection = torch.einsum("nbsx,nsx->nb", scaled, residual.double()) / scaled.shape[2]
     linear = torch.linalg.solve(gram, projection.unsqueeze(-1)).reshape(n_networks, n_basis, 1, 1)
