@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,9 @@ class Surrogate:
         if not path.is_file():
             raise UserError(f"{path} does not exist; it is written by a run that ended with a trained model")
         try:
-            plain = torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                plain = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds for a bad file
             raise UserError(f"{path} is not a readable model file ({type(error).__name__}); train again") from error
         if not isinstance(plain, dict) or plain.get("format") != _FORMAT:
