@@ -1,0 +1,204 @@
+"""The whole way behind the ring buffer, on Rouse streams: results, their schema, replay, and what goes wrong."""
+
+import itertools
+import json
+
+import h5py
+import numpy as np
+import pytest
+
+from mlgle_lammps import generate, replay
+from mlgle_lammps.acquire.rouse import RouseSource, rouse_diffusion
+from mlgle_lammps.config import LearnOptions
+from mlgle_lammps.formats.h5md_reader import ModesReader
+from mlgle_lammps.pipeline import learn
+from mlgle_lammps.records import Ending
+from mlgle_lammps.replay import Journalled
+from mlgle_lammps.report.store import RunFolder
+
+QUICK = "--memory 16 --train-frames 80 --val-frames 40 --generate-steps 200 --ensemble 12 --threads 1".split()
+DT = 0.5
+
+
+@pytest.fixture(scope="module")
+def stream(tmp_path_factory):
+    """700 frames of a Rouse melt as an .npz."""
+    frames = list(RouseSource(12, 16, 4, 700, DT, seed=3))
+    path = tmp_path_factory.mktemp("stream") / "rouse.npz"
+    np.savez(path, com=np.stack([f.com for f in frames]), modes=np.stack([f.modes for f in frames]), dt=DT)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(stream, tmp_path_factory):
+    """A finished result folder with a reference from later frames."""
+    out = tmp_path_factory.mktemp("runs") / "rouse"
+    assert replay.main([str(stream), "--out", str(out), "--full-md", "500", *QUICK]) == 0
+    return out
+
+
+def result_of(folder):
+    return json.loads((folder / "result.json").read_text())
+
+
+def test_result_has_the_schema(run):
+    result = result_of(run)
+    assert result["schema"] == 1
+    assert result["status"] == "complete"
+    assert set(result["D"]) >= {"value", "ci95", "units", "method"}
+    assert [set(point) for point in result["D_online"]] == [{"frames", "value", "ci95"}] * len(result["D_online"])
+    assert set(result["fit"]) >= {"lags", "chi2", "dof", "p"}
+    assert [mode["mode"] for mode in result["modes"]] == [1, 2, 3, 4]
+    per_mode = {"mode", "relaxation_time", "val_nll", "model", "stationary_variance_ratio"}
+    assert all(set(mode) >= per_mode for mode in result["modes"])
+    assert set(result["handoff"]) == {"policy", "frames", "step", "wall_s"}
+    assert set(result["timing"]) >= {"md_s", "callback_s", "train_s", "generate_s", "total_s"}
+    missing = {"alpha", "beta", "k", "m", "dt", "time_unit", "length_unit", "warnings", "seed", "versions"} - set(
+        result
+    )
+    assert not missing
+    assert result["D_full_md"] is not None
+    assert result["handoff"]["frames"] == 120
+
+
+def test_online_estimates_begin_at_m_plus_1_and_follow_every_5_percent(run):
+    frames = [point["frames"] for point in result_of(run)["D_online"]]
+    assert frames[0] == 17
+    assert frames[-1] == 120
+    assert all(b <= np.ceil(1.05 * a) for a, b in itertools.pairwise(frames))
+
+
+def test_D_agrees_with_the_known_one(run):
+    result = result_of(run)
+    se = result["D"]["se"]
+    assert abs(result["D"]["value"] - rouse_diffusion(16)) < 4 * se
+    assert result["alpha"] == pytest.approx(np.sqrt(2 * result["D"]["value"]), rel=1e-12)
+
+
+def test_files_are_all_there_and_readable(run):
+    assert {p.name for p in run.iterdir()} >= {"result.json", "modes.h5", "model.pt", "generated.h5", "report.html"}
+    with ModesReader(run / "modes.h5") as reader:
+        assert len(reader.steps) == 620
+        assert reader.n_mode_frames == 120
+    with h5py.File(run / "generated.h5") as file:
+        assert file["mlgle/modes"].shape == (200, 12, 4, 3)
+        assert file["mlgle/com"].dtype == np.float32
+
+
+def test_replay_of_the_recorded_stream_gives_the_same_numbers_and_networks(run, tmp_path):
+    again = tmp_path / "again"
+    assert replay.main([str(run / "modes.h5"), "--out", str(again), "--full-md", "500", *QUICK]) == 0
+    first, second = result_of(run), result_of(again)
+    for key in ("D", "D_online", "D_full_md", "D_generated", "modes", "fit"):
+        assert first[key] == second[key]
+    with h5py.File(run / "generated.h5") as a, h5py.File(again / "generated.h5") as b:
+        np.testing.assert_array_equal(a["mlgle/modes"][:], b["mlgle/modes"][:])
+
+
+def test_generate_from_the_folder_alone_gives_what_the_run_gave(run, tmp_path):
+    out = tmp_path / "more.h5"
+    assert generate.main([str(run), "--steps", "200", "--ensemble", "12", "--out", str(out), "--threads", "1"]) == 0
+    with h5py.File(run / "generated.h5") as a, h5py.File(out) as b:
+        np.testing.assert_array_equal(a["mlgle/modes"][:], b["mlgle/modes"][:])
+        np.testing.assert_array_equal(a["mlgle/com"][:], b["mlgle/com"][:])
+
+
+def test_save_every_thins_the_file(run, tmp_path):
+    out = tmp_path / "thin.h5"
+    arguments = ["--steps", "200", "--ensemble", "12", "--save-every", "7", "--out", str(out)]
+    assert generate.main([str(run), *arguments]) == 0
+    with h5py.File(run / "generated.h5") as a, h5py.File(out) as b:
+        np.testing.assert_array_equal(a["mlgle/com"][6::7], b["mlgle/com"][:])
+        np.testing.assert_array_equal(b["mlgle/step"][:], np.arange(7, 201, 7))
+
+
+@pytest.mark.parametrize(("policy", "frames"), [("tmax", 17), ("train", 120)])
+def test_hand_off_policies_count_frames(stream, tmp_path, policy, frames):
+    out = tmp_path / policy
+    assert replay.main([str(stream), "--out", str(out), "--handoff", policy, *QUICK]) == 0
+    result = result_of(out)
+    assert result["handoff"] == {**result["handoff"], "policy": policy, "frames": frames}
+    assert all(mode["model"] for mode in result["modes"])
+
+
+def test_converged_hands_off_when_the_interval_is_narrow_enough(stream, tmp_path):
+    out = tmp_path / "converged"
+    assert replay.main([str(stream), "--out", str(out), "--handoff", "converged", "--target-ci", "0.3", *QUICK]) == 0
+    result = result_of(out)
+    widths = [(p["ci95"][1] - p["ci95"][0]) / 2 / p["value"] for p in result["D_online"]]
+    assert widths[-1] <= 0.3
+    assert all(width > 0.3 for width in widths[:-1])
+
+
+def test_frames_after_the_hand_off_never_enter_D(stream, run, tmp_path):
+    out = tmp_path / "without"
+    assert replay.main([str(stream), "--out", str(out), *QUICK]) == 0
+    assert result_of(out)["D"] == result_of(run)["D"]
+    assert result_of(out)["D_full_md"] is None
+
+
+def test_paper_preset_runs_and_says_so(stream, tmp_path):
+    out = tmp_path / "paper"
+    assert replay.main([str(stream), "--out", str(out), "--preset", "paper", *QUICK]) == 0
+    result = result_of(out)
+    assert result["preset"] == "paper"
+    assert result["fit"]["lags"] == [1, 8, 16]
+    assert "published" in result["modes"][0]["model"]
+
+
+def test_several_streams_pool(stream, tmp_path):
+    out = tmp_path / "pooled"
+    never = ["--handoff", "converged", "--target-ci", "0.001"]
+    assert replay.main([str(stream), str(stream), "--out", str(out), *never, *QUICK]) == 0
+    result = result_of(out)
+    assert result["n_frames"] == 1400
+    assert any("ended at 1400 frames" in warning for warning in result["warnings"])
+
+
+class Broken(RouseSource):
+    """A stream that fails after its frames."""
+
+    def broken(self):
+        return True
+
+    def ending(self):
+        return Ending(status="failed", message="lost atoms", step=99)
+
+
+def test_a_failed_stream_leaves_a_partial_result(tmp_path):
+    folder = RunFolder.create(tmp_path / "failed")
+    options = LearnOptions(tmp_path / "failed", memory=16, train_frames=80, val_frames=40, modes=4)
+    assert learn(Journalled(Broken(12, 16, 4, 60, DT, 1), folder), options, folder) == 1
+    result = result_of(folder.path)
+    assert result["status"] == "partial"
+    assert result["D_online"][-1]["frames"] == 60
+    assert result["D"]["value"] == result["D_online"][-1]["value"]
+    with ModesReader(folder.modes) as reader:
+        assert len(reader.steps) == 60
+
+
+def bad_calls(stream, tmp_path):
+    (tmp_path / "exists").mkdir()
+    garbage = tmp_path / "garbage.h5"
+    garbage.write_bytes(b"not HDF5" * 100)
+    return {
+        "no such file": ["missing.h5"],
+        "garbage.h5": [str(garbage)],
+        "exists": [str(stream), "--out", str(tmp_path / "exists")],
+        "--memory 90": [str(stream), "--memory", "90"],
+        "700 frames": [str(stream), "--memory", "800", "--train-frames", "900"],
+        "--target-ci": [str(stream), "--target-ci", "7"],
+        "--modes": [str(stream), "--modes", "0"],
+        "invalid choice": [str(stream), "--preset", "best"],
+    }
+
+
+def test_bad_input_is_one_line_and_exit_code_2(stream, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for expected, arguments in bad_calls(stream, tmp_path).items():
+        assert replay.main([*QUICK, *arguments]) == 2
+        errors = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+        assert len(errors) == 1
+        assert expected in errors[0]
+    assert generate.main(["nowhere"]) == 2
+    assert not (tmp_path / "runs" / "rouse-replay").exists()
