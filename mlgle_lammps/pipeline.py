@@ -17,7 +17,7 @@ from mlgle_lammps.generation import generate_to_file
 from mlgle_lammps.learn.gle_fit import fit_gle
 from mlgle_lammps.learn.trainer import ModeTrainer, TrainOptions
 from mlgle_lammps.model.surrogate import ModeModel, Surrogate
-from mlgle_lammps.observe.correlation import Autocorrelation, autocorrelation, relaxation_times
+from mlgle_lammps.observe.correlation import Autocorrelation, autocorrelation, mode_statistics, relaxation_times
 from mlgle_lammps.observe.diagnosis import fit_warnings, generated_warnings, memory_warnings
 from mlgle_lammps.observe.diffusion import normal_diffusion
 from mlgle_lammps.observe.generated import GeneratedSummary
@@ -154,6 +154,7 @@ class _Pipeline:
         }
         n_lags = max(2, len(self.window.steps) // 2)
         self.correlation = autocorrelation(self.window.modes, self.window.segments, n_lags)
+        self.state.md_modes = mode_statistics(self.correlation, self.state.system.dt)
         for line in memory_warnings(self.correlation.nacf, self.options.memory):
             self.state.warn(line)
         if self.state.fits:
@@ -269,13 +270,12 @@ class _Pipeline:
 
     def _curves(self) -> RunCurves:
         """Gather what the report draws."""
-        nacf = self.correlation.nacf if self.correlation else np.ones((1, 0))
         return RunCurves(
             moments=self.moments.moments(),
             correlation=self.correlation,
             generated=self.summary,
             full_md=self.reference_moments,
-            md_relaxation_times=relaxation_times(nacf, self.state.system.dt),
+            md_relaxation_times=self.state.md_modes.relaxation_time if self.state.md_modes else (),
         )
 
     def _write_result(self) -> None:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mlgle_lammps.acquire.rouse import RouseSource, rouse_diffusion, rouse_relaxation_time
-from mlgle_lammps.observe.correlation import autocorrelation, relaxation_times
+from mlgle_lammps.acquire.rouse import RouseSource, rouse_diffusion, rouse_mode_variance, rouse_relaxation_time
+from mlgle_lammps.observe.correlation import autocorrelation, mode_statistics, relaxation_times
 from mlgle_lammps.observe.diffusion import normal_diffusion
 from mlgle_lammps.records import Frame
 from mlgle_lammps.statistics.moments import MomentAccumulator
@@ -68,3 +68,21 @@ def test_brownian_limit():
     assert abs(estimate.value - 0.25) < 4 * estimate.se
     assert estimate.se < 0.1 * 0.25
     assert estimate.value == pytest.approx(0.25, rel=0.2)
+
+
+def test_mode_statistics_hold_the_rouse_values_within_their_errors():
+    frames = np.stack([frame.modes for frame in RouseSource(30, 20, 4, 1200, 0.5, seed=2)])
+    found = mode_statistics(autocorrelation(frames, np.zeros(1200), 400), 0.5)
+    p = np.arange(1, 5)
+    times, variances = rouse_relaxation_time(p, 20), rouse_mode_variance(p, 20)
+    time_scores = (np.array(found.relaxation_time) - times) / np.array(found.relaxation_time_se)
+    variance_scores = (np.array(found.variance) - variances) / np.array(found.variance_se)
+    assert np.abs(np.concatenate([time_scores, variance_scores])).max() < 4
+    assert np.abs((np.array(found.relaxation_time) - 1.2 * times) / np.array(found.relaxation_time_se)).max() > 4
+    assert np.abs((np.array(found.variance) - 1.2 * variances) / np.array(found.variance_se)).max() > 4
+
+
+def test_fast_exponential_is_read_exactly_between_lags():
+    tau = 1.23
+    nacf = np.exp(-np.arange(20.0) / tau)[:, None]
+    assert relaxation_times(nacf, 0.5)[0] == pytest.approx(0.5 * tau, rel=1e-12)

@@ -16,7 +16,20 @@ from mlgle_lammps.records import Ending
 from mlgle_lammps.replay import Journalled
 from mlgle_lammps.report.store import RunFolder
 
-QUICK = "--memory 16 --train-frames 80 --val-frames 40 --generate-steps 200 --ensemble 12 --threads 1".split()
+QUICK = [
+    "--memory",
+    "16",
+    "--train-frames",
+    "80",
+    "--val-frames",
+    "40",
+    "--generate-steps",
+    "200",
+    "--ensemble",
+    "12",
+    "--threads",
+    "1",
+]
 DT = 0.5
 
 

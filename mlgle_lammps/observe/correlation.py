@@ -10,6 +10,7 @@ from scipy import fft
 from mlgle_lammps.records import Float64, Int64
 
 _SAMPLES_AT_ONCE = 2**24
+_GROUPS = 20
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,13 @@ class Autocorrelation:
         nacf: (lag, mode), 1 at lag 0.
         se: (lag, mode) standard error (Mélard and Roy), chains as independent units.
         variance: (mode,) stationary variance per component, length².
+        by_group: (group, lag, mode) autocovariance of groups of equally many chains, length²; for errors over chains.
     """
 
     nacf: Float64
     se: Float64
     variance: Float64
+    by_group: Float64
 
 
 def autocorrelation(modes: np.ndarray, segments: Int64, n_lags: int) -> Autocorrelation:
@@ -44,12 +47,16 @@ def autocorrelation(modes: np.ndarray, segments: Int64, n_lags: int) -> Autocorr
     lengths = np.diff(np.append(starts, n_time))
     n_lags = min(n_lags, int(lengths.max()))
     counts = np.maximum(lengths[:, None] - np.arange(n_lags), 0).sum(axis=0)
-    sums = np.zeros((n_lags, n_modes))
+    groups = np.array_split(np.arange(n_chains), min(_GROUPS, n_chains))
+    by_group = np.zeros((len(groups), n_lags, n_modes))
     for start, length in zip(starts, lengths, strict=True):
-        sums[: min(n_lags, length)] += _lagged_products(modes[start : start + length], n_lags)
-    acf = sums / (counts * 3.0 * n_chains)[:, None]
+        reach = min(n_lags, int(length))
+        for total, chains in zip(by_group, groups, strict=True):
+            total[:reach] += _lagged_products(modes[start : start + length, chains[0] : chains[-1] + 1], n_lags)
+    acf = by_group.sum(axis=0) / (counts * 3.0 * n_chains)[:, None]
     nacf = acf / np.maximum(acf[0], 1e-300)
-    return Autocorrelation(nacf, melard_roy_error(nacf, n_time, n_chains), acf[0])
+    by_group /= counts[:, None] * 3.0 * np.array([len(chains) for chains in groups])[:, None, None]
+    return Autocorrelation(nacf, melard_roy_error(nacf, n_time, n_chains), acf[0], by_group)
 
 
 def _lagged_products(modes: np.ndarray, n_lags: int) -> Float64:
@@ -81,7 +88,9 @@ def melard_roy_error(nacf: Float64, n_time: int, n_series: int) -> Float64:
 
 
 def relaxation_times(nacf: Float64, dt: float) -> list[float | None]:
-    """Return the first 1/e time of each column, linear between lags; None where it lies beyond the lags.
+    """Return the first 1/e time of each column; None where it lies beyond the lags.
+
+    Between lags the logarithm is interpolated, which is exact for an exponential.
 
     Args:
         nacf: (lag, mode).
@@ -95,5 +104,42 @@ def relaxation_times(nacf: Float64, dt: float) -> list[float | None]:
             times.append(None)
             continue
         i = int(below[0])
-        times.append(dt * (i - 1 + (column[i - 1] - level) / (column[i - 1] - column[i])))
+        before, after = column[i - 1], column[i]
+        part = np.log(before / level) / np.log(before / after) if after > 0 else (before - level) / (before - after)
+        times.append(float(dt * (i - 1 + part)))
     return times
+
+
+@dataclass(frozen=True)
+class ModeStatistics:
+    """What MD itself says of each mode, with standard errors over chains (jackknife).
+
+    Attributes:
+        variance: per component, length².
+        variance_se: likewise.
+        relaxation_time: 1/e time; None where beyond the lags.
+        relaxation_time_se: None where it cannot be told.
+    """
+
+    variance: tuple[float, ...]
+    variance_se: tuple[float, ...]
+    relaxation_time: tuple[float | None, ...]
+    relaxation_time_se: tuple[float | None, ...]
+
+
+def mode_statistics(correlation: Autocorrelation, dt: float) -> ModeStatistics:
+    """Return each mode's variance and relaxation time with errors from leaving out one group of chains at a time."""
+    groups = correlation.by_group
+    n_groups, _, n_modes = groups.shape
+    left_out = (groups.sum(axis=0) - groups) / max(n_groups - 1, 1)
+    factor = np.sqrt((n_groups - 1) ** 2 / n_groups) if n_groups > 1 else np.nan
+    variance_se = factor * left_out[:, 0].std(axis=0, ddof=min(1, n_groups - 1))
+    replicas = [relaxation_times(acf / np.maximum(acf[0], 1e-300), dt) for acf in left_out]
+    errors: list[float | None] = []
+    for mode in range(n_modes):
+        known = [replica[mode] for replica in replicas]
+        values = [time for time in known if time is not None]
+        errors.append(float(factor * np.std(values, ddof=1)) if len(values) == n_groups > 1 else None)
+    return ModeStatistics(
+        tuple(correlation.variance), tuple(variance_se), tuple(relaxation_times(correlation.nacf, dt)), tuple(errors)
+    )

@@ -267,9 +267,9 @@ def _nacf(folder: Path, result: dict[str, Any], curves: RunCurves) -> Picture | 
     def by_mode(correlation: Autocorrelation | None, with_error: bool) -> dict[int, Curve]:
         if correlation is None:
             return {}
-        x = np.arange(1, len(correlation.nacf)) * dt
+        lags = np.unique(np.geomspace(1, len(correlation.nacf) - 1, 400).astype(int))
         return {
-            p: Curve(x, correlation.nacf[1:, p - 1], correlation.se[1:, p - 1] if with_error else None)
+            p: Curve(lags * dt, correlation.nacf[lags, p - 1], correlation.se[lags, p - 1] if with_error else None)
             for p in NACF_MODES
             if p <= correlation.nacf.shape[1]
         }

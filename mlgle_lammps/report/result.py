@@ -7,11 +7,14 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlgle_lammps import __version__
 from mlgle_lammps.config import LearnOptions
 from mlgle_lammps.records import Ending, Estimate, GleFit, ModeReport, System
+
+if TYPE_CHECKING:  # a record of another stage, for its type only
+    from mlgle_lammps.observe.correlation import ModeStatistics
 
 SCHEMA = 1
 _PACKAGES = ("lammps", "mpi4py", "torch", "numpy", "scipy", "h5py")
@@ -26,6 +29,7 @@ class RunState:
         modes: outcome of training, empty before it.
         relaxation_times: of the generated NACF, time_unit; None where beyond its lags.
         variance_ratios: stationary variance, generated over MD.
+        md_modes: variance and relaxation time of MD's own modes, with errors.
     """
 
     system: System
@@ -37,6 +41,7 @@ class RunState:
     modes: Sequence[ModeReport] = ()
     relaxation_times: Sequence[float | None] = ()
     variance_ratios: Sequence[float] = ()
+    md_modes: ModeStatistics | None = None
     D_generated: Estimate | None = None
     D_full_md: Estimate | None = None
     ending: Ending = field(default_factory=Ending)
@@ -121,7 +126,19 @@ def _mode(state: RunState, i: int) -> dict[str, Any]:
         "model": report.model if report else None,
         "stationary_variance_ratio": state.variance_ratios[i] if i < len(state.variance_ratios) else None,
         "core_nll": report.core_nll if report else None,
+        **_md_mode(state.md_modes, i),
         **(report.details if report else {}),
+    }
+
+
+def _md_mode(md: ModeStatistics | None, i: int) -> dict[str, Any]:
+    if md is None:
+        return {}
+    return {
+        "md_relaxation_time": md.relaxation_time[i],
+        "md_relaxation_time_se": md.relaxation_time_se[i],
+        "md_variance": md.variance[i],
+        "md_variance_se": md.variance_se[i],
     }
 
 
