@@ -19,7 +19,7 @@ from mlgle_lammps.learn.trainer import ModeTrainer, TrainOptions
 from mlgle_lammps.model.surrogate import ModeModel, Surrogate
 from mlgle_lammps.observe.correlation import Autocorrelation, autocorrelation, mode_statistics, relaxation_times
 from mlgle_lammps.observe.diagnosis import fit_warnings, generated_warnings, memory_warnings
-from mlgle_lammps.observe.diffusion import normal_diffusion
+from mlgle_lammps.observe.diffusion import LAGS_PER_OCTAVE, normal_diffusion
 from mlgle_lammps.observe.generated import GeneratedSummary
 from mlgle_lammps.progress import Progress
 from mlgle_lammps.records import Estimate, Frame, FrameSource, GleFit, Window
@@ -234,7 +234,7 @@ class _Pipeline:
         if not wanted:
             return
         n_chains = self.state.system.n_chains
-        accumulator = MomentAccumulator(n_chains, 0, max(4, wanted // 4))
+        accumulator = MomentAccumulator(n_chains, 0, max(4, wanted // 4), LAGS_PER_OCTAVE)
         with Progress("full MD", wanted) as progress:
             for _, frame in zip(range(wanted), frames, strict=False):
                 accumulator.add(replace(frame, modes=frame.modes[:, :0]))
@@ -244,13 +244,21 @@ class _Pipeline:
         if accumulator.n_frames < 2:
             return
         self.reference_moments = accumulator.moments()
-        slowest = next(iter(self.state.relaxation_times), None) or 0.0
         dt = self.state.system.dt
-        self.state.D_full_md = normal_diffusion(self.reference_moments, dt, slowest / dt)
+        self.state.D_full_md = normal_diffusion(self.reference_moments, dt, self._slowest() / dt)
         if self.state.D_full_md is None:
             self.state.warn(
                 f"{accumulator.n_frames} frames of full MD show no normal diffusion long enough to fit: raise --full-md"
             )
+
+    def _slowest(self) -> float:
+        """Return the relaxation time of mode 1: generated, else MD's, else what MD shows it to exceed."""
+        times = [
+            *self.state.relaxation_times[:1],
+            *(self.state.md_modes.relaxation_time[:1] if self.state.md_modes else ()),
+        ]
+        known = [time for time in times if time is not None]
+        return known[0] if known else len(self.ring) / 2 * self.state.system.dt
 
     def _finish(self, trained: bool) -> int:
         """Write stream, result and report, whatever there is of them."""

@@ -10,7 +10,9 @@ from mlgle_lammps.statistics.moments import Moments
 from mlgle_lammps.statistics.msd_covariance import generalized_least_squares, msd_covariance
 
 TRUST_LEVEL = 0.10
-SAFETY = 2  # the window starts at this multiple of the shortest lag from which a straight line fits
+SAFETY = 2.0  # the window starts at this multiple of the shortest lag from which a straight line fits
+RELAXATIONS = 1.5  # and not before this many relaxation times of mode 1: what is left then bends the MSD by 1-2%
+LAGS_PER_OCTAVE = 4  # for the accumulator whose moments come here
 LEAST_LAGS = 4
 
 
@@ -20,7 +22,7 @@ def normal_diffusion(moments: Moments, dt: float, slowest: float = 0.0) -> Estim
     The MSD at late times is 2 D t + c per dimension; c is what subdiffusion left behind and spoils MSD/(2t)
     (JCP eq. 35) by c/(2t), so the slope is taken instead, by generalized least squares. The diffusive window is
     found from the data: a straight line must fit from its first lag on (chi-square, p >= 0.1); the window
-    starts at twice that lag, and not before twice the relaxation time of the slowest mode.
+    starts at twice that lag, and not before 1.5 relaxation times of the slowest mode.
 
     Args:
         moments: displacements, lags in frames; lags should reach a quarter of the record.
@@ -46,7 +48,8 @@ def normal_diffusion(moments: Moments, dt: float, slowest: float = 0.0) -> Estim
             break
     else:
         return None
-    start = int(np.searchsorted(lags, SAFETY * max(slowest, lags[start] if start else 0.0)))
+    earliest = max(RELAXATIONS * slowest, SAFETY * lags[start] if start else 0.0)
+    start = int(np.searchsorted(lags, earliest))
     if len(lags) - start < LEAST_LAGS - 1:
         return None
     keep = slice(start, None)

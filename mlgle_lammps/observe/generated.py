@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlgle_lammps.observe.correlation import Autocorrelation, autocorrelation
+from mlgle_lammps.observe.diffusion import LAGS_PER_OCTAVE
 from mlgle_lammps.records import Float32, Float64, Frame
 from mlgle_lammps.statistics.moments import MomentAccumulator, Moments
 
@@ -39,7 +40,7 @@ class GeneratedStatistics:
         per_trajectory = max(1, n_steps * n_modes * 3 * 4)
         kept = int(np.clip(_BYTES_FOR_CORRELATION // per_trajectory, 1, n_trajectories))
         self._kept = np.empty((n_steps, kept, n_modes, 3), dtype=np.float32)
-        self._accumulator = MomentAccumulator(n_trajectories, 0, max(4, n_steps // 4))
+        self._accumulator = MomentAccumulator(n_trajectories, 0, max(4, n_steps // 4), LAGS_PER_OCTAVE)
         self._square = np.zeros((n_trajectories, n_modes))
         self._no_modes = np.zeros((n_trajectories, 0, 3), dtype=np.float32)
         self._done = 0

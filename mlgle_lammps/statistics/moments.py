@@ -16,14 +16,11 @@ BLOCKS_PER_LAG = 2  # length of a time block in units of its lag, for the design
 MIN_BLOCKS = 8
 
 
-def logarithmic_lags(longest: int) -> tuple[int, ...]:
-    """Return lags 1, 2, 3, 4, 6, 8, 12, 16, .. ``longest``: two an octave, the last always there."""
-    lags = {1, longest}
-    octave = 2
-    while octave <= longest:
-        lags.update(lag for lag in (octave, octave * 3 // 2) if lag <= longest)
-        octave *= 2
-    return tuple(sorted(lags))
+def logarithmic_lags(longest: int, per_octave: int = 2) -> tuple[int, ...]:
+    """Return lags 1, 2, 3, 4, 6, 8, 12, 16, .. ``longest``: evenly spread in each octave, the last always there."""
+    octaves = [2**i for i in range(longest.bit_length())]
+    lags = {octave * (per_octave + part) // per_octave for octave in octaves for part in range(per_octave)}
+    return tuple(sorted({lag for lag in lags if lag <= longest} | {longest}))
 
 
 @dataclass(frozen=True)
@@ -63,9 +60,9 @@ class Moments:
 class MomentAccumulator:
     """Adds frames one by one; ``moments()`` gives the record of what has been added so far."""
 
-    def __init__(self, n_chains: int, n_modes: int, longest_lag: int) -> None:
+    def __init__(self, n_chains: int, n_modes: int, longest_lag: int, lags_per_octave: int = 2) -> None:
         """Make room for lags up to ``longest_lag`` frames."""
-        self.lags = np.array(logarithmic_lags(longest_lag), dtype=np.int64)
+        self.lags = np.array(logarithmic_lags(longest_lag, lags_per_octave), dtype=np.int64)
         n_lags, depth = len(self.lags), longest_lag + 1
         self._com = np.zeros((depth, n_chains, 3))
         self._modes = np.zeros((depth, n_chains, n_modes, 3), dtype=np.float32)
