@@ -126,4 +126,5 @@ def internal_distances(model: ChainModel, n_bonds: int) -> Array:
     ])  # fmt: skip
     correlation = np.array([np.linalg.matrix_power(rotation, int(s))[0, 0] for s in separations])
     pairs = np.array([np.sum((s - np.arange(1, s)) * correlation[: s - 1]) for s in separations])
-    return separations * (length**2 @ p_length) + 2.0 * (length @ p_length) ** 2 * pairs
+    squared: Array = separations * (length**2 @ p_length) + 2.0 * (length @ p_length) ** 2 * pairs
+    return squared
