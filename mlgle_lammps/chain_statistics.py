@@ -110,7 +110,7 @@ def internal_distances(model: ChainModel, n_bonds: int) -> Array:
     The mean rotation M from one bond's frame to the next gives <b_0·b_s> = <r>² (M^s)_11, since angles and torsions are
     independent (Flory's matrix method). In the limit of no angle potential, <R²(s)> = s <r²>.
     """
-    separations = np.arange(1, n_bonds + 1)
+    separations: Array = np.arange(1.0, n_bonds + 1.0)
     if model.bond_distribution == "gaussian":
         return separations * model.bond**2
     length, p_length = model.bond_lengths()
