@@ -110,9 +110,10 @@ def internal_distances(model: ChainModel, n_bonds: int) -> Array:
     The mean rotation M from one bond's frame to the next gives <b_0·b_s> = <r>² (M^s)_11, since angles and torsions are
     independent (Flory's matrix method). In the limit of no angle potential, <R²(s)> = s <r²>.
     """
-    separations: Array = np.arange(1.0, n_bonds + 1.0)
+    separations = np.arange(1, n_bonds + 1)
     if model.bond_distribution == "gaussian":
-        return separations * model.bond**2
+        gaussian: Array = separations * model.bond**2
+        return gaussian
     length, p_length = model.bond_lengths()
     theta, p_theta = model.angles()
     cos_turn, sin_turn = -(np.cos(theta) @ p_theta), np.sin(theta) @ p_theta
