@@ -112,8 +112,7 @@ def internal_distances(model: ChainModel, n_bonds: int) -> Array:
     """
     separations = np.arange(1, n_bonds + 1)
     if model.bond_distribution == "gaussian":
-        gaussian: Array = separations * model.bond**2
-        return gaussian
+        return separations.astype(np.float64) * model.bond**2
     length, p_length = model.bond_lengths()
     theta, p_theta = model.angles()
     cos_turn, sin_turn = -(np.cos(theta) @ p_theta), np.sin(theta) @ p_theta
