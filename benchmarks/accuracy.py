@@ -24,6 +24,8 @@ from accuracy_scores import Score, binomial_range, joint_chi_square, percent, sc
 from accuracy_streams import NACF_LAGS, Reference, RouseMelt, Stream, recorded_stream, reference_of
 from scipy import stats
 
+from mlgle_lammps.records import Estimate, Float64
+
 PAPER_MODES = [0, 1, 4]
 SKILL_FRAMES = (150, 200, 400, 800, 1600, 3200, 6400, 12800)
 
@@ -161,26 +163,37 @@ def benchmark_rouse(options: argparse.Namespace) -> dict:
     """Score D and relaxation times on Rouse melts whose answers are exact."""
     melt, n_frames = RouseMelt(), options.train + options.validation
     methods = diffusion_methods(options.memory, with_kinisi=False)
-    cores = mode_methods(options.memory, options.train, networks=False)
-    estimates: dict[str, list] = {name: [] for name in methods}
+    core = mode_methods(options.memory, options.train, networks=False)["default"]
+    first = options.frames[0]
+    ladder = tuple(sorted({first, *(n for n in SKILL_FRAMES if options.memory < n <= n_frames)}))
+    estimates: dict[int, dict[str, list]] = {n: {name: [] for name in methods} for n in ladder}
     times = []
-    for stream in melt.streams(options.rouse, n_frames, options.modes):
-        piece = slice(0, options.frames[0])
-        moments = stream.moments(piece, options.memory)
-        for name, method in methods.items():
-            estimates[name].append(method(moments, stream, piece))
-        times.append(cores["default"](stream, slice(0, n_frames)).times)
+    for stream in melt.streams(options.rouse, max(n_frames, first), options.modes):
+        everything = slice(0, stream.n_frames)
+        for n, moments in stream.moments_on_the_way(everything, options.memory, ladder).items():
+            for name, method in methods.items():
+                estimates[n][name].append(method(moments, stream, slice(0, n)))
+        times.append(core(stream, slice(0, n_frames)).times)
     print(f"\n## Rouse: {options.rouse} melts of {melt.n_chains} × {melt.n_beads} beads, exact answers")
-    scores = {name: asdict(score_estimates(e, melt.D, 0.0)) for name, e in estimates.items()}
-    print_diffusion(scores, options.frames[0])
-    known = melt.relaxation_times(options.modes)
-    time_scores = [score_values(column, tau) for column, tau in zip(np.array(times).T, known, strict=True)]
+    skill = {
+        n: {name: asdict(score_estimates(e, melt.D, 0.0)) for name, e in by_name.items()}
+        for n, by_name in estimates.items()
+    }
+    for n, scores in skill.items():
+        print_diffusion(scores, n)
+    tests = exactness(estimates[first]["default"], np.array(times), melt, options.modes)
+    return {"D": {first: skill[first]}, "skill": skill, **tests}
+
+
+def exactness(default: list[Estimate], times: Float64, melt: RouseMelt, n_modes: int) -> dict:
+    """Print the relaxation times' errors and test D and them jointly for bias."""
+    known = melt.relaxation_times(n_modes)
+    scores = [score_values(column, tau) for column, tau in zip(times.T, known, strict=True)]
     print("\n| mode | relaxation time: bias | RMSE |\n|---|---|---|")
-    for mode, score in enumerate(time_scores, start=1):
+    for mode, score in enumerate(scores, start=1):
         print(f"| {mode} | {percent(score)} |")
-    default = estimates["default"]
     z = np.array([(e.value - melt.D) / e.se for e in default])
-    errors = np.column_stack([[e.value / melt.D - 1 for e in default], np.array(times) / known - 1])
+    errors = np.column_stack([[e.value / melt.D - 1 for e in default], times / known - 1])
     errors = errors[np.isfinite(errors).all(axis=1)]
     chi2, dof, p = joint_chi_square(errors)
     ks = float(stats.kstest(z, "norm").pvalue)
@@ -188,10 +201,7 @@ def benchmark_rouse(options: argparse.Namespace) -> dict:
     print(
         f"z-scores of D: mean {z.mean():+.3f}, standard deviation {z.std(ddof=1):.3f}, Kolmogorov-Smirnov p = {ks:.3g}"
     )
-    return {
-        "D": {options.frames[0]: scores}, "times": [asdict(s) for s in time_scores],
-        "chi2": chi2, "dof": dof, "p": p, "ks_p": ks,
-    }  # fmt: skip
+    return {"times": [asdict(s) for s in scores], "chi2": chi2, "dof": dof, "p": p, "ks_p": ks}
 
 
 def pooled(results: dict[str, dict]) -> None:

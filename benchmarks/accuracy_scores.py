@@ -72,8 +72,13 @@ def binomial_range(n: int, level: float = 0.95) -> tuple[int, int]:
 
 
 def joint_chi_square(errors: Float64) -> tuple[float, int, float]:
-    """Return χ², degrees of freedom and p of mean errors (sample, quantity) against zero (Hotelling's T²)."""
+    """Return χ², degrees of freedom and p of mean errors (sample, quantity) against zero (Hotelling's T²).
+
+    NaN where samples are too few for their covariance.
+    """
     n, size = errors.shape
+    if n < size + 2:
+        return float("nan"), size, float("nan")
     covariance = np.cov(errors.T).reshape(size, size) / n
     mean = errors.mean(axis=0)
     statistic = float(mean @ np.linalg.solve(covariance, mean))

@@ -13,7 +13,7 @@ from mlgle_lammps.acquire.recorded import RecordedSource
 from mlgle_lammps.acquire.rouse import RouseSource, rouse_diffusion, rouse_relaxation_time
 from mlgle_lammps.learn.gle_fit import fit_gle
 from mlgle_lammps.observe.correlation import autocorrelation, relaxation_times
-from mlgle_lammps.observe.diffusion import normal_diffusion
+from mlgle_lammps.observe.diffusion import LAGS_PER_OCTAVE, normal_diffusion
 from mlgle_lammps.records import Estimate, Float32, Float64, Frame, FrameSource, Int64, Window
 from mlgle_lammps.statistics.moments import MomentAccumulator, Moments
 
@@ -59,12 +59,22 @@ class Stream:
         picked = self.modes[piece] if modes is None else self.modes[piece][:, :, modes]
         return Window(np.arange(len(picked)), self.segments[piece], self.com[piece], picked)
 
-    def moments(self, piece: slice, memory: int) -> Moments:
+    def moments(self, piece: slice, memory: int, lags_per_octave: int = 2) -> Moments:
         """Return the running moments after a piece, lags up to ``memory``."""
-        accumulator = MomentAccumulator(self.com.shape[1], self.modes.shape[2], memory)
-        for t in range(*piece.indices(self.n_frames)):
+        length = piece.stop - piece.start
+        return self.moments_on_the_way(piece, memory, (length,), lags_per_octave)[length]
+
+    def moments_on_the_way(
+        self, piece: slice, memory: int, checkpoints: tuple[int, ...], lags_per_octave: int = 2
+    ) -> dict[int, Moments]:
+        """Return the running moments after each number of frames in ``checkpoints``."""
+        accumulator = MomentAccumulator(self.com.shape[1], self.modes.shape[2], memory, lags_per_octave)
+        result = {}
+        for n, t in enumerate(range(*piece.indices(self.n_frames)), start=1):
             accumulator.add(Frame(t, int(self.segments[t]), self.com[t], self.modes[t]))
-        return accumulator.moments()
+            if n in checkpoints:
+                result[n] = accumulator.moments()
+        return result
 
 
 def collect(source: FrameSource, name: str) -> Stream:
@@ -139,7 +149,7 @@ def reference_of(stream: Stream, choice: str) -> Reference:
     fit = fit_gle(stream.moments(everything, min(LONGEST_REFERENCE_LAG, longest // 8)), stream.dt).D
     slowest = 0.0 if np.isnan(times[0]) else times[0] / stream.dt
     com_only = Stream(stream.name, stream.dt, None, stream.segments, stream.com, stream.modes[:, :, :0])
-    slope = normal_diffusion(com_only.moments(everything, longest // 4), stream.dt, slowest)
+    slope = normal_diffusion(com_only.moments(everything, longest // 4, LAGS_PER_OCTAVE), stream.dt, slowest)
     if choice == "slope":
         if slope is None:
             raise SystemExit(f"{stream.name}: no diffusive window in the record; use --reference fit")
