@@ -33,7 +33,7 @@ def draw_skill(skills: dict[str, dict], path: Path) -> None:
             rows = [(n, scores[method]) for n, scores in zip(frames, skill.values(), strict=True) if method in scores]
             if rows:
                 _draw_method(error_axis, cover_axis, rows, method, color)
-        error_axis.set(xscale="log", yscale="log", title=name, ylabel="relative RMSE of D, %")
+        error_axis.set(xscale="log", yscale="log", title=name)
         error_axis.yaxis.set_major_formatter(FormatStrFormatter("%g"))
         error_axis.yaxis.set_minor_formatter(NullFormatter())
         error_axis.axhline(5, color="0.7", lw=0.8, ls=":")
@@ -41,13 +41,15 @@ def draw_skill(skills: dict[str, dict], path: Path) -> None:
         low, high = stats.binom.ppf([[0.025], [0.975]], counts, 0.95) / counts * 100
         cover_axis.fill_between(frames, low, high, color="0.9", lw=0, label="95%, binomial scatter")
         cover_axis.axhline(95, color="0.5", lw=0.8)
-        cover_axis.set(ylim=(0, 104), xlabel="frames consumed", ylabel="intervals that hold D, %")
+        cover_axis.set(ylim=(0, 104), xlabel="frames consumed")
         labelled = [n for n in frames if n in LABELLED_FRAMES]
         cover_axis.set_xticks(labelled, [str(n) for n in labelled])
         cover_axis.minorticks_off()
+    axes[0, 0].set_ylabel("relative RMSE of D, %")
+    axes[1, 0].set_ylabel("intervals that hold D, %")
     axes[0, 0].legend(frameon=False, fontsize=8)
     axes[1, 0].legend(frameon=False, fontsize=8, loc="lower right")
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=85)
 
 
 def _draw_method(error_axis, cover_axis, rows: list[tuple[int, dict]], method: str, color: str) -> None:

@@ -20,7 +20,7 @@ from mlgle_lammps.records import Estimate, Float64, GleFit, Int64
 from mlgle_lammps.statistics.moments import Moments
 from mlgle_lammps.statistics.msd_covariance import GlsSolution, generalized_least_squares, msd_covariance
 
-FAST_MODE_TIMES = 2.0  # lags shorter than this many relaxation times of mode k feel the modes beyond k
+FAST_MODE_TIMES = 3.0  # lags shorter than this many relaxation times of mode k feel the modes beyond k
 TRUST_LEVEL = 0.05  # more lags are left out from the short end until the residuals' chi-square is as likely as this
 LEAST_LAGS = 5
 
