@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mlgle_lammps.errors import UserError
 
@@ -72,6 +74,11 @@ class LearnOptions:
                 "no window of memory + 1 frames fits; lower --memory or raise --train-frames"
             )
 
+        if self.generate_steps and self.save_every > self.generate_steps:
+            raise UserError(
+                f"--save-every {self.save_every} is above --generate-steps {self.generate_steps}: no step would be kept"
+            )
+
     @property
     def learn_frames(self) -> int:
         """Frames that training can use: T_train + T_val, the size of the ring buffer."""
@@ -109,7 +116,11 @@ class DeckOptions:
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argument parser whose complaint is one line with exit code 2."""
+    """An argument parser whose complaint is one line with exit code 2; -1e-3 is a number to it, as to LAMMPS."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._negative_number_matcher = re.compile(r"^-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
 
     def error(self, message: str) -> None:  # type: ignore[override]
         raise UserError(f"{message} (see {self.prog} --help)")
@@ -179,7 +190,8 @@ def parse_replay(arguments: Sequence[str]) -> tuple[tuple[Path, ...], LearnOptio
     _add_learn_arguments(parser)
     values = parser.parse_intermixed_args(arguments)
     first: Path = values.streams[0]
-    name = first.parent.name if first.name == "modes.h5" else first.stem
+    whole = first.resolve()
+    name = whole.parent.name if whole.name == "modes.h5" else whole.name.removesuffix(".npz").removesuffix(".h5")
     return tuple(values.streams), _learn_options(values, Path("runs") / f"{name or 'stream'}-replay")
 
 
@@ -213,6 +225,8 @@ class GenerateOptions:
                 raise UserError(
                     f"--{name.replace('_', '-')} is {getattr(self, name)}; the least that makes sense is {least}"
                 )
+        if self.save_every > self.steps:
+            raise UserError(f"--save-every {self.save_every} is above --steps {self.steps}: no step would be kept")
 
 
 def parse_generate(arguments: Sequence[str]) -> GenerateOptions:

@@ -27,15 +27,19 @@ def _generate(arguments: Sequence[str]) -> int:
     from mlgle_lammps.observe.diffusion import normal_diffusion
 
     folder = RunFolder.open(options.run)
+    path = options.out or folder.generated
+    if path != folder.generated and path.exists():
+        raise UserError(f"--out {path} exists; generate overwrites nothing but a run's own generated.h5")
+    if not path.parent.is_dir():
+        raise UserError(f"--out {path}: there is no folder {path.parent}")
     surrogate = Surrogate.load(folder.model)
     system, histories = recorded_histories(folder, surrogate.history)
-    path = options.out or folder.generated
     summary = generate_to_file(
         surrogate, histories, system, path, steps=options.steps, ensemble=options.ensemble,
         save_every=options.save_every, seed=options.seed, device=options.device, threads=options.threads,
     )  # fmt: skip
-    slowest = relaxation_times(summary.correlation.nacf[:, :1], 1.0)[0] or 0.0
-    D = normal_diffusion(summary.moments, system.dt, slowest)
+    slowest = relaxation_times(summary.correlation.nacf[:, :1], 1.0)[0]
+    D = None if slowest is None else normal_diffusion(summary.moments, system.dt, slowest)
     shown = "too few steps for a D" if D is None else f"D = {D.value:.4g} ± {D.se:.1g} (generation noise only)"
     logger.info("%s; wrote %s", shown, path)
     return 0
@@ -51,14 +55,20 @@ def recorded_histories(folder: RunFolder, seed_history: Float32) -> tuple[System
     Raises:
         UserError: no stream, or one that the model was not learned from.
     """
+    from mlgle_lammps.generation import uninterrupted_end
+
+    if not folder.modes.is_file():
+        raise UserError(f"{folder.modes} is missing: generate starts from its frames")
     n_modes = seed_history.shape[2]
     source = RecordedSource([folder.path], n_modes=n_modes)
     system = replace(source.system, source=str(folder.path))
     frames: list[Float32] = []
+    segments: list[int] = []
     for frame in source:
         frames.append(frame.modes)
+        segments.append(frame.segment)
         if frame.modes.shape == seed_history.shape[1:] and np.array_equal(frame.modes, seed_history[-1]):
-            return system, np.stack(frames)
+            return system, uninterrupted_end(np.stack(frames), np.array(segments), len(seed_history))
     raise UserError(
         f"{folder.modes} does not hold the frames that {folder.model} was learned from; put the two of one run together"
     )

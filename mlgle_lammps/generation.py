@@ -6,15 +6,34 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from mlgle_lammps.errors import RunFailure
+import numpy as np
+
+from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.formats.h5md import GeneratedWriter
 from mlgle_lammps.model.surrogate import Surrogate
 from mlgle_lammps.observe.generated import GeneratedStatistics, GeneratedSummary
 from mlgle_lammps.progress import Progress
 from mlgle_lammps.propagate.integrator import generate
-from mlgle_lammps.records import Float32, System
+from mlgle_lammps.records import Float32, Int64, System
 
 logger = logging.getLogger("mlgle")
+
+
+def uninterrupted_end(modes: Float32, segments: Int64, memory: int) -> Float32:
+    """Return the modes of the last uninterrupted piece that holds a history, so that no history crosses a seam.
+
+    Args:
+        modes: (time, chain, mode, 3).
+        segments: (time,).
+        memory: m, frames of history.
+
+    Raises:
+        UserError: no piece is so long.
+    """
+    for segment in np.unique(segments)[::-1]:
+        if np.count_nonzero(segments == segment) >= memory:
+            return modes[segments == segment]
+    raise UserError(f"no uninterrupted piece of the stream holds the {memory} frames of one history: lower --memory")
 
 
 def generate_to_file(

@@ -13,7 +13,7 @@ import torch
 from mlgle_lammps.compute import available_cores, describe_device, resolve_device
 from mlgle_lammps.config import LearnOptions
 from mlgle_lammps.errors import RunFailure, UserError
-from mlgle_lammps.generation import generate_to_file
+from mlgle_lammps.generation import generate_to_file, uninterrupted_end
 from mlgle_lammps.learn.gle_fit import fit_gle
 from mlgle_lammps.learn.trainer import ModeTrainer, TrainOptions
 from mlgle_lammps.model.surrogate import ModeModel, Surrogate
@@ -22,7 +22,7 @@ from mlgle_lammps.observe.diagnosis import fit_warnings, generated_warnings, mem
 from mlgle_lammps.observe.diffusion import LAGS_PER_OCTAVE, normal_diffusion
 from mlgle_lammps.observe.generated import GeneratedSummary
 from mlgle_lammps.progress import Progress
-from mlgle_lammps.records import Estimate, Frame, FrameSource, GleFit, Window
+from mlgle_lammps.records import Estimate, Float32, Frame, FrameSource, GleFit, Window
 from mlgle_lammps.report.report import RunCurves, write_run_report
 from mlgle_lammps.report.result import RunState, build_result
 from mlgle_lammps.report.store import RunFolder
@@ -73,6 +73,8 @@ class _Pipeline:
         self.summary: GeneratedSummary | None = None
         self.window: Window | None = None
         self.model: ModeModel | None = None
+        self.histories: Float32 | None = None
+        self.generation_failed = False
         self.correlation: Autocorrelation | None = None
 
     def run(self) -> int:
@@ -105,6 +107,8 @@ class _Pipeline:
                 self.ring.append(kept)
                 n_frames = self.moments.n_frames
                 self.state.n_frames = n_frames
+                if self._broken():  # take in what has arrived; one fit to all of it follows
+                    continue
                 if n_frames >= self.next_fit or n_frames == self.options.handoff_frames:
                     self.next_fit = int(np.ceil(n_frames * FRAMES_BETWEEN_FITS))
                     self._milestone(progress)
@@ -117,7 +121,7 @@ class _Pipeline:
 
     def _milestone(self, progress: Progress) -> None:
         """Fit with the frames there are, let the networks learn from them, and write what is known."""
-        if not self._fit() or self._broken():
+        if not self._fit():
             return
         progress.remark(f"D = {self._describe_D(self.state.fits[-1].D)}")
         started = time.monotonic()
@@ -133,7 +137,8 @@ class _Pipeline:
         try:
             self.state.fits.append(fit_gle(moments, self.state.system.dt, self.options.preset))
         except (ValueError, np.linalg.LinAlgError) as error:
-            self.state.warn(f"no GLE fit at {moments.n_frames} frames: {error}")
+            self.state.warn("some early fits failed; the numbers come from those that did not")
+            logger.warning("no GLE fit at %d frames: %s", moments.n_frames, error)
             return False
         return True
 
@@ -155,10 +160,11 @@ class _Pipeline:
         n_lags = max(2, len(self.window.steps) // 2)
         self.correlation = autocorrelation(self.window.modes, self.window.segments, n_lags)
         self.state.md_modes = mode_statistics(self.correlation, self.state.system.dt)
-        for line in memory_warnings(self.correlation.nacf, self.options.memory):
+        moments = self.moments.moments()
+        for line in memory_warnings(moments):
             self.state.warn(line)
         if self.state.fits:
-            for line in fit_warnings(self.state.fits[-1], self.moments.moments()):
+            for line in fit_warnings(self.state.fits[-1], moments):
                 self.state.warn(line)
             logger.info("hand-off at %d frames: D = %s", self.state.n_frames, self._describe_D(self.state.fits[-1].D))
 
@@ -192,28 +198,30 @@ class _Pipeline:
         """Join the trained modes and the fit into the integrator's record, and save it."""
         if not self.state.fits or self.window is None or self.model is None:
             return None
-        fit, system = self.state.fits[-1], self.state.system
+        fit, system, memory = self.state.fits[-1], self.state.system, self.options.memory
+        self.histories = uninterrupted_end(self.window.modes, self.window.segments, memory)
         surrogate = Surrogate(
             model=self.model, alpha=float(np.sqrt(max(fit.alpha_sq, 0.0))), beta_sq=fit.beta_sq, dt=system.dt,
             time_unit=system.time_unit, length_unit=system.length_unit,
-            history=self.window.modes[-self.options.memory :],
+            history=self.histories[-memory:],
         )  # fmt: skip
         surrogate.save(self.folder.model)
         self._write_result()
         return surrogate
 
     def _generate(self, surrogate: Surrogate) -> None:
-        assert self.window is not None  # set at the hand-off
+        assert self.histories is not None  # set with the surrogate
         started = time.monotonic()
         options = self.options
         try:
             self.summary = generate_to_file(
-                surrogate, self.window.modes, self.state.system, self.folder.generated, steps=options.generate_steps,
+                surrogate, self.histories, self.state.system, self.folder.generated, steps=options.generate_steps,
                 ensemble=options.ensemble, save_every=options.save_every, seed=options.seed, device=options.device,
                 threads=options.threads, should_stop=self._broken,
             )  # fmt: skip
         except (RunFailure, UserError) as error:
             self.state.warn(f"nothing was generated: {error}")
+            self.generation_failed = True
         self.state.generate_s = time.monotonic() - started
         if self.summary is not None:
             self._judge_generated(self.summary, self.state.fits[-1])
@@ -227,6 +235,11 @@ class _Pipeline:
         for line in generated_warnings(summary.variance / variance, summary.variance_se / variance):
             self.state.warn(line)
         self.state.D_generated = generated_diffusion(summary, fit, dt, self.state.relaxation_times)
+        if self.state.D_generated is None:
+            self.state.warn(
+                f"{summary.n_steps} generated steps show no normal diffusion long enough to fit, so there is no "
+                "D_generated: raise --generate-steps"
+            )
 
     def _reference(self, frames: Iterator[Frame]) -> None:
         """Take the frames after the hand-off, for D by full MD; its number never enters D."""
@@ -263,9 +276,11 @@ class _Pipeline:
     def _finish(self, trained: bool) -> int:
         """Write stream, result and report, whatever there is of them."""
         ending = self.source.ending()
+        if self._broken() and ending.status == "complete":
+            ending = replace(ending, status="interrupted", message="interrupted after MD had ended, while learning")
         self.state.ending = ending
         self.folder.assemble_modes(ending)
-        self.state.complete = ending.status == "complete" and trained
+        self.state.complete = ending.status == "complete" and trained and not self.generation_failed
         if ending.status != "complete":
             self.state.warn(f"the run ended early: {ending.message}")
         self.state.total_s = time.monotonic() - self.started
@@ -273,8 +288,10 @@ class _Pipeline:
         if not self._broken():
             write_run_report(self.folder, build_result(self.state), self._curves())
         D = self.state.fits[-1].D if self.state.fits else None
+        for line in self.state.warnings:
+            logger.warning("warning: %s", line)
         logger.info("D = %s; results in %s", self._describe_D(D) if D else "not known yet", self.folder.path)
-        return 1 if ending.status == "failed" else 0
+        return 1 if ending.status == "failed" or self.generation_failed or D is None else 0
 
     def _curves(self) -> RunCurves:
         """Gather what the report draws."""
@@ -299,8 +316,8 @@ def generated_diffusion(
     summary: GeneratedSummary, fit: GleFit, dt: float, times: list[float | None] | tuple[float | None, ...]
 ) -> Estimate | None:
     """Return D of the generated centres of mass, its interval widened by the uncertainty of α² that they inherit."""
-    slowest = next(iter(times), None) or 0.0
-    own = normal_diffusion(summary.moments, dt, slowest / dt)
+    slowest = next(iter(times), None)
+    own = normal_diffusion(summary.moments, dt, slowest / dt) if slowest is not None else None
     if own is None:
         return None
     se = float(np.hypot(own.se, fit.D.se))

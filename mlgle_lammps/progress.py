@@ -24,7 +24,7 @@ class Progress:
         self._done, self._logged = 0, 0
         self._start = time.monotonic()
         self._remark = ""
-        terminal = sys.stderr.isatty()
+        terminal = sys.stderr is not None and sys.stderr.isatty()
         self._bar = tqdm(total=total, desc=label, unit=unit, file=sys.stderr, mininterval=0.5) if terminal else None
         self._redirect = logging_redirect_tqdm() if terminal else None
 

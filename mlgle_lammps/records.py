@@ -17,6 +17,9 @@ Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
 
+FEW_CHAINS = "1 chain: its motion cannot be told from a drift of the box; at least 2 chains are needed"
+
+
 @dataclass(frozen=True)
 class System:
     """What a stream is about; constant over a run.

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from mlgle_lammps.acquire.recorded import RecordedSource
 from mlgle_lammps.command import run_command
 from mlgle_lammps.config import parse_replay
+from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import Ending, Frame, FrameSource, System
 from mlgle_lammps.report.store import RunFolder
 
@@ -46,6 +47,8 @@ class Journalled:
 
 def _replay(arguments: Sequence[str]) -> int:
     streams, options = parse_replay(arguments)
+    if options.out.resolve() in {path.resolve() for path in streams} | {path.resolve().parent for path in streams}:
+        raise UserError(f"--out {options.out} holds the stream itself; choose another folder")
     source = RecordedSource(streams, n_modes=options.modes)
     folder = RunFolder.create(options.out, options.overwrite)
     from mlgle_lammps.pipeline import learn

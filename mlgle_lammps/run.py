@@ -110,6 +110,9 @@ class _Run:
         return code
 
     def _create_folder(self) -> None:
+        from mlgle_lammps.compute import resolve_device
+
+        resolve_device(self.learn_options.device)
         self.folder = RunFolder.create(self.learn_options.out, self.learn_options.overwrite)
 
     def _go(self, deck: Deck) -> int:
@@ -276,7 +279,7 @@ def needs(system: System, options: LearnOptions, seconds_per_step: float) -> lis
     """Return lines that tell what a run would need: chains, memory, disk, MD time."""
     frames = (options.handoff_frames or options.learn_frames) + options.full_md
     frame_bytes = system.n_chains * (3 * 8 + system.n_modes * 3 * 4)
-    kept = -(-options.generate_steps // options.save_every)
+    kept = options.generate_steps // options.save_every
     generated = kept * options.ensemble * (system.n_modes + 1) * 3 * 4
     md_seconds = frames * system.every * seconds_per_step
     at_least = "" if options.handoff_frames else "at least "

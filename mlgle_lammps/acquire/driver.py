@@ -27,7 +27,9 @@ from mlgle_lammps.stream.transport import Outbox
 FIX_ID = "mlgle_frames"
 NEVER = 2_000_000_000
 FAR_AHEAD = 1_000_000_000
+LONGEST_RUN = 2**31 - 1
 CHECK_STEPS = 100
+LEAST_STRIDE = 20
 INTERRUPTED_EARLY = "interrupted before production began: no frames, nothing to save"
 GO, ENOUGH, STOP, FAIL = range(4)
 
@@ -168,9 +170,16 @@ class Driver:
             if self._last_step is not None:
                 following = self._last_step + self._every
             steps = following + (self._target - self.n_frames - 1) * self._every - now
+        if steps > LONGEST_RUN:
+            raise UserError(
+                f"{steps} more steps are more than LAMMPS can run at once ({LONGEST_RUN}): ask for fewer frames"
+            )
         self._execute(f"timer timeout off\nrun {steps}")
         self._raise_kept()
-        if self._verdict == GO:
+        if self._verdict == GO and self._target is None:
+            self._verdict = ENOUGH
+            self._warnings.append(f"D's interval was not reached within {steps} steps: MD ended")
+        elif self._verdict == GO:
             raise RunFailure(
                 f"LAMMPS ended its run at step {self._lmp.extract_global('ntimestep')} by itself, "
                 f"after {self.n_frames} frames"
@@ -217,7 +226,10 @@ class Driver:
         self._snapshots.follow_images |= far
         total = None
         if part is not None and verdict != FAIL:
-            total = self._snapshots.total(part)
+            try:
+                total = self._snapshots.total(part)
+            except RunFailure as error:
+                self._error = self._error or error
             self.n_frames += 1
             self._last_step = step
             if verdict == GO and self._target is not None and self.n_frames >= self._target:
@@ -299,6 +311,7 @@ class Driver:
 
 
 def check_stride(every: int) -> int:
-    """Return the divisor of ``every`` nearest to 100 in ratio: how often signals and the trainer are heard."""
-    divisors = [d for d in range(1, every + 1) if every % d == 0]
+    """Return the divisor of ``every`` nearest to 100 in ratio, from 20 up: how often signals and trainer are heard."""
+    small = [d for d in range(1, math.isqrt(every) + 1) if every % d == 0]
+    divisors = [d for d in {*small, *(every // d for d in small)} if d >= min(every, LEAST_STRIDE)]
     return min(divisors, key=lambda d: abs(math.log(d / CHECK_STEPS)))

@@ -80,8 +80,9 @@ class World:
 
     def abort(self, code: int) -> None:
         """End all ranks at once."""
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
         if self.size == 1:
             os._exit(code)
         self.comm.Abort(code)

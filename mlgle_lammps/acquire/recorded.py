@@ -9,7 +9,7 @@ from pathlib import Path
 from mlgle_lammps.acquire.recording import Recording, checked_blocks, open_recording
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.formats.journal import Chunk
-from mlgle_lammps.records import Ending, Frame, System
+from mlgle_lammps.records import FEW_CHAINS, Ending, Frame, System
 
 
 class RecordedSource:
@@ -124,6 +124,8 @@ class _Shift:
 def _common_system(recordings: Sequence[Recording], n_modes: int | None) -> System:
     """Return the system that all recordings are of; raise UserError naming two that differ."""
     first = recordings[0].system
+    if first.n_chains < 2:
+        raise UserError(f"{recordings[0].path}: {FEW_CHAINS}")
     unnamed = {"n_beads": None, "units": "unknown", "time_unit": "time", "length_unit": "length"}
     common = {name: getattr(first, name) for name in unnamed}
     for recording in recordings[1:]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlgle_lammps.acquire.modes import LocalModeSum
-from mlgle_lammps.errors import UserError
+from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.records import Float64, Int64
 
 
@@ -34,6 +34,7 @@ class Snapshots:
         self._cell = self._read_cell()
         self._followed: NDArray[np.int64] | None = None
         self._wraps = np.zeros((self._sum.n_slots, 3), dtype=np.int64)
+        self._n_found = 0
         self.follow_images = False
 
     def local(self, ids: NDArray[np.integer], positions: Float64) -> tuple[Float64, bool]:
@@ -52,18 +53,29 @@ class Snapshots:
         inside = slots >= 0
         if not inside.all():
             slots, positions, images = slots[inside], positions[inside], images[inside]
+        self._n_found = len(slots)
         far = bool(len(images)) and int(np.abs(images).max()) >= self._limit // 2
         if self.follow_images:
             images = self._follow(slots, images)
         return self._sum(slots, positions + images @ cell), far
 
     def total(self, part: Float64) -> Float64 | None:
-        """Return the sum over ranks, (chain, k+1, 3), on the first MD rank, None on the others."""
-        if self._comm.size == 1:
-            return part
-        result = np.empty_like(part) if self._comm.rank == 0 else None
-        self._comm.Reduce(part, result, root=0)
-        return result
+        """Return the sum over ranks, (chain, k+1, 3), on the first MD rank, None on the others.
+
+        Raises:
+            RunFailure: beads of the chains are gone; on the first MD rank.
+        """
+        message = np.append(part.ravel(), float(self._n_found))
+        if self._comm.size > 1:
+            total = np.empty_like(message) if self._comm.rank == 0 else None
+            self._comm.Reduce(message, total, root=0)
+            if total is None:
+                return None
+            message = total
+        if int(message[-1]) != self._sum.n_slots:
+            gone = self._sum.n_slots - int(message[-1])
+            raise RunFailure(f"{gone} of {self._sum.n_slots} chain beads are gone: LAMMPS has lost atoms")
+        return message[:-1].reshape(part.shape)
 
     def _images(self, n_local: int) -> Int64:
         """Return (local atom, 3) image flags."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from mlgle_lammps.acquire.topology import Chains, find_chains, keep_group, limit_modes
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.records import Int64, System
+from mlgle_lammps.records import FEW_CHAINS, Int64, System
 
 # LAMMPS unit style -> (time, length), as in the documentation of `units`
 UNITS = {
@@ -47,6 +47,8 @@ def read_system(
         raise UserError(f"{deck}: 'run_style respa' is not supported: no frames reach the service there; use verlet")
     chains = _read_chains(lmp, comm, chain_group, strict)
     n_chains, n_beads = chains.ids.shape
+    if n_chains < 2:
+        raise UserError(f"{deck}: {FEW_CHAINS}")
     k, lowered = limit_modes(n_modes, n_beads)
     units = lmp.extract_global("units")
     time_unit, length_unit = UNITS.get(units, ("time", "length"))

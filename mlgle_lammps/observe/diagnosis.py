@@ -10,7 +10,7 @@ from mlgle_lammps.records import Float64, GleFit
 from mlgle_lammps.statistics.moments import Moments
 
 FEW_CHAINS = 10
-ANSATZ_LEVEL = 0.001
+ANSATZ_LEVEL = 0.01
 WIDE = 0.25
 MEMORY_DECAY = 0.2
 
@@ -44,15 +44,15 @@ def fit_warnings(fit: GleFit, moments: Moments) -> list[str]:
     return lines
 
 
-def memory_warnings(nacf: Float64, memory: int) -> list[str]:
-    """Return warnings about t_max, from the MD's NACF (lag, mode): the papers want mode 1 down by about 20%."""
-    if len(nacf) <= memory:
+def memory_warnings(moments: Moments) -> list[str]:
+    """Return warnings about t_max, the longest lag of ``moments``: the papers want mode 1 down by about 20% there."""
+    if not moments.msd_modes.shape[1] or moments.mode_variance[0] <= 0:
         return []
-    decay = 1.0 - float(nacf[memory, 0])
+    decay = float(moments.msd_modes[-1, 0] / (2.0 * moments.mode_variance[0]))
     if decay >= MEMORY_DECAY:
         return []
     return [
-        f"mode 1 has lost only {100 * decay:.0f}% of its correlation at t_max ({memory} frames); about "
+        f"mode 1 has lost only {100 * decay:.0f}% of its correlation at t_max ({moments.lags[-1]} frames); about "
         f"{100 * MEMORY_DECAY:.0f}% or more is wanted: raise --memory or --every"
     ]
 

@@ -1,0 +1,55 @@
+"""SIGTERM to mpirun while the real pipeline takes frames, trains or generates: partial results, soon."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mlgle_lammps.formats.h5md_reader import ModesReader
+
+pytestmark = [pytest.mark.mpi, pytest.mark.lammps]
+
+ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+WINDOWS = ("--every", "20", "--memory", "8", "--modes", "4", "--ensemble", "10", "--threads", "1")
+LONG_MD = (*WINDOWS, "--train-frames", "90000", "--val-frames", "1000")
+LONG_GENERATION = (*WINDOWS, "--train-frames", "40", "--val-frames", "20", "--generate-steps", "3000000",
+                   "--save-every", "100000")  # fmt: skip
+
+
+def wait_for(condition, process, seconds=60):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.stderr.read()[-2000:]
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("n_ranks", [1, 2])
+@pytest.mark.parametrize(("windows", "mark"), [(LONG_MD, "result.json"), (LONG_GENERATION, "generated.h5.tmp")])
+def test_sigterm_leaves_a_readable_stream_and_a_partial_result(tmp_path, n_ranks, windows, mark):
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        [str(BIN / "mpirun"), "-n", str(n_ranks), sys.executable, "-m", "mlgle_lammps.run",
+         "tests/decks/in.small", *windows, "--out", str(out)],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    wait_for((out / mark).exists, process)
+    process.send_signal(signal.SIGTERM)
+    start = time.monotonic()
+    _, error = process.communicate(timeout=30)
+    assert time.monotonic() - start < 30
+    assert "Traceback" not in error
+    assert "interrupted" in error
+    result = json.loads((out / "result.json").read_text())
+    assert result["status"] == "partial"
+    assert "interrupted" in result["message"]
+    assert result["D"]["value"] == result["D_online"][-1]["value"]
+    with ModesReader(out / "modes.h5") as reader:
+        assert len(reader.steps) == result["n_frames"] >= 9
+    assert not list(out.glob("*.tmp"))
