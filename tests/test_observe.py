@@ -5,6 +5,7 @@ import pytest
 
 from mlgle_lammps.acquire.rouse import RouseSource, rouse_diffusion, rouse_mode_variance, rouse_relaxation_time
 from mlgle_lammps.observe.correlation import autocorrelation, mode_statistics, relaxation_times
+from mlgle_lammps.observe.diagnosis import memory_warnings
 from mlgle_lammps.observe.diffusion import normal_diffusion
 from mlgle_lammps.records import Frame
 from mlgle_lammps.statistics.moments import MomentAccumulator
@@ -86,3 +87,11 @@ def test_fast_exponential_is_read_exactly_between_lags():
     tau = 1.23
     nacf = np.exp(-np.arange(20.0) / tau)[:, None]
     assert relaxation_times(nacf, 0.5)[0] == pytest.approx(0.5 * tau, rel=1e-12)
+
+
+@pytest.mark.parametrize(("dt", "warned"), [(0.05, True), (1.0, False)])
+def test_memory_too_short_for_mode_1_is_warned_of_even_at_m_plus_1_frames(dt, warned):
+    accumulator = MomentAccumulator(30, 2, 16)
+    for frame in RouseSource(30, 20, 2, 17, dt, seed=1):
+        accumulator.add(frame)
+    assert bool(memory_warnings(accumulator.moments())) == warned

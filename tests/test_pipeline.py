@@ -10,7 +10,9 @@ import pytest
 from mlgle_lammps import generate, replay
 from mlgle_lammps.acquire.rouse import RouseSource, rouse_diffusion
 from mlgle_lammps.config import LearnOptions
+from mlgle_lammps.errors import UserError
 from mlgle_lammps.formats.h5md_reader import ModesReader
+from mlgle_lammps.generation import uninterrupted_end
 from mlgle_lammps.pipeline import learn
 from mlgle_lammps.records import Ending
 from mlgle_lammps.replay import Journalled
@@ -215,3 +217,35 @@ def test_bad_input_is_one_line_and_exit_code_2(stream, tmp_path, capsys, monkeyp
         assert expected in errors[0]
     assert generate.main(["nowhere"]) == 2
     assert not (tmp_path / "runs" / "rouse-replay").exists()
+
+
+def test_one_chain_is_refused(tmp_path, capsys):
+    frames = list(RouseSource(1, 16, 4, 50, DT, seed=3))
+    path = tmp_path / "one.npz"
+    np.savez(path, com=np.stack([f.com for f in frames]), modes=np.stack([f.modes for f in frames]), dt=DT)
+    assert replay.main([str(path), "--out", str(tmp_path / "out"), *QUICK]) == 2
+    assert "1 chain" in capsys.readouterr().err
+
+
+def test_generate_overwrites_nothing_but_generated_h5(run, capsys):
+    before = (run / "modes.h5").read_bytes()
+    assert generate.main([str(run), "--steps", "10", "--out", str(run / "modes.h5")]) == 2
+    assert "exists" in capsys.readouterr().err
+    assert (run / "modes.h5").read_bytes() == before
+
+
+def test_short_generation_has_no_D_and_says_so(stream, tmp_path):
+    out = tmp_path / "short"
+    arguments = [*QUICK, "--memory", "4", "--handoff", "tmax", "--generate-steps", "1"]
+    assert replay.main([str(stream), "--out", str(out), *arguments]) == 0
+    result = result_of(out)
+    assert result["D_generated"] is None
+    assert any("raise --generate-steps" in warning for warning in result["warnings"])
+
+
+def test_histories_do_not_cross_a_seam():
+    modes = np.arange(10.0).astype(np.float32)[:, None, None, None] * np.ones((1, 1, 1, 3), np.float32)
+    segments = np.array([0, 0, 0, 0, 1, 1, 1, 1, 1, 2])
+    np.testing.assert_array_equal(uninterrupted_end(modes, segments, 4), modes[4:9])
+    with pytest.raises(UserError, match="lower --memory"):
+        uninterrupted_end(modes, segments, 6)

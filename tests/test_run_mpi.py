@@ -369,3 +369,16 @@ def test_launcher_of_another_mpi_is_named(tmp_path):
         )  # fmt: skip
         assert result.returncode == 2
         assert re.fullmatch(f"mlgle run: error: .*{message}.*\n", result.stderr)
+
+
+@pytest.mark.parametrize("n_ranks", [1, 2])
+def test_lost_beads_end_the_run(tmp_path, n_ranks):
+    flying = [
+        ("units       lj\n", "units       lj\nboundary    f f f\n"),
+        ("fix         2 all langevin 1.0 1.0 0.5 99\n", ""),
+        ("thermo      100\n", "thermo 100\nthermo_modify lost ignore lost/bond ignore\nvelocity all set 9 NULL NULL\n"),
+    ]
+    deck = variant(tmp_path, replace=flying)
+    code, error = run(n_ranks, deck, "--every", "20", "--memory", "4", "--train-frames", "400", "--out", tmp_path / "o")
+    assert code == 1
+    assert "chain beads are gone" in error

@@ -265,9 +265,9 @@ def _nacf(folder: Path, result: dict[str, Any], curves: RunCurves) -> Picture | 
     dt = result["dt"]
 
     def by_mode(correlation: Autocorrelation | None, with_error: bool) -> dict[int, Curve]:
-        if correlation is None:
+        if correlation is None or len(correlation.nacf) < 2:
             return {}
-        lags = np.unique(np.geomspace(1, max(1, len(correlation.nacf) - 1), 400).astype(int))
+        lags = np.unique(np.geomspace(1, len(correlation.nacf) - 1, 400).astype(int))
         return {
             p: Curve(lags * dt, correlation.nacf[lags, p - 1], correlation.se[lags, p - 1] if with_error else None)
             for p in NACF_MODES
