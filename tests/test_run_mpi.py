@@ -376,9 +376,17 @@ def test_lost_beads_end_the_run(tmp_path, n_ranks):
     flying = [
         ("units       lj\n", "units       lj\nboundary    f f f\n"),
         ("fix         2 all langevin 1.0 1.0 0.5 99\n", ""),
-        ("thermo      100\n", "thermo 100\nthermo_modify lost ignore lost/bond ignore\nvelocity all set 9 NULL NULL\n"),
+        ("thermo      100\n", "thermo 100\nthermo_modify lost ignore lost/bond ignore\n"),
     ]
-    deck = variant(tmp_path, replace=flying)
+    deck = variant(
+        tmp_path,
+        replace=[*flying, ("run         50\n", "")],
+        production="#mlgle production\nvelocity all set 9 NULL NULL\nrun 4000\n",
+    )
     code, error = run(n_ranks, deck, "--every", "20", "--memory", "4", "--train-frames", "400", "--out", tmp_path / "o")
     assert code == 1
     assert "chain beads are gone" in error
+    early = variant(tmp_path, replace=flying)
+    code, error = run(n_ranks, early, "--out", tmp_path / "early")
+    assert code == 2
+    assert "lost atoms before production" in error

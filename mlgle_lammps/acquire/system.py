@@ -85,7 +85,10 @@ def _gather_bonds(lmp: Any) -> Int64:
     if not lmp.extract_global("nbonds"):
         return np.empty((0, 2), dtype=np.int64)
     _, data = lmp.gather_bonds()
-    return np.asarray(data, dtype=np.int64).reshape(-1, 3)[:, 1:]
+    bonds = np.asarray(data, dtype=np.int64).reshape(-1, 3)[:, 1:]
+    if not bonds.all():  # LAMMPS counts them and no longer has them
+        raise UserError(f"{np.count_nonzero(~bonds.all(axis=1))} bonds are gone: LAMMPS lost atoms before production")
+    return bonds
 
 
 def _local(lmp: Any, name: str) -> Any:
