@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from mlgle_lammps.records import Estimate, Float32, Float64, Frame, FrameSource,
 from mlgle_lammps.statistics.moments import MomentAccumulator, Moments
 
 LONGEST_REFERENCE_LAG = 1024
+REFERENCE_TIMES = 4.0  # shortest lag of the reference fit in relaxation times of mode k: more than the estimators keep
 NACF_LAGS = 1001
 TIME_LAGS = 4001
 
@@ -140,13 +141,24 @@ class Reference:
     times: Float64
 
 
+def lags_from(moments: Moments, shortest: float) -> Moments:
+    """Return the moments at lags of ``shortest`` frames and more."""
+    keep = moments.lags >= shortest
+    return replace(
+        moments, lags=moments.lags[keep], counts=moments.counts[keep], msd_com=moments.msd_com[keep],
+        msd_com_chain=moments.msd_com_chain[keep], msd_modes=moments.msd_modes[keep],
+    )  # fmt: skip
+
+
 def reference_of(stream: Stream, choice: str) -> Reference:
     """Return the reference; ``choice`` is "fit", "slope" or a number."""
     everything = slice(0, stream.n_frames)
     full = autocorrelation(stream.modes, stream.segments, min(TIME_LAGS, stream.n_frames // 3))
     times = np.array([np.nan if t is None else t for t in relaxation_times(full.nacf, stream.dt)])
     longest = int(np.unique(stream.segments, return_counts=True)[1].max())
-    fit = fit_gle(stream.moments(everything, min(LONGEST_REFERENCE_LAG, longest // 8)), stream.dt).D
+    moments = stream.moments(everything, min(LONGEST_REFERENCE_LAG, longest // 8))
+    shortest = REFERENCE_TIMES * (np.nan_to_num(times[-1]) / stream.dt)
+    fit = fit_gle(lags_from(moments, shortest), stream.dt).D
     slowest = 0.0 if np.isnan(times[0]) else times[0] / stream.dt
     com_only = Stream(stream.name, stream.dt, None, stream.segments, stream.com, stream.modes[:, :, :0])
     slope = normal_diffusion(com_only.moments(everything, longest // 4, LAGS_PER_OCTAVE), stream.dt, slowest)
