@@ -16,6 +16,15 @@ PRESETS = ("default", "paper")
 DEVICES = ("auto", "cpu", "cuda")
 
 
+def _require_at_least(options: object, at_least: dict[str, int]) -> None:
+    """Raise UserError naming the first option that is below the least that makes sense."""
+    for name, least in at_least.items():
+        if getattr(options, name) < least:
+            raise UserError(
+                f"--{name.replace('_', '-')} is {getattr(options, name)}; the least that makes sense is {least}"
+            )
+
+
 @dataclass(frozen=True)
 class LearnOptions:
     """What `run` and `replay` share: everything behind the ring buffer.
@@ -61,11 +70,7 @@ class LearnOptions:
             "modes": 1, "memory": 4, "train_frames": 8, "val_frames": 4, "full_md": 0, "generate_steps": 0,
             "save_every": 1, "ensemble": 1, "seed": 0, "threads": 0,
         }  # fmt: skip
-        for name, least in at_least.items():
-            if getattr(self, name) < least:
-                raise UserError(
-                    f"--{name.replace('_', '-')} is {getattr(self, name)}; the least that makes sense is {least}"
-                )
+        _require_at_least(self, at_least)
         if not 0 < self.target_ci < 1:
             raise UserError(f"--target-ci is {self.target_ci:g}; give a fraction of D between 0 and 1, such as 0.1")
         if self.memory >= self.train_frames:
@@ -220,11 +225,7 @@ class GenerateOptions:
     threads: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in {"steps": 1, "ensemble": 1, "save_every": 1, "seed": 0, "threads": 0}.items():
-            if getattr(self, name) < least:
-                raise UserError(
-                    f"--{name.replace('_', '-')} is {getattr(self, name)}; the least that makes sense is {least}"
-                )
+        _require_at_least(self, {"steps": 1, "ensemble": 1, "save_every": 1, "seed": 0, "threads": 0})
         if self.save_every > self.steps:
             raise UserError(f"--save-every {self.save_every} is above --steps {self.steps}: no step would be kept")
 

@@ -283,7 +283,6 @@ class _Pipeline:
         self.state.complete = ending.status == "complete" and trained and not self.generation_failed
         if ending.status != "complete":
             self.state.warn(f"the run ended early: {ending.message}")
-        self.state.total_s = time.monotonic() - self.started
         self._write_result()
         if not self._broken():
             write_run_report(self.folder, build_result(self.state), self._curves())
