@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,21 +43,44 @@ def autocorrelation(modes: np.ndarray, segments: Int64, n_lags: int) -> Autocorr
 
     Limit: for a Rouse chain exp(-t/τ_p).
     """
-    n_time, n_chains, n_modes, _ = modes.shape
-    starts = np.flatnonzero(np.diff(segments, prepend=segments[0] - 1))
-    lengths = np.diff(np.append(starts, n_time))
-    n_lags = min(n_lags, int(lengths.max()))
-    counts = np.maximum(lengths[:, None] - np.arange(n_lags), 0).sum(axis=0)
+    n_chains = modes.shape[1]
     groups = np.array_split(np.arange(n_chains), min(_GROUPS, n_chains))
-    by_group = np.zeros((len(groups), n_lags, n_modes))
+    products = [lagged_products(modes[:, c[0] : c[-1] + 1], segments, n_lags) for c in groups]
+    return join_groups(products, [len(chains) for chains in groups], segments)
+
+
+def lagged_products(modes: np.ndarray, segments: Int64, n_lags: int) -> Float64:
+    """Sum z(t)·z(t + lag) over time, chains and xyz, (lag, mode); no pair crosses two segments.
+
+    Args:
+        modes: (time, chain, mode, 3), length.
+        segments: (time,) non-decreasing segment numbers.
+        n_lags: lags 0..n_lags - 1, cut to the longest segment.
+    """
+    starts = np.flatnonzero(np.diff(segments, prepend=segments[0] - 1))
+    lengths = np.diff(np.append(starts, len(segments)))
+    n_lags = min(n_lags, int(lengths.max()))
+    total = np.zeros((n_lags, modes.shape[2]))
     for start, length in zip(starts, lengths, strict=True):
-        reach = min(n_lags, int(length))
-        for total, chains in zip(by_group, groups, strict=True):
-            total[:reach] += _lagged_products(modes[start : start + length, chains[0] : chains[-1] + 1], n_lags)
-    acf = by_group.sum(axis=0) / (counts * 3.0 * n_chains)[:, None]
+        total[: min(n_lags, int(length))] += _lagged_products(modes[start : start + length], n_lags)
+    return total
+
+
+def join_groups(products: Sequence[Float64], n_chains: Sequence[int], segments: Int64) -> Autocorrelation:
+    """Return the autocorrelation from the lagged products of groups of chains.
+
+    Args:
+        products: (lag, mode) of each group.
+        n_chains: chains in each group.
+        segments: (time,) non-decreasing segment numbers.
+    """
+    by_group, chains = np.array(products), np.array(n_chains)
+    lengths = np.unique(segments, return_counts=True)[1]
+    counts = np.maximum(lengths[:, None] - np.arange(by_group.shape[1]), 0).sum(axis=0)
+    acf = by_group.sum(axis=0) / (counts * 3.0 * chains.sum())[:, None]
     nacf = acf / np.maximum(acf[0], 1e-300)
-    by_group /= counts[:, None] * 3.0 * np.array([len(chains) for chains in groups])[:, None, None]
-    return Autocorrelation(nacf, melard_roy_error(nacf, n_time, n_chains), acf[0], by_group)
+    by_group /= counts[:, None] * 3.0 * chains[:, None, None]
+    return Autocorrelation(nacf, melard_roy_error(nacf, len(segments), int(chains.sum())), acf[0], by_group)
 
 
 def _lagged_products(modes: np.ndarray, n_lags: int) -> Float64:

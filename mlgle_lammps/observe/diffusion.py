@@ -35,6 +35,42 @@ def normal_diffusion(moments: Moments, dt: float, slowest: float = 0.0) -> Estim
 
     Limit: for Brownian motion MSD/(2t).
     """
+    found = _diffusive_points(moments, slowest)
+    if found is None:
+        return None
+    lags, y, covariance = found
+    design = np.stack([lags, np.ones_like(lags)], axis=1)
+    solution = generalized_least_squares(design, y, covariance)
+    method = f"MSD slope by generalized least squares, {_described(lags, moments)}"
+    return _student(solution.values[0] / (2 * dt), solution.errors[0] / (2 * dt), moments, method)
+
+
+def mean_over_time(moments: Moments, dt: float, slowest: float = 0.0) -> Estimate | None:
+    """Return the mean of MSD/(6t) over the diffusive window (JCP eq. 35), or None while there is none.
+
+    The window is that of ``normal_diffusion``, every lag in it weighs alike as in eq. 35. The constant c that
+    subdiffusion leaves in the MSD adds c/(2t), so that this D is too large where the window begins early.
+
+    Args:
+        moments: displacements, lags in frames.
+        dt: time between frames.
+        slowest: relaxation time of mode 1 in frames, 0 where unknown.
+
+    Limit: for Brownian motion D.
+    """
+    found = _diffusive_points(moments, slowest)
+    if found is None:
+        return None
+    lags, y, covariance = found
+    weights = np.gradient(lags) / (lags[-1] - lags[0])  # of each lag that is there for those up to the next
+    weights[[0, -1]] /= 2
+    weights /= weights.sum() * 2 * dt * lags
+    method = f"mean of MSD/(6t) (JCP eq. 35), {_described(lags, moments)}"
+    return _student(float(weights @ y), float(np.sqrt(weights @ covariance @ weights)), moments, method)
+
+
+def _diffusive_points(moments: Moments, slowest: float) -> tuple[Float64, Float64, Float64] | None:
+    """Return lags, MSD and its covariance in the diffusive window; None where there is none."""
     long_enough = moments.lags * 4 <= max(moments.segment_lengths, default=0)
     lags = moments.lags[long_enough].astype(float)
     if len(lags) < 2 * LEAST_LAGS:
@@ -53,13 +89,18 @@ def normal_diffusion(moments: Moments, dt: float, slowest: float = 0.0) -> Estim
     if len(lags) - start < LEAST_LAGS - 1:
         return None
     keep = slice(start, None)
-    solution = generalized_least_squares(design[keep], y[keep], covariance[keep, keep])
-    value, se = solution.values[0] / (2 * dt), solution.errors[0] / (2 * dt)
-    half = float(stats.t.ppf(0.975, moments.design_dof)) * se
-    method = (
-        f"MSD slope by generalized least squares, lags {lags[start]:.0f}..{lags[-1]:.0f} frames of "
+    return lags[keep], y[keep], covariance[keep, keep]
+
+
+def _described(lags: Float64, moments: Moments) -> str:
+    return (
+        f"lags {lags[0]:.0f}..{lags[-1]:.0f} frames of "
         f"{moments.n_frames}, {moments.n_chains} chains; design effect {moments.design_effect:.2f}"
     )
+
+
+def _student(value: float, se: float, moments: Moments, method: str) -> Estimate:
+    half = float(stats.t.ppf(0.975, moments.design_dof)) * se
     return Estimate(value, se, (value - half, value + half), method)
 
 

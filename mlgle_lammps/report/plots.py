@@ -33,6 +33,9 @@ STYLE: Any = {  # matplotlib names its keys one by one
     "lines.linewidth": 1.8,
     "axes.formatter.use_mathtext": True,
 }
+LOOKS = {"ML-GLE": (VERMILION, "-", 2.2), "full MD": (BLACK, "--", 1.8), "MD": (BLUE, "-", 2.6)}
+"""Colour, dash and width that a trajectory has in every picture."""
+OTHER_LOOK = (GREEN, "-", 1.8)
 _SYMBOLS = {"Angstrom": "Å", "sigma": "σ", "tau": "τ", "micrometer": "µm", "microsecond": "µs"}
 _POINTS = 300
 
@@ -190,8 +193,7 @@ def draw_msd(
 
 def _draw_with_band(axes: Axes, label: str, curve: Curve, divisor: NDArray[Any]) -> None:
     """Draw a curve over ``divisor``, in the look that its label has in every picture, with its 95% band."""
-    looks = {"ML-GLE": (VERMILION, "-", 2.2), "full MD": (BLACK, "--", 1.8), "MD": (BLUE, "-", 2.6)}
-    colour, dash, width = looks.get(label, (GREEN, "-", 1.8))
+    colour, dash, width = LOOKS.get(label, OTHER_LOOK)
     y = curve.y / divisor
     axes.plot(curve.x, y, dash, color=colour, linewidth=width, label=label,
               marker="o" if label == "MD" else None, markersize=4)  # fmt: skip
