@@ -10,8 +10,9 @@ from mlgle_lammps import __version__
 
 COMMANDS = {
     "run": "run a LAMMPS deck and learn its chains' diffusion while it runs (under mpirun)",
-    "replay": "do the same on a recorded stream",
+    "replay": "do the same on a recorded stream or a trajectory",
     "generate": "generate long trajectories from a run's model",
+    "reconstruct": "write bead positions of generated trajectories",
     "build": "write a start structure",
 }
 
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"mlgle {__version__}\n")
         return 0
     if not given or given[0] in ("-h", "--help"):
-        lines = [f"  {name:10s}{meaning}" for name, meaning in COMMANDS.items()]
+        lines = [f"  {name:12s}{meaning}" for name, meaning in COMMANDS.items()]
         sys.stdout.write("usage: mlgle COMMAND [OPTIONS]; mlgle COMMAND --help\n\n" + "\n".join(lines) + "\n")
         return 0
     if given[0] not in COMMANDS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from mlgle_lammps.errors import UserError
 HANDOFF_POLICIES = ("tmax", "train", "converged")
 PRESETS = ("default", "paper")
 DEVICES = ("auto", "cpu", "cuda")
+UNIT_STYLES = ("lj", "real", "metal", "si", "cgs", "electron", "micro", "nano")
 
 
 def _require_at_least(options: object, at_least: dict[str, int]) -> None:
@@ -187,17 +188,68 @@ def parse_run(arguments: Sequence[str]) -> tuple[DeckOptions, LearnOptions]:
     return deck, _learn_options(values, Path("runs") / values.deck.name)
 
 
-def parse_replay(arguments: Sequence[str]) -> tuple[tuple[Path, ...], LearnOptions]:
+@dataclass(frozen=True)
+class TrajectoryOptions:
+    """What ``replay`` takes for trajectories and tensors of modes.
+
+    Attributes:
+        topology: LAMMPS data file, or another topology that MDAnalysis reads.
+        select: atoms of the chains' backbones, in MDAnalysis' selection language; None for all bonded ones.
+        dt: time between two frames of the file; None takes it from the file or from ``timestep``.
+        timestep: of the MD; Δt is the steps between two frames times it.
+        units: LAMMPS unit style, "unknown" without one.
+        skip: frames left out at the start.
+        stride: take every n-th frame.
+        unwrapped: positions are unwrapped already, whatever the file says.
+    """
+
+    topology: Path | None = None
+    select: str | None = None
+    dt: float | None = None
+    timestep: float | None = None
+    units: str = "unknown"
+    skip: int = 0
+    stride: int = 1
+    unwrapped: bool = False
+
+    def __post_init__(self) -> None:
+        _require_at_least(self, {"skip": 0, "stride": 1})
+        for name, value in (("dt", self.dt), ("timestep", self.timestep)):
+            if value is not None and not 0 < value < float("inf"):
+                raise UserError(f"--{name} is {value:g}; give a time above 0")
+
+
+def parse_replay(arguments: Sequence[str]) -> tuple[tuple[Path, ...], TrajectoryOptions, LearnOptions]:
     """Return the streams and options of ``mlgle replay``; raise UserError on bad ones."""
-    parser = _Parser(prog="mlgle replay", description="Do on a recorded stream what run does on a live one.")
-    meaning = "modes.h5, a run's folder, or .npz with com, modes, dt; several pool independent runs"
+    parser = _Parser(prog="mlgle replay", description="Do on a recorded stream or a trajectory what run does live.")
+    meaning = (
+        "modes.h5, a run's folder, .npz with com, modes, dt; with --topology a trajectory (LAMMPS dump, H5MD, DCD, "
+        "XTC, NetCDF ..); .pt with a tensor (time, chain, mode, 3), mode 0 the centre of mass; several pool "
+        "independent runs"
+    )
     parser.add_argument("streams", type=Path, nargs="+", metavar="STREAM", help=meaning)
+    _add_trajectory_arguments(parser)
     _add_learn_arguments(parser)
     values = parser.parse_intermixed_args(arguments)
+    trajectory = TrajectoryOptions(**{field.name: getattr(values, field.name) for field in fields(TrajectoryOptions)})
     first: Path = values.streams[0]
     whole = first.resolve()
     name = whole.parent.name if whole.name == "modes.h5" else whole.name.removesuffix(".npz").removesuffix(".h5")
-    return tuple(values.streams), _learn_options(values, Path("runs") / f"{name or 'stream'}-replay")
+    learn = _learn_options(values, Path("runs") / f"{name or 'stream'}-replay")
+    return tuple(values.streams), trajectory, learn
+
+
+def _add_trajectory_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("trajectories")
+    add = group.add_argument
+    add("--topology", type=Path, metavar="DATA", help="LAMMPS data file (or another topology) with the bonds")
+    add("--select", metavar="SELECTION", help="backbone atoms, in MDAnalysis' language: 'type 1' (default: all bonded)")
+    add("--dt", type=float, metavar="TIME", help="time between two frames of the file")
+    add("--timestep", type=float, metavar="TIME", help="time step of the MD, where frames know their steps")
+    add("--units", choices=UNIT_STYLES, default="unknown", help="LAMMPS units of the file and of --dt")
+    add("--skip", type=int, default=0, metavar="FRAMES", help="leave out frames at the start (default 0)")
+    add("--stride", type=int, default=1, metavar="N", help="take every n-th frame (default 1)")
+    add("--unwrapped", action="store_true", help="positions are unwrapped already: take them as they are")
 
 
 @dataclass(frozen=True)
@@ -249,3 +301,62 @@ def parse_generate(arguments: Sequence[str]) -> GenerateOptions:
         run=values.run, steps=values.steps, ensemble=values.ensemble, save_every=values.save_every,
         seed=values.seed, device=values.device, out=values.out, threads=values.threads,
     )  # fmt: skip
+
+
+FORMATS = ("lammps-dump", "h5md", "xyz", "data")
+
+
+@dataclass(frozen=True)
+class ReconstructOptions:
+    """What ``reconstruct`` takes.
+
+    Attributes:
+        run: a result folder with generated.h5 and modes.h5.
+        format: "lammps-dump", "h5md", "xyz" or "data".
+        trajectories: chains written; None for as many as the MD has.
+        every: use each n-th frame of generated.h5; None for about 1000 frames.
+        start: first frame used.
+        stop: one after the last, None for the end.
+        out: the file written (default RUN/reconstructed.*).
+        overwrite: replace it.
+        seed: of the fast modes.
+        beads: per chain, where modes.h5 does not say.
+        mass: of a bead, for data files.
+    """
+
+    run: Path
+    format: str = "lammps-dump"
+    trajectories: int | None = None
+    every: int | None = None
+    start: int = 0
+    stop: int | None = None
+    out: Path | None = None
+    overwrite: bool = False
+    seed: int = 1
+    beads: int | None = None
+    mass: float | None = None
+
+    def __post_init__(self) -> None:
+        least = {"trajectories": 1, "every": 1, "start": 0, "stop": 1, "seed": 0, "beads": 2}
+        _require_at_least(self, {name: n for name, n in least.items() if getattr(self, name) is not None})
+        if self.mass is not None and not 0 < self.mass < float("inf"):
+            raise UserError(f"--mass is {self.mass:g}; give a mass above 0")
+
+
+def parse_reconstruct(arguments: Sequence[str]) -> ReconstructOptions:
+    """Return the options of ``mlgle reconstruct``; raise UserError on bad ones."""
+    parser = _Parser(prog="mlgle reconstruct", description="Write beads of a run's generated trajectories.")
+    add = parser.add_argument
+    add("run", type=Path, metavar="RUN", help="a result folder with generated.h5 and modes.h5")
+    add("--format", choices=FORMATS, default="lammps-dump")
+    add("--trajectories", type=int, metavar="N", help="chains (default: as many as the MD has)")
+    add("--every", type=int, metavar="N", help="use each n-th frame of generated.h5 (default: about 1000 in all)")
+    add("--start", type=int, default=0, metavar="FRAME", help="first frame used (default 0)")
+    add("--stop", type=int, metavar="FRAME", help="one after the last frame used; data files hold the last one")
+    add("--out", type=Path, metavar="FILE", help="file to write (default RUN/reconstructed.*)")
+    add("--overwrite", action="store_true", help="replace the file")
+    add("--seed", type=int, default=1, help="of the fast modes that are drawn")
+    add("--beads", type=int, metavar="N", help="beads per chain, where modes.h5 does not say")
+    add("--mass", type=float, metavar="MASS", help="of a bead, for data files (default: left to the deck)")
+    values = parser.parse_args(arguments)
+    return ReconstructOptions(**{field.name: getattr(values, field.name) for field in fields(ReconstructOptions)})

@@ -35,6 +35,9 @@ class System:
         length_unit: for instance "Angstrom", "sigma".
         source: one line for people: deck or file name.
         notes: what was changed or left out while reading the system, one line each.
+        box: lx, ly, lz, xy, xz, yz of a fully periodic box; None where unknown or not periodic.
+        mode_variances: variance per component of all modes 1..N-1 over the chains of the first frame; None where
+            unknown. It says what the modes that are not streamed add to bead positions.
     """
 
     n_chains: int
@@ -47,6 +50,8 @@ class System:
     length_unit: str = "length"
     source: str = ""
     notes: tuple[str, ...] = ()
+    box: tuple[float, ...] | None = None
+    mode_variances: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,7 @@ class Ending:
         callback_s: of these, seconds inside the frame callback.
         waits: how often MD had to wait for a free message buffer.
         warnings: one line each.
+        notes: what was done and is no cause for worry, one line each.
     """
 
     status: str = "complete"
@@ -87,6 +93,7 @@ class Ending:
     callback_s: float = 0.0
     waits: int = 0
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class FrameSource(Protocol):

@@ -1,14 +1,20 @@
-"""``python -m mlgle_lammps.replay STREAM``: do on a recorded stream what run does on a live one."""
+"""``python -m mlgle_lammps.replay STREAM``: do on a recorded stream or a trajectory what run does on a live one."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from pathlib import Path
 
 from mlgle_lammps.acquire.recorded import RecordedSource
+from mlgle_lammps.acquire.recording import Recording
+from mlgle_lammps.acquire.trajectory import open_tensor, open_trajectory
 from mlgle_lammps.command import run_command
-from mlgle_lammps.config import parse_replay
+from mlgle_lammps.config import TrajectoryOptions, parse_replay
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.formats.h5md_particles import has_mode_stream
+from mlgle_lammps.formats.tensor import is_torch_file
 from mlgle_lammps.records import Ending, Frame, FrameSource, System
 from mlgle_lammps.report.store import RunFolder
 
@@ -45,11 +51,31 @@ class Journalled:
         return self._source.ending()
 
 
+def open_streams(paths: Sequence[Path], options: TrajectoryOptions, n_modes: int) -> list[Path | Recording]:
+    """Return what each path holds: recorded streams by their paths, trajectories and tensors as open recordings.
+
+    Raises:
+        UserError: a trajectory without topology, one that cannot be read, or its options where there is none.
+    """
+    opened: list[Path | Recording] = []
+    for path in paths:
+        if is_torch_file(path):
+            opened.append(open_tensor(path, options))
+        elif path.is_file() and path.suffix != ".npz" and not has_mode_stream(path):
+            opened.append(open_trajectory(path, options, n_modes))
+        else:
+            opened.append(path)
+    if options != TrajectoryOptions() and all(isinstance(entry, Path) for entry in opened):
+        given = [f"--{field.name}" for field in fields(options) if getattr(options, field.name) != field.default]
+        raise UserError(f"{', '.join(given)}: for trajectories only, and {paths[0]} is a recorded stream or missing")
+    return opened
+
+
 def _replay(arguments: Sequence[str]) -> int:
-    streams, options = parse_replay(arguments)
+    streams, trajectory, options = parse_replay(arguments)
     if options.out.resolve() in {path.resolve() for path in streams} | {path.resolve().parent for path in streams}:
         raise UserError(f"--out {options.out} holds the stream itself; choose another folder")
-    source = RecordedSource(streams, n_modes=options.modes)
+    source = RecordedSource(open_streams(streams, trajectory, options.modes), n_modes=options.modes)
     folder = RunFolder.create(options.out, options.overwrite)
     from mlgle_lammps.pipeline import learn
 

@@ -38,6 +38,18 @@ def chain_modes(positions: Float64, n_modes: int) -> Float64:
     return mode_matrix(positions.shape[-2], n_modes) @ positions
 
 
+def component_variances(modes: Float64) -> tuple[float, ...]:
+    """Return the variance per component of each mode over the chains of one frame.
+
+    Args:
+        modes: z_1.. of all chains, (chain, mode, 3).
+
+    Returns:
+        One number per mode, length²; for Rouse chains about b²/[24 N sin²(pπ/2N)].
+    """
+    return tuple(float(variance) for variance in np.mean(modes**2, axis=(0, 2)))
+
+
 class LocalModeSum:
     """The part of all chains' modes that comes from the beads of one rank.
 

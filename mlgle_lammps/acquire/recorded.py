@@ -1,4 +1,4 @@
-"""Recorded streams as frame sources: modes.h5, a run's folder (also a killed one's), or an .npz."""
+"""Recorded streams as frame sources: modes.h5, a run's folder (also a killed one's), an .npz, or a trajectory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mlgle_lammps.acquire.recording import Recording, checked_blocks, open_recording
+from mlgle_lammps.acquire.recording import Recording, check_beginning, checked_blocks, open_recording
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.formats.journal import Chunk
 from mlgle_lammps.records import FEW_CHAINS, Ending, Frame, System
@@ -21,11 +21,11 @@ class RecordedSource:
     from the thread that iterates, so that it takes effect with the next one. Iterate once.
     """
 
-    def __init__(self, paths: Sequence[Path], n_modes: int | None = None, limit: int | None = None) -> None:
+    def __init__(self, paths: Sequence[Path | Recording], n_modes: int | None = None, limit: int | None = None) -> None:
         """Open and check the recordings.
 
         Args:
-            paths: modes.h5 files, run folders or .npz files.
+            paths: modes.h5 files, run folders or .npz files; or recordings that are open already.
             n_modes: k wanted; None takes what all recordings have. Lowered, with a note, where they have fewer.
             limit: yield at most so many frames.
 
@@ -34,7 +34,7 @@ class RecordedSource:
         """
         if not paths:
             raise UserError("no recorded stream was given")
-        self._recordings = [open_recording(Path(path)) for path in paths]
+        self._recordings = [_opened(path) for path in paths]
         self._system = _common_system(self._recordings, n_modes)
         self._limit = limit
         self._handed_off = False
@@ -60,7 +60,10 @@ class RecordedSource:
         return Ending(
             step=self._last_step,
             message=f"the recording goes on after the {self._limit} frames that were used" if self._goes_on else "",
-            warnings=(f"{n} recorded frames have no modes and came before the hand-off: left out",) if n else (),
+            warnings=(
+                *((f"{n} recorded frames have no modes and came before the hand-off: left out",) if n else ()),
+                *(line for recording in self._recordings for line in recording.warnings()),
+            ),
         )
 
     def __iter__(self) -> Iterator[Frame]:
@@ -102,6 +105,14 @@ class RecordedSource:
                 com=chunk.com[i].copy(),
                 modes=chunk.modes[i, :, :n_modes].copy(),
             )
+
+
+def _opened(given: Path | Recording) -> Recording:
+    """Return the recording, its beginning checked."""
+    if not isinstance(given, Recording):
+        return open_recording(Path(given))
+    check_beginning(given)
+    return given
 
 
 class _Shift:

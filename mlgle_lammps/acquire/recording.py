@@ -28,11 +28,13 @@ class Recording:
         path: the file or the checkpoint folder that holds the frames.
         system: what the frames are about.
         read: yields the blocks in order, given a function that tells whether modes are still wanted.
+        warnings: what was found and left out while reading, one line each, so far.
     """
 
     path: Path
     system: System
     read: Callable[[WantModes], Iterator[Chunk]]
+    warnings: Callable[[], tuple[str, ...]] = tuple
 
 
 def open_recording(path: Path) -> Recording:
@@ -44,16 +46,21 @@ def open_recording(path: Path) -> Recording:
     if path.is_dir():
         recording = _open_folder(path)
     elif not path.is_file():
-        raise UserError(f"{path}: no such file; give a modes.h5, a run's folder or an .npz")
+        raise UserError(f"{path}: no such file; give a modes.h5, a run's folder, an .npz or a trajectory")
     elif path.suffix == ".npz":
         recording = _open_npz(path)
     else:
         recording = _open_h5(path)
+    check_beginning(recording)
+    return recording
+
+
+def check_beginning(recording: Recording) -> None:
+    """Raise UserError where a recording has no modes, no frame, or a first block that is damaged."""
     if recording.system.n_modes < 1:
         raise UserError(f"{recording.path}: the frames have no modes")
     if next(checked_blocks(recording, lambda: True), None) is None:
         raise UserError(f"{recording.path} holds no frame")
-    return recording
 
 
 def _open_folder(path: Path) -> Recording:

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from mlgle_lammps.acquire.modes import component_variances
+from mlgle_lammps.acquire.snapshot import Snapshots
 from mlgle_lammps.acquire.topology import Chains, find_chains, keep_group, limit_modes
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import FEW_CHAINS, Int64, System
@@ -63,8 +65,33 @@ def read_system(
         length_unit=length_unit,
         source=f"deck {deck}",
         notes=(*notes, *chains.notes, *lowered, *_mass_note(lmp, comm, chains.ids)),
+        box=_periodic_box(lmp),
+        mode_variances=_mode_variances(lmp, comm, chains.ids),
     )
     return system, chains
+
+
+def _periodic_box(lmp: Any) -> tuple[float, ...] | None:
+    """Return lx, ly, lz, xy, xz, yz of the box, None where it is not periodic in all directions."""
+    low, high, xy, yz, xz, periodic, _ = lmp.extract_box()
+    if not all(periodic):
+        return None
+    lx, ly, lz = (b - a for a, b in zip(low, high, strict=True))
+    return (lx, ly, lz, xy, xz, yz)
+
+
+def _mode_variances(lmp: Any, comm: Any, chains: Int64) -> tuple[float, ...] | None:
+    """Return the variances of all modes 1..N-1 as the beads lie now.
+
+    None on all but the first MD rank, and where the box changes or beads are lost: production says so soon enough.
+    """
+    try:
+        snapshots = Snapshots(lmp, comm, chains, chains.shape[1] - 1)
+        part, _ = snapshots.local(_local(lmp, "id"), _local(lmp, "x").reshape(-1, 3).astype(np.float64))
+        total = snapshots.total(part)
+    except UserError:
+        return None
+    return None if total is None else component_variances(total[:, 1:])
 
 
 def _read_chains(lmp: Any, comm: Any, group: str | None, strict: bool) -> Chains:

@@ -9,6 +9,7 @@ written anew with the frames that came since, so that files stay few.
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 import time
@@ -80,8 +81,22 @@ def system_from_mapping(values: Mapping[str, Any], where: str) -> System:
     for name in ("units", "time_unit", "length_unit", "source"):
         if name in kept and not isinstance(kept[name], str):
             raise UserError(f"{where}: {name} is {kept[name]!r} where text belongs")
+    n_variances = None if kept["n_beads"] is None else kept["n_beads"] - 1
+    kept["box"] = _numbers(kept.get("box"), "box", 6, where)
+    kept["mode_variances"] = _numbers(kept.get("mode_variances"), "mode_variances", n_variances, where)
     kept["notes"] = tuple(str(note) for note in kept.get("notes") or ())
     return System(**kept)
+
+
+def _numbers(values: Any, name: str, length: int | None, where: str) -> tuple[float, ...] | None:
+    """Return a list of finite numbers as a tuple; raise UserError where it is something else."""
+    if values is None:
+        return None
+    plain = [] if isinstance(values, str) else values
+    good = isinstance(plain, list | tuple) and len(plain) == length
+    if not good or not all(isinstance(value, int | float) and math.isfinite(value) for value in plain):
+        raise UserError(f"{where}: {name} is not {length} numbers")
+    return tuple(float(value) for value in plain)
 
 
 class Journal:

@@ -1,0 +1,100 @@
+"""Beads from modes: the inverse transform, fast modes drawn from their stationary distribution, sizes of chains.
+
+x_n = z_0 + 2 Σ_{j≥1} z_j cos[πj(n+1/2)/N], n = 0..N-1 (DESIGN.md, equation 1; inverse of JCP eq. 14).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mlgle_lammps.records import Float64
+
+HIGHEST = 3
+"""Recorded modes, from the fastest down, that the extrapolation is scaled to."""
+SIZES = ("end_to_end_sq", "gyration_sq", "bond_sq")
+
+
+def bead_matrix(n_beads: int, n_modes: int) -> Float64:
+    """Return the (N, k+1) matrix that takes z_0..z_k to beads; its columns are 1 and 2 cos[πj(n+1/2)/N]."""
+    bead, mode = np.arange(n_beads)[:, np.newaxis], np.arange(n_modes + 1)[np.newaxis, :]
+    matrix: Float64 = 2.0 * np.cos(np.pi * mode * (bead + 0.5) / n_beads)
+    matrix[:, 0] = 1.0
+    return matrix
+
+
+def bead_positions(centres: Float64, modes: Float64, n_beads: int) -> Float64:
+    """Return bead positions; with all N-1 modes the transform is exact.
+
+    Args:
+        centres: z_0, (..., 3).
+        modes: z_1..z_k, (..., mode, 3).
+        n_beads: N.
+
+    Returns:
+        (..., bead, 3), unwrapped.
+    """
+    return bead_matrix(n_beads, modes.shape[-2]) @ np.concatenate([centres[..., np.newaxis, :], modes], axis=-2)
+
+
+def extrapolated_variances(recorded: Float64, n_beads: int) -> Float64:
+    """Return variances of modes k+1..N-1 that continue the fastest recorded ones as Rouse modes do.
+
+    σ_p² = c/sin²(pπ/2N), c the mean of σ_j² sin²(jπ/2N) over the fastest recorded modes. Exact for ideal chains; for
+    stiffer ones too large, because bonds then follow one another's direction only over a few beads.
+
+    Args:
+        recorded: (k,) variance per component of modes 1..k.
+        n_beads: N.
+    """
+    k = len(recorded)
+    sine_sq = np.sin(np.pi * np.arange(1, n_beads) / (2 * n_beads)) ** 2
+    scale = np.mean((recorded * sine_sq[:k])[-HIGHEST:])
+    result: Float64 = scale / sine_sq[k:]
+    return result
+
+
+def draw_fast_modes(variances: Float64, shape: Sequence[int], generator: np.random.Generator) -> Float64:
+    """Return independent normal modes (*shape, mode, 3) of the given variances per component, anew for each frame."""
+    draw = generator.standard_normal((*shape, len(variances), 3))
+    return draw * np.sqrt(variances)[:, np.newaxis]
+
+
+def chain_sizes(beads: Float64) -> Float64:
+    """Return R_ee², Rg² and mean squared bond of each chain: (..., bead, 3) -> (..., 3), in the order of SIZES."""
+    ends = np.sum((beads[..., -1, :] - beads[..., 0, :]) ** 2, axis=-1)
+    gyration = np.mean(np.sum((beads - beads.mean(axis=-2, keepdims=True)) ** 2, axis=-1), axis=-1)
+    bonds = np.mean(np.sum(np.diff(beads, axis=-2) ** 2, axis=-1), axis=-1)
+    return np.stack([ends, gyration, bonds], axis=-1)
+
+
+def sizes_from_modes(modes: Float64, fast_variances: Float64, n_beads: int) -> Float64:
+    """Return the same sizes from modes 1..k and the mean share of modes k+1..N-1.
+
+    R_ee = -4 Σ_{odd j} z_j cos(πj/2N); Rg² = 2 Σ_j |z_j|²; b² = 8N/(N-1) Σ_j sin²(πj/2N) |z_j|².
+
+    Args:
+        modes: (..., k, 3).
+        fast_variances: (N-1-k,) per component.
+        n_beads: N.
+
+    Returns:
+        (..., 3) in the order of SIZES.
+    """
+    k, j = modes.shape[-2], np.arange(1, n_beads)
+    angle = np.pi * j / (2 * n_beads)
+    ends = np.where(j % 2 == 1, -4.0 * np.cos(angle), 0.0)
+    bonds = 8.0 * n_beads / (n_beads - 1) * np.sin(angle) ** 2
+    squares = np.sum(modes**2, axis=-1)
+    slow = np.stack(
+        [
+            np.sum(np.einsum("j,...jx->...x", ends[:k], modes) ** 2, axis=-1),
+            2.0 * squares.sum(axis=-1),
+            squares @ bonds[:k],
+        ],
+        axis=-1,
+    )
+    weights = np.stack([ends[k:] ** 2, np.full(n_beads - 1 - k, 2.0), bonds[k:]])
+    result: Float64 = slow + 3.0 * weights @ fast_variances
+    return result
