@@ -13,6 +13,7 @@ COMMANDS = {
     "replay": "do the same on a recorded stream or a trajectory",
     "generate": "generate long trajectories from a run's model",
     "reconstruct": "write bead positions of generated trajectories",
+    "compare": "compare a run with full MD, or runs at several temperatures",
     "build": "write a start structure",
 }
 

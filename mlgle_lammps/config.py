@@ -360,3 +360,54 @@ def parse_reconstruct(arguments: Sequence[str]) -> ReconstructOptions:
     add("--mass", type=float, metavar="MASS", help="of a bead, for data files (default: left to the deck)")
     values = parser.parse_args(arguments)
     return ReconstructOptions(**{field.name: getattr(values, field.name) for field in fields(ReconstructOptions)})
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """What ``compare`` takes.
+
+    Attributes:
+        runs: result folders; the second of two may be a stream of full MD.
+        temperatures: of the runs, in their order; empty where they are to be read from the logs.
+        out: folder of the comparison.
+        overwrite: replace one that exists.
+    """
+
+    runs: tuple[Path, ...]
+    out: Path
+    temperatures: tuple[float, ...] = ()
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.temperatures and len(self.temperatures) != len(self.runs):
+            raise UserError(f"--temperatures has {len(self.temperatures)} values for {len(self.runs)} runs")
+        if not all(0 < T < float("inf") for T in self.temperatures):
+            raise UserError("--temperatures must be above 0")
+        if len(self.temperatures) == 1:
+            raise UserError("--temperatures needs two runs or more")
+
+
+def parse_compare(arguments: Sequence[str]) -> CompareOptions:
+    """Return the options of ``mlgle compare``; raise UserError on bad ones."""
+    parser = _Parser(
+        prog="mlgle compare",
+        description="Compare a run with full MD, or runs at several temperatures with one another.",
+    )
+    add = parser.add_argument
+    add("runs", type=Path, nargs="+", metavar="RUN", help="RUN alone (against its own MD); RUN FULL_RUN (a longer "
+        "run of the same melt, its modes.h5, or an .npz); RUN1 RUN2 .. at different temperatures")  # fmt: skip
+    add("--temperatures", type=float, nargs="+", default=(), metavar="T",
+        help="of the runs, in their order (default: the kinetic temperatures in their logs)")  # fmt: skip
+    add(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder of the comparison (default: runs/<name of the first run>-compare)",
+    )
+    add("--overwrite", action="store_true", help="replace a comparison that exists")
+    values = parser.parse_intermixed_args(arguments)
+    name = values.runs[0].resolve().name
+    return CompareOptions(
+        runs=tuple(values.runs), temperatures=tuple(values.temperatures), overwrite=values.overwrite,
+        out=values.out or Path("runs") / f"{name}-compare",
+    )  # fmt: skip

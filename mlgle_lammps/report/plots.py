@@ -202,7 +202,13 @@ def _draw_with_band(axes: Axes, label: str, curve: Curve, divisor: NDArray[Any])
         axes.fill_between(curve.x, np.maximum(y - band, y * 1e-2), y + band, color=colour, alpha=0.2, linewidth=0)
 
 
-def draw_nacf(folder: Path, md: Mapping[int, Curve], generated: Mapping[int, Curve], time_unit: str) -> Path:
+def draw_nacf(
+    folder: Path,
+    md: Mapping[int, Curve],
+    generated: Mapping[int, Curve],
+    time_unit: str,
+    full: Mapping[int, Curve] | None = None,
+) -> Path:
     """Draw normalized autocorrelations, one panel per mode.
 
     Args:
@@ -210,6 +216,7 @@ def draw_nacf(folder: Path, md: Mapping[int, Curve], generated: Mapping[int, Cur
         md: mode to NACF from MD, with its standard error, against time_unit.
         generated: mode to NACF of the generated trajectories.
         time_unit: as in the deck.
+        full: mode to NACF of a longer MD; None without.
     """
     modes = sorted(set(md) | set(generated))
     n_columns = min(2, len(modes))
@@ -228,6 +235,9 @@ def draw_nacf(folder: Path, md: Mapping[int, Curve], generated: Mapping[int, Cur
                 if curve.se is not None:
                     band = 1.96 * curve.se
                     axes.fill_between(curve.x, curve.y - band, curve.y + band, color=BLUE, alpha=0.22, linewidth=0)
+            if full and mode in full:
+                curve = full[mode].thinned()
+                axes.plot(curve.x, curve.y, ":", color=BLACK, label="full MD")
             if mode in generated:
                 curve = generated[mode].thinned()
                 axes.plot(curve.x, curve.y, "--", color=VERMILION, label="ML-GLE")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from mlgle_lammps.errors import RunFailure, one_line
-from mlgle_lammps.formats.journal import write_bytes_atomically
 from mlgle_lammps.report import plots
+from mlgle_lammps.report.page import Gaps, Picture, duration, interval, number, traffic_light, write_page
 from mlgle_lammps.report.plots import Curve, Level, unit_symbol
 from mlgle_lammps.report.store import RunFolder, plain
 
@@ -23,24 +20,11 @@ if TYPE_CHECKING:  # records of other stages, for their types only
     from mlgle_lammps.observe.generated import GeneratedSummary
     from mlgle_lammps.statistics.moments import Moments
 
+__all__ = ["Picture", "RunCurves", "duration", "interval", "number", "write_report", "write_run_report"]
+
 NACF_MODES = (1, 2, 5, 10)
 _CENTIMETRES = {"Angstrom": 1e-8, "nm": 1e-7, "pm": 1e-10}
 _SECONDS = {"fs": 1e-15, "ps": 1e-12, "ns": 1e-9, "s": 1.0}
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture of the report.
-
-    Attributes:
-        png: the file that is embedded.
-        title: a few words.
-        caption: what one should see in it.
-    """
-
-    png: Path
-    title: str
-    caption: str
 
 
 @dataclass(frozen=True)
@@ -84,93 +68,32 @@ def write_report(folder: Path, result: Mapping[str, Any], pictures: Sequence[Pic
     Raises:
         RunFailure: a picture cannot be read or the page not written.
     """
-    environment = Environment(
-        loader=PackageLoader("mlgle_lammps", "report"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {"number": number, "interval": interval, "duration": duration}
     result = plain(result)
-    try:
-        embedded = [(p.title, p.caption, base64.b64encode(p.png.read_bytes()).decode()) for p in pictures]
-    except OSError as error:
-        raise RunFailure(f"cannot read a picture: {error.strerror or one_line(error)}") from None
-    page = environment.get_template("report.html").render(
-        result=_Gaps(result),
-        headline=_headline(result),
+    return write_page(
+        folder / "report.html",
+        "report.html",
+        pictures,
+        result.get("versions") or {},
+        traffic_light(result),
+        result=Gaps(result),
+        headline=headline_of(result),
         comparisons=_comparisons(result),
-        modes=[_Gaps(mode) for mode in result.get("modes") or []],
-        pictures=embedded,
-        units=_D_units(result),
+        modes=[Gaps(mode) for mode in result.get("modes") or []],
+        units=D_units(result),
         time_unit=unit_symbol(str(result.get("time_unit") or "")),
         length_unit=unit_symbol(str(result.get("length_unit") or "")),
     )
-    path = folder / "report.html"
-    write_bytes_atomically(path, page.encode())
-    return path
 
 
-class _Gaps(dict[str, Any]):
-    """A mapping whose absent keys are None, all the way down, as null in result.json is."""
-
-    def __missing__(self, key: str) -> None:
-        return None
-
-    def part(self, key: str) -> _Gaps:
-        """Return the object under ``key``, empty where it is null."""
-        value = self.get(key)
-        return _Gaps(value) if isinstance(value, dict) else _Gaps()
-
-
-def number(value: Any, digits: int = 4, keep_zeros: bool = False) -> str:
-    """Return a number for people, "–" for None: 0.001234 for 1.234e-3, 1.234·10⁻⁷ for 1.234e-7.
-
-    Args:
-        value: a number, text (returned as it is) or None.
-        digits: significant digits.
-        keep_zeros: show them all, 0.5000 rather than 0.5.
-    """
-    if value is None or isinstance(value, str) or not math.isfinite(value):
-        return str(value) if isinstance(value, str) else "–"
-    if isinstance(value, int):
-        return str(value)
-    if value == 0:
-        return "0"
-    if 1e-4 <= abs(value) < 1e6:
-        text = f"{value:#.{digits}g}" if abs(value) < 10**digits else f"{value:.0f}"
-        return text.rstrip(".") if keep_zeros or "." not in text else text.rstrip("0").rstrip(".")
-    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
-    superscript = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"{mantissa}·10{superscript}"
-
-
-def interval(bounds: Any, digits: int = 3) -> str:
-    """Return "low to high", or "–" where there is no interval."""
-    if not bounds or any(bound is None for bound in bounds):
-        return "–"
-    return " to ".join(number(float(bound), digits, keep_zeros=True) for bound in bounds)
-
-
-def duration(seconds: Any) -> str:
-    """Return seconds as people say them: "2 h 05 min", "3 min 10 s", "4.2 s"; "–" for None."""
-    if not isinstance(seconds, int | float):
-        return "–"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    if seconds < 3600:
-        minutes, left = divmod(int(seconds), 60)
-        return f"{minutes} min {left:02d} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes:02d} min"
-
-
-def _D_units(result: Mapping[str, Any]) -> str:
+def D_units(result: Mapping[str, Any]) -> str:
+    """Return the unit of D for people, empty where it is unknown."""
     length, time = result.get("length_unit"), result.get("time_unit")
     return f"{unit_symbol(str(length))}²/{unit_symbol(str(time))}" if length and time else ""
 
 
-def _headline(result: Mapping[str, Any]) -> dict[str, str]:
+def headline_of(result: Mapping[str, Any]) -> dict[str, str]:
     """Return D as text, and in cm²/s where the deck's units are real ones."""
-    D = _Gaps(result.get("D") or {})
+    D = Gaps(result.get("D") or {})
     factor = _CENTIMETRES.get(str(result.get("length_unit")), 0) ** 2 / _SECONDS.get(str(result.get("time_unit")), 1)
     return {
         "value": number(D["value"], keep_zeros=True),

@@ -1,0 +1,317 @@
+"""A run against plain MD: D by its several ways, observables side by side, and what each costs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from mlgle_lammps.errors import UserError
+from mlgle_lammps.learn.gle_fit import fit_gle
+from mlgle_lammps.observables import Observables, observe
+from mlgle_lammps.observe.agreement import Cost, cost_at_equal_error, z_score
+from mlgle_lammps.observe.baselines import (
+    GeneralizedRouseKernel,
+    StretchedExponential,
+    fit_generalized_rouse_kernel,
+    fit_ornstein_uhlenbeck,
+    fit_stretched_exponential,
+    generalized_rouse_diffusion,
+    msd_over_time,
+)
+from mlgle_lammps.observe.correlation import ModeStatistics, autocorrelation, mode_statistics
+from mlgle_lammps.observe.cross_correlation import CrossCorrelation, cross_correlation
+from mlgle_lammps.observe.diffusion import mean_over_time, normal_diffusion
+from mlgle_lammps.records import Estimate, Float64, Frame
+from mlgle_lammps.run_results import RunResult
+from mlgle_lammps.statistics.moments import MomentAccumulator, Moments
+from mlgle_lammps.trajectories import Trajectory, read_trajectory
+
+logger = logging.getLogger("mlgle")
+
+FITTED_LAGS = 1000  # of the NACFs, as in JCP fig. 6
+KERNEL_TERMS = 100  # of the Generalized Rouse Kernel where the beads are not counted
+MOST_SEGMENTS = 12
+
+
+@dataclass(frozen=True)
+class FitErrors:
+    """Relative errors of D fitted to disjoint segments of a stream, for one preset.
+
+    Attributes:
+        frames: (length,) frames in a segment.
+        rmse: (length,) root mean squared relative error.
+        rmse_se: (length,) its standard error, rmse/sqrt(2 n) over n segments.
+        claimed: (length,) mean of the relative standard errors that the fits state.
+        n_segments: (length,).
+    """
+
+    frames: Sequence[int]
+    rmse: Sequence[float]
+    rmse_se: Sequence[float]
+    claimed: Sequence[float]
+    n_segments: Sequence[int]
+
+
+@dataclass(frozen=True)
+class AgainstMd:
+    """Everything that a comparison of a run with MD holds.
+
+    Attributes:
+        run: the run.
+        streams: "MD" (the frames that D was fitted to), and where there are any "ML-GLE" and "full MD".
+        reference_source: what the full MD is; "" without.
+        estimates: way to D, the run's own first.
+        reference: the way that is the independent reference; None without.
+        z_scores: way to its distance from the reference in standard errors, for ways that do not use its frames.
+        relaxations: label of the stream to its modes' variances and relaxation times.
+        kernel: Generalized Rouse Kernel of the run's MD.
+        exponential: mode to the Ornstein-Uhlenbeck fit of its NACF.
+        stretched: mode to the Kohlrausch fit.
+        cross: correlations between the modes of the run's MD.
+        of_modes: frames to D over k = 1, 2, ..
+        of_frames: preset to errors over frames.
+        of_frames_source: what stream that was taken from, and what the error is against.
+        cost: None without a reference.
+        notes: lines for people.
+    """
+
+    run: RunResult
+    streams: dict[str, Observables]
+    reference_source: str
+    estimates: dict[str, Estimate]
+    reference: str | None
+    z_scores: dict[str, float]
+    relaxations: dict[str, ModeStatistics]
+    kernel: GeneralizedRouseKernel
+    exponential: dict[int, StretchedExponential]
+    stretched: dict[int, StretchedExponential]
+    cross: CrossCorrelation
+    of_modes: dict[int, list[Estimate]]
+    of_frames: dict[str, FitErrors]
+    of_frames_source: str
+    cost: Cost | None
+    notes: tuple[str, ...]
+
+
+def compare_with_md(run: RunResult, full: Path | None) -> AgainstMd:
+    """Compare a run with longer MD: a run's folder or stream, or else the run's own frames after its hand-off.
+
+    Raises:
+        UserError: a stream that is missing, damaged, or of another melt.
+    """
+    md = read_trajectory(run.folder.path, 0, run.handoff_frames)
+    plain, source, notes = _full_md(run, md, full)
+    times = _displacement_times(run, md)
+    streams = {"MD": _observe(md, times)}
+    if run.folder.generated.is_file():
+        streams["ML-GLE"] = _observe(read_trajectory(run.folder.generated), times)
+    if plain is not None:
+        streams["full MD"] = _observe(plain, times)
+    by_length = _moments_of_parts(md, run)
+    fitted = by_length[max(by_length)]
+    relaxations = {
+        label: mode_statistics(stream.correlation, stream.dt)
+        for label, stream in streams.items()
+        if stream.correlation is not None
+    }
+    slowest = _slowest(relaxations)
+    n_terms = run.system.n_beads or KERNEL_TERMS
+    estimates = _estimates(run, streams, fitted, slowest, n_terms)
+    reference = next((way for way in estimates if way.startswith("full MD, slope")), None)
+    if plain is not None and reference is None:
+        notes = (*notes, f"{plain.n_frames} frames of full MD show no normal diffusion long enough for a reference D")
+    dt, lags = run.system.dt, fitted.lags.astype(np.float64)
+    nacfs = _fitted_nacfs(streams["MD"])
+    errors, errors_source = _errors_over_frames(run, md, plain, estimates.get(reference or ""))
+    window = md.window()
+    return AgainstMd(
+        run=run,
+        streams=streams,
+        reference_source=source,
+        estimates=estimates,
+        reference=reference,
+        z_scores=_z_scores(estimates, reference),
+        relaxations=relaxations,
+        kernel=fit_generalized_rouse_kernel(lags * dt, fitted.msd_com, n_terms),
+        exponential={p: fit_ornstein_uhlenbeck(nacf, dt) for p, nacf in nacfs.items()},
+        stretched={p: fit_stretched_exponential(nacf, dt) for p, nacf in nacfs.items()},
+        cross=cross_correlation(window, autocorrelation(window.modes, window.segments, max(2, len(window.steps) // 2))),
+        of_modes={n: _fits_over_modes(moments, dt) for n, moments in by_length.items()},
+        of_frames=errors,
+        of_frames_source=errors_source,
+        cost=_cost(run, estimates, reference, streams),
+        notes=notes,
+    )
+
+
+def _full_md(run: RunResult, md: Trajectory, full: Path | None) -> tuple[Trajectory | None, str, tuple[str, ...]]:
+    """Return the full MD, what it is, and notes; frames that the run's D was fitted to are left out of it."""
+    if full is None:
+        if int(run.result.get("n_frames") or 0) == 0:
+            return None, "", ()
+        try:
+            own = read_trajectory(run.folder.path, run.handoff_frames)
+        except UserError:
+            return None, "", ("no full MD to compare with: give FULL_RUN, or run with --full-md",)
+        return own, f"{own.n_frames} frames of {run.name} after its hand-off", ()
+    whole = read_trajectory(full)
+    _require_same_melt(run, whole)
+    same_start = whole.first_com.shape == md.first_com.shape and np.array_equal(whole.first_com, md.first_com)
+    if not same_start or whole.system.dt != md.system.dt or whole.n_frames <= md.n_frames:
+        return whole, f"{full}, {whole.n_frames} frames", ()
+    rest = read_trajectory(full, md.n_frames)
+    note = f"{full} begins with the {md.n_frames} frames that D was fitted to: they are left out of the reference"
+    return rest, f"{full}, {rest.n_frames} frames after the hand-off", (note,)
+
+
+def _require_same_melt(run: RunResult, full: Trajectory) -> None:
+    unknown = {"n_beads": None, "time_unit": "time", "length_unit": "length"}
+    for name, nothing in unknown.items():
+        own, other = getattr(run.system, name), getattr(full.system, name)
+        if nothing not in (own, other) and own != other:
+            raise UserError(f"{full.system.source} has {name} {other}, {run.folder.path} has {own}: not the same melt")
+
+
+def _displacement_times(run: RunResult, md: Trajectory) -> list[float]:
+    """Return the times at which displacements are shown: a frame, the memory, and two between."""
+    memory = min(int(run.result.get("m") or 128), md.longest_segment - 1)
+    return [lag * run.system.dt for lag in sorted({1, max(1, memory // 16), max(1, memory // 4), memory})]
+
+
+def _observe(trajectory: Trajectory, times: Iterable[float]) -> Observables:
+    lags = [time / trajectory.system.dt for time in times]
+    return observe(trajectory, [round(lag) for lag in lags if lag > 0.99 and abs(lag - round(lag)) < 0.01 * lag])
+
+
+def _slowest(relaxations: dict[str, ModeStatistics]) -> float:
+    """Return the relaxation time of mode 1 where any stream tells it, 0 otherwise."""
+    times = [relaxations[label].relaxation_time[0] for label in ("full MD", "MD", "ML-GLE") if label in relaxations]
+    return next((time for time in times if time is not None), 0.0)
+
+
+def _z_scores(estimates: dict[str, Estimate], reference: str | None) -> dict[str, float]:
+    if reference is None:
+        return {}
+    others = {way: estimate for way, estimate in estimates.items() if not way.startswith("full MD")}
+    return {way: z_score(e, estimates[reference]) for way, e in others.items() if np.isfinite(e.se)}
+
+
+def _moments_of_parts(md: Trajectory, run: RunResult) -> dict[int, Moments]:
+    """Return the displacements of the first quarter, half and all of the frames that D was fitted to."""
+    k, memory, n = _fit_size(run, md.n_mode_frames)
+    wanted = {max(n // 4, memory + 1), max(n // 2, memory + 1), n}
+    accumulator = MomentAccumulator(md.system.n_chains, k, memory)
+    found = {}
+    for i, frame in enumerate(md.frames(k), start=1):
+        accumulator.add(frame)
+        if i in wanted:
+            found[i] = accumulator.moments()
+    return found
+
+
+def _fit_size(run: RunResult, n_frames: int) -> tuple[int, int, int]:
+    """Return k, m and the frames there are."""
+    k = min(int(run.result.get("k") or run.system.n_modes), run.system.n_modes)
+    return k, min(int(run.result.get("m") or 128), n_frames - 1), n_frames
+
+
+def _fits_over_modes(moments: Moments, dt: float) -> list[Estimate]:
+    """Return D fitted with modes 1..k for every k (JCP fig. 10)."""
+    estimates = []
+    for k in range(1, moments.msd_modes.shape[1] + 1):
+        fewer = replace(moments, msd_modes=moments.msd_modes[:, :k], mode_variance=moments.mode_variance[:k])
+        estimates.append(fit_gle(fewer, dt).D)
+    return estimates
+
+
+def _estimates(
+    run: RunResult, streams: dict[str, Observables], fitted: Moments, slowest: float, n_terms: int
+) -> dict[str, Estimate]:
+    dt = run.system.dt
+    found: dict[str, Estimate | None] = {
+        "ML-GLE fit": run.D,
+        "ML-GLE generated": run.D_generated,
+    }
+    if (full := streams.get("full MD")) is not None:
+        found["full MD, slope"] = normal_diffusion(full.moments, full.dt, slowest / full.dt)
+        found["full MD, eq. 35"] = mean_over_time(full.moments, full.dt, slowest / full.dt)
+    found["same frames: slope"] = normal_diffusion(streams["MD"].moments, dt, slowest / dt)
+    found["same frames: published fit"] = fit_gle(fitted, dt, "paper").D
+    found["same frames: Rouse Kernel"] = generalized_rouse_diffusion(fitted, dt, n_terms)
+    found[f"same frames: MSD/2t at {fitted.lags[-1]}"] = msd_over_time(fitted, dt)
+    return {way: estimate for way, estimate in found.items() if estimate is not None}
+
+
+def _fitted_nacfs(md: Observables) -> dict[int, Float64]:
+    """Return the NACFs that classical relaxations are fitted to."""
+    if md.correlation is None:
+        return {}
+    return {p: md.correlation.nacf[: FITTED_LAGS + 1, p - 1] for p in md.modes}
+
+
+def _errors_over_frames(
+    run: RunResult, md: Trajectory, plain: Trajectory | None, reference: Estimate | None
+) -> tuple[dict[str, FitErrors], str]:
+    """Return the errors of both presets over frames, from the longest stream that has modes."""
+    stream = plain if plain is not None and plain.n_mode_frames > md.n_mode_frames else md
+    k, memory, n = _fit_size(run, stream.n_mode_frames)
+    k = min(k, stream.system.n_modes)
+    lengths = [length for length in (memory + 1, 200, 400, 800, 1600, 3200) if memory < length <= n // 2]
+    if not lengths:
+        return {}, ""
+    moments, whole = _segment_moments(stream.frames(k), stream.system.n_chains, k, memory, lengths)
+    dt = stream.system.dt
+    base = fit_gle(whole, dt).D.value if reference is None else reference.value
+    errors = {preset: _errors(moments, dt, preset, base) for preset in ("default", "paper")}
+    against = f"the fit to all {n} of them" if reference is None else "full MD"
+    return errors, f"{stream.system.source}, {n} frames, error against {against}"
+
+
+def _segment_moments(
+    frames: Iterable[Frame], n_chains: int, k: int, memory: int, lengths: Sequence[int]
+) -> tuple[dict[int, list[Moments]], Moments]:
+    """Return the displacements of disjoint segments of each length, and of all frames, in one pass."""
+    whole = MomentAccumulator(n_chains, k, memory)
+    running = {length: MomentAccumulator(n_chains, k, memory) for length in lengths}
+    found: dict[int, list[Moments]] = {length: [] for length in lengths}
+    for frame in frames:
+        whole.add(frame)
+        for length, accumulator in running.items():
+            if len(found[length]) == MOST_SEGMENTS:
+                continue
+            accumulator.add(frame)
+            if accumulator.n_frames == length:
+                found[length].append(accumulator.moments())
+                running[length] = MomentAccumulator(n_chains, k, memory)
+    return found, whole.moments()
+
+
+def _errors(moments: dict[int, list[Moments]], dt: float, preset: str, base: float) -> FitErrors:
+    rows = []
+    for length, segments in moments.items():
+        fits = [fit_gle(segment, dt, preset).D for segment in segments]
+        rmse = float(np.sqrt(np.mean([(D.value / base - 1) ** 2 for D in fits])))
+        claimed = float(np.mean([D.se for D in fits])) / abs(base)
+        rows.append((length, rmse, rmse / np.sqrt(2 * len(fits)), claimed, len(fits)))
+    return FitErrors(*(list(column) for column in zip(*rows, strict=True)))
+
+
+def _cost(
+    run: RunResult, estimates: dict[str, Estimate], reference: str | None, streams: dict[str, Observables]
+) -> Cost | None:
+    if reference is None or not run.D.se > 0:
+        return None
+    md_s, n_recorded = run.md_s, read_n_frames(run)
+    per_frame = md_s / n_recorded if md_s and n_recorded else None
+    full = streams["full MD"]
+    frames = round(full.n_frames * full.dt / run.system.dt)
+    return cost_at_equal_error(run.D, run.handoff_frames, estimates[reference], frames, per_frame, run.learning_s)
+
+
+def read_n_frames(run: RunResult) -> int:
+    """Return how many frames the run recorded, those after the hand-off among them."""
+    return read_trajectory(run.folder.path).n_frames

@@ -1,0 +1,189 @@
+"""The page and the pictures of a run compared with MD."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlgle_lammps.report import comparison_distributions as distributions
+from mlgle_lammps.report import comparison_dynamics as dynamics
+from mlgle_lammps.report.page import Picture, duration, number, traffic_light, write_page
+from mlgle_lammps.report.plots import unit_symbol
+from mlgle_lammps.report.report import D_units, headline_of
+
+if TYPE_CHECKING:  # records of the comparison, for their types only
+    from mlgle_lammps.against_md import AgainstMd
+    from mlgle_lammps.observables import Observables
+    from mlgle_lammps.records import Estimate
+
+
+_OWN = "ML-GLE fit"
+_PICTURES: tuple[Callable[[Path, AgainstMd], Picture | None], ...] = (
+    dynamics.estimates_picture,
+    dynamics.msd_picture,
+    dynamics.exponent_picture,
+    dynamics.nacf_picture,
+    dynamics.relaxation_fits_picture,
+    dynamics.relaxation_times_picture,
+    distributions.modes_pdf_picture,
+    distributions.increments_pdf_picture,
+    distributions.displacements_pdf_picture,
+    distributions.normal_probability_picture,
+    distributions.cross_picture,
+    distributions.chain_sizes_picture,
+    dynamics.of_modes_picture,
+    dynamics.of_frames_picture,
+)
+
+
+def write_comparison(folder: Path, found: AgainstMd, versions: Mapping[str, str]) -> Path:
+    """Draw every picture of a comparison into ``folder``/figures and write report.html; return the page.
+
+    Raises:
+        RunFailure: a file cannot be written.
+    """
+    result, system = found.run.result, found.run.system
+    pictures = [draw(folder / "figures", found) for draw in _PICTURES]
+    units = f"{unit_symbol(system.length_unit)}²/{unit_symbol(system.time_unit)}"
+    against = "full MD" if found.reference else "its own MD"
+    base = found.estimates[found.reference] if found.reference else found.run.D
+    return write_page(
+        folder / "report.html",
+        "comparison.html",
+        [picture for picture in pictures if picture is not None],
+        versions,
+        traffic_light(result),
+        title=f"{found.run.name} against {against}",
+        subtitle=f"{result.get('source') or ''} · {system.n_chains} chains"
+        + (f" × {system.n_beads} beads" if system.n_beads else ""),
+        headline=headline_of(result),
+        units=D_units(result) or units,
+        verdict=_verdict(found),
+        warnings=result.get("warnings") or [],
+        notes=[*found.notes, *(result.get("notes") or [])],
+        rows=[_row(way, estimate, base, found.z_scores.get(way)) for way, estimate in found.estimates.items()],
+        has_reference=found.reference is not None,
+        reference_source=found.reference_source,
+        cost=_cost(found),
+        sizes=[_size(label, stream) for label, stream in found.streams.items()],
+        sizes_note=_sizes_note(found),
+        length_unit=unit_symbol(system.length_unit),
+        time_unit=unit_symbol(system.time_unit),
+        relaxations=[
+            {
+                "mode": p,
+                "tau": found.exponential[p].relaxation_time,
+                "stretched": law.relaxation_time,
+                "a": law.exponent,
+            }
+            for p, law in found.stretched.items()
+        ],
+        kernel=_kernel(found),
+        options=_options(found),
+    )
+
+
+def _verdict(found: AgainstMd) -> list[str]:
+    if found.reference is None:
+        return ["There is no full MD to hold it against; give FULL_RUN, or run with --full-md."]
+    full = found.estimates[found.reference]
+    D = found.run.D
+    lines = [
+        f"Full MD says {number(full.value, 4, True)} ± {number(1.96 * full.se, 2)}: the fit is "
+        f"{100 * (D.value / full.value - 1):+.1f}% "
+        f"from it, z = {found.z_scores[_OWN]:+.1f}."
+    ]
+    if found.cost is not None:
+        lines.append(f"At equal interval plain MD takes {number(found.cost.speed_up, 2)} times the MD frames.")
+    return lines
+
+
+def _row(way: str, estimate: Estimate, base: Estimate, z: float | None) -> dict[str, Any]:
+    return {
+        "name": way,
+        "value": estimate.value,
+        "ci95": estimate.ci95 if np.isfinite(estimate.se) else None,
+        "method": estimate.method,
+        "ratio": estimate.value / base.value if base.value else None,
+        "z": z,
+    }
+
+
+def _cost(found: AgainstMd) -> list[tuple[str, str]]:
+    cost = found.cost
+    if cost is None:
+        return []
+    rows = [
+        ("MD frames that the fit used", str(cost.frames)),
+        ("MD frames for as sharp an MSD slope", f"{cost.plain_frames:.0f}"),
+        ("Speed-up at equal interval, MD alone", f"{number(cost.speed_up, 3)} times"),
+        ("MD time of the fit", duration(cost.md_s)),
+        ("MD time of plain MD at equal interval", duration(cost.plain_s)),
+        ("Training and generation", duration(cost.learning_s)),
+    ]
+    if cost.speed_up_with_learning is not None:
+        rows.append(("Speed-up with learning", f"{number(cost.speed_up_with_learning, 3)} times"))
+    return rows
+
+
+def _size(label: str, stream: Observables) -> dict[str, Any]:
+    size = stream.size
+    if size is None:
+        return {
+            "name": label,
+            "frames": stream.n_frames,
+            "chains": stream.n_chains,
+            "ends": "–",
+            "gyration": "–",
+            "ratio": "–",
+        }
+    return {
+        "name": label,
+        "frames": stream.n_frames,
+        "chains": stream.n_chains,
+        "ends": f"{number(size.end_to_end)} ± {number(size.end_to_end_se, 2)}",
+        "gyration": f"{number(size.gyration)} ± {number(size.gyration_se, 2)}",
+        "ratio": number(size.end_to_end / size.gyration, 3, True),
+    }
+
+
+def _sizes_note(found: AgainstMd) -> str:
+    k = found.run.system.n_modes
+    size = found.streams["MD"].size
+    lost = (
+        ""
+        if size is None or size.missing is None
+        else f": about {100 * size.missing:.1f}% of ⟨Rg²⟩ is missing for an ideal chain"
+    )
+    return f"From modes 1 to {k} alone{lost}. The ratio ⟨R²⟩/⟨Rg²⟩ is 6 for long ideal chains."
+
+
+def _kernel(found: AgainstMd) -> str:
+    kernel, system = found.kernel, found.run.system
+    return (
+        f"Generalized Rouse Kernel fitted to the MSD up to t_max: ρ = {kernel.power:.2f}, ν = 1 − 1/ρ = "
+        f"{kernel.subdiffusive_power:.2f}, τ₁ = {number(kernel.shortest_time, 3)} {unit_symbol(system.time_unit)}, D = "
+        f"{number(kernel.D, 4)}, {kernel.n_terms} terms. τ of the exponentials is their 1/e time; each is an "
+        f"unweighted "
+        "least-squares fit to at most 1000 lags."
+    )
+
+
+def _options(found: AgainstMd) -> list[tuple[str, str]]:
+    result, run = found.run.result, found.run
+    timing = result.get("timing") or {}
+    return [
+        ("Folder", str(run.folder.path)),
+        ("Preset", str(result.get("preset") or "–")),
+        ("Modes k", number(result.get("k"))),
+        ("Memory m / frames", number(result.get("m"))),
+        ("Δt", f"{number(result.get('dt'))} {unit_symbol(run.system.time_unit)}"),
+        ("Hand-off at frame", number((result.get("handoff") or {}).get("frames"))),
+        ("Seed", number(result.get("seed"))),
+        ("MD", duration(timing.get("md_s"))),
+        ("Training", duration(timing.get("train_s"))),
+        ("Generation", duration(timing.get("generate_s"))),
+    ]

@@ -1,0 +1,167 @@
+"""Pictures of a comparison with their captions: distributions of modes, displacements and chain sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mlgle_lammps.report import figures_distributions
+from mlgle_lammps.report.comparison_dynamics import units_of
+from mlgle_lammps.report.figures_distributions import Panel
+from mlgle_lammps.report.page import Picture, number
+from mlgle_lammps.report.plots import Curve, unit_symbol
+
+if TYPE_CHECKING:  # records of the comparison, for their types only
+    from mlgle_lammps.against_md import AgainstMd
+    from mlgle_lammps.observables import Observables
+    from mlgle_lammps.observe.distributions import Distribution
+
+
+def _density_panels(
+    found: AgainstMd, pick: Callable[[Observables], Mapping[int, Distribution]], title: Callable[[int], str],
+    keys: list[int], unit_of_first: bool,
+) -> list[Panel]:  # fmt: skip
+    """Return a panel for each key; widths in the first stream's standard deviation, or in each stream's own."""
+    panels = []
+    for key in keys:
+        curves, notes, unit = {}, {}, None
+        for label, stream in found.streams.items():
+            key_there = key if unit_of_first else round(key * found.run.system.dt / stream.dt)
+            distribution = pick(stream).get(key_there)
+            if distribution is None:
+                continue
+            unit = unit if unit_of_first and unit is not None else distribution.std
+            x, density, se = distribution.density(unit)
+            curves[label] = Curve(x, density, se)
+            kurtosis, error = distribution.excess_kurtosis
+            notes[label] = f"{label}: excess kurtosis {kurtosis:+.2f} ± {error:.2f}"
+        panels.append(Panel(title(key), curves, notes))
+    return panels
+
+
+def modes_pdf_picture(folder: Path, found: AgainstMd) -> Picture | None:
+    """Draw densities of the modes."""
+    keys = list(found.streams["MD"].modes)
+    panels = _density_panels(found, lambda s: s.modes, lambda p: f"mode {p}", keys, True)
+    if not panels:
+        return None
+    return Picture(
+        figures_distributions.draw_densities(folder, "modes_pdf", panels, "$z_p$ / σ of MD"),
+        "Distribution of the modes",
+        "Components of z_p in units of MD's standard deviation, 95% intervals over chains, and the normal "
+        "distribution. ML-GLE should "
+        "lie on MD; slow modes of short chains are a little narrower in their tails than normal.",
+    )
+
+
+def increments_pdf_picture(folder: Path, found: AgainstMd) -> Picture | None:
+    """Draw densities of the modes' increments."""
+    same_dt = {label: s for label, s in found.streams.items() if abs(s.dt / found.run.system.dt - 1) < 0.01}
+    keys = list(found.streams["MD"].increments)
+    only = _WithStreams(found, same_dt)
+    panels = _density_panels(only, lambda s: s.increments, lambda p: f"mode {p}", keys, True)  # type: ignore[arg-type]
+    if not panels:
+        return None
+    return Picture(
+        figures_distributions.draw_densities(folder, "increments_pdf", panels, "$Δz_p$ / σ of MD"),
+        "Distribution of the modes' increments",
+        "Change of z_p from one frame to the next, which is what the network learns to draw. ML-GLE should lie on MD "
+        "out to the "
+        "tails. It is absent where the generated file keeps fewer frames than MD.",
+    )
+
+
+class _WithStreams:
+    """A comparison with fewer streams."""
+
+    def __init__(self, found: AgainstMd, streams: dict[str, Observables]) -> None:
+        self.run, self.streams = found.run, streams
+
+
+def displacements_pdf_picture(folder: Path, found: AgainstMd) -> Picture | None:
+    """Draw densities of displacements."""
+    keys = list(found.streams["MD"].displacements)
+    time = unit_symbol(units_of(found)[1])
+
+    def title(lag: int) -> str:
+        return f"t = {number(lag * found.run.system.dt, 3)} {time} ({lag} frame{'s' if lag > 1 else ''})"
+
+    panels = _density_panels(found, lambda s: s.displacements, title, keys, False)
+    if not panels:
+        return None
+    return Picture(
+        figures_distributions.draw_densities(folder, "displacements_pdf", panels, "ΔX / own σ"),
+        "Distribution of the chains' displacements",
+        "Components of X(t₀+t) − X(t₀), each trajectory in units of its own standard deviation: the shape alone. "
+        "Centres of mass of "
+        "chains are nearly normal; a positive excess kurtosis at short times says that some chains are freer than "
+        "others.",
+    )
+
+
+def normal_probability_picture(folder: Path, found: AgainstMd) -> Picture | None:
+    """Draw normal probability plots."""
+    md = found.streams["MD"]
+    panels = []
+    wanted = [("modes", p) for p in list(md.modes)[:2]] + [
+        ("displacements", lag) for lag in list(md.displacements)[::3][:2]
+    ]
+    for kind, key in wanted:
+        curves = {}
+        for label, stream in found.streams.items():
+            there = key if kind == "modes" else round(key * found.run.system.dt / stream.dt)
+            distribution = getattr(stream, kind).get(there)
+            if distribution is not None:
+                curves[label] = Curve(*distribution.normal_probability())
+        title = f"$z_{{{key}}}$" if kind == "modes" else f"ΔX over {key} frame{'s' if key > 1 else ''}"
+        panels.append(Panel(title, curves, {}))
+    if not panels:
+        return None
+    return Picture(
+        figures_distributions.draw_normal_probability(folder, panels),
+        "Normal probability plots",
+        "Quantiles found against those of a normal distribution of the same width. Points on the line: normal. Ends "
+        "that bend "
+        "towards the horizontal: tails shorter than normal; towards the vertical: longer.",
+    )
+
+
+def cross_picture(folder: Path, found: AgainstMd) -> Picture:
+    """Draw correlations between modes."""
+    off = np.abs(found.cross.value - np.eye(len(found.cross.value)))
+    return Picture(
+        figures_distributions.draw_cross_correlation(folder, found.cross.value, found.cross.se),
+        "Are the modes independent?",
+        "Correlation of MD's modes at equal times; the generator draws modes independently, so this should be near "
+        "zero off the "
+        f"diagonal. Its largest entry is {off.max():.2f}; entries beyond four standard errors are ringed. By "
+        f"symmetry of the two chain "
+        "ends only modes of equal parity can be correlated.",
+    )
+
+
+def chain_sizes_picture(folder: Path, found: AgainstMd) -> Picture | None:
+    """Draw densities of chain sizes."""
+
+    def curves(pick: Callable[[Observables], Distribution | None]) -> dict[str, Curve]:
+        shown = {}
+        for label, stream in found.streams.items():
+            distribution = pick(stream)
+            if distribution is not None:
+                total = distribution.powers[:, 1].sum() / distribution.size.sum()
+                shown[label] = Curve(*distribution.density(float(np.sqrt(total))))
+        return shown
+
+    ends = curves(lambda stream: stream.end_to_end)
+    if not ends:
+        return None
+    return Picture(
+        figures_distributions.draw_chain_sizes(folder, ends, curves(lambda stream: stream.gyration)),
+        "End-to-end distance and radius of gyration",
+        "Densities over the root mean square, from the modes that were recorded, 95% intervals over chains. ML-GLE "
+        "should lie on MD, "
+        "and both near the Gaussian chain (left) when chains are long and flexible.",
+    )

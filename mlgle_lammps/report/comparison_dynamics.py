@@ -1,0 +1,181 @@
+"""Pictures of a comparison with their captions: how chains and modes move, and D by its several ways."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mlgle_lammps.report import figures_dynamics, figures_estimates, plots
+from mlgle_lammps.report.page import Picture
+from mlgle_lammps.report.plots import Curve, Level
+
+if TYPE_CHECKING:  # records of the comparison, for their types only
+    from mlgle_lammps.against_md import AgainstMd
+
+
+def units_of(found: AgainstMd) -> tuple[str, str]:
+    """Return the units of length and time."""
+    return found.run.system.length_unit, found.run.system.time_unit
+
+
+def estimates_picture(folder: Path, found: AgainstMd) -> Picture:
+    """Draw D by its several ways."""
+    shown = {way: Level(e.value, *e.ci95) for way, e in found.estimates.items() if np.isfinite(e.se)}
+    return Picture(
+        figures_estimates.draw_estimates(folder, shown, found.reference, *units_of(found)),
+        "D by its several ways",
+        "95% intervals. The fit (square) should overlap the grey band, the slope of full MD, where there is any. "
+        "MSD/(2t) "
+        "at t_max is what the same frames say without a model: too large while subdiffusion lasts.",
+    )
+
+
+def msd_picture(folder: Path, found: AgainstMd) -> Picture:
+    """Draw MSDs and their ratio."""
+    curves = {}
+    for label, stream in found.streams.items():
+        lags = np.unique(np.geomspace(1, len(stream.msd) - 1, 250).astype(int))
+        curves[label] = Curve(lags * stream.dt, stream.msd[lags], stream.msd_se[lags])
+    reference = "full MD" if "full MD" in curves else "MD"
+    last = max(float(curve.x[-1]) for curve in curves.values())
+    time = np.geomspace(found.run.system.dt, last, 200)
+    model = Curve(time, 3 * found.kernel.msd(time))
+    return Picture(
+        figures_dynamics.draw_msd_ratio(folder, curves, model, reference, *units_of(found)),
+        "Mean squared displacements, and their ratio",
+        f"By FFT, bands are 95% intervals over chains. In the lower panel the generated curve (ML-GLE) should keep "
+        f"to 1, the MSD of "
+        f"{reference}, within the bands; the Generalized Rouse Kernel was fitted up to t_max and is continued beyond.",
+    )
+
+
+def exponent_picture(folder: Path, found: AgainstMd) -> Picture | None:
+    """Draw ν(t)."""
+    curves = {
+        label: Curve(stream.exponent.lags * stream.dt, stream.exponent.value, stream.exponent.se)
+        for label, stream in found.streams.items()
+        if stream.exponent is not None
+    }
+    if not curves:
+        return None
+    time = np.geomspace(min(c.x[0] for c in curves.values()), max(c.x[-1] for c in curves.values()), 150)
+    msd = np.log(found.kernel.msd(time))
+    return Picture(
+        figures_dynamics.draw_exponent(folder, curves, Curve(time, np.gradient(msd, np.log(time))), units_of(found)[1]),
+        "Anomalous exponent",
+        "ν(t) = d ln MSD/d ln t over an octave of lags, bands 95%. Below 1 the chains are still held back; D can be "
+        "read from the "
+        "MSD only where ν has come to 1. Ballistic motion at the shortest times would show as ν above 1.",
+    )
+
+
+def nacf_picture(folder: Path, found: AgainstMd) -> Picture | None:
+    """Draw NACFs."""
+
+    def by_mode(label: str, with_error: bool) -> dict[int, Curve]:
+        stream = found.streams.get(label)
+        if stream is None or stream.correlation is None:
+            return {}
+        lags = np.unique(np.geomspace(1, len(stream.correlation.nacf) - 1, 400).astype(int))
+        nacf, se = stream.correlation.nacf, stream.correlation.se
+        return {
+            p: Curve(lags * stream.dt, nacf[lags, p - 1], se[lags, p - 1] if with_error else None) for p in stream.modes
+        }
+
+    md, generated, full = by_mode("MD", True), by_mode("ML-GLE", False), by_mode("full MD", False)
+    if not md:
+        return None
+    return Picture(
+        plots.draw_nacf(folder, md, generated, units_of(found)[1], full),
+        "Relaxation of the modes",
+        "Normalized autocorrelations, the band is MD's 95% by Mélard and Roy (JCP eq. 34). The generated one "
+        "(dashed) should stay in "
+        "the band and cross 1/e where MD does.",
+    )
+
+
+def relaxation_fits_picture(folder: Path, found: AgainstMd) -> Picture | None:
+    """Draw classical fits of NACFs."""
+    stream = found.streams["MD"]
+    if stream.correlation is None or not found.stretched:
+        return None
+    lags = np.unique(np.geomspace(1, min(1000, len(stream.correlation.nacf) - 1), 300).astype(int))
+    time, nacf, se = lags * stream.dt, stream.correlation.nacf[lags], stream.correlation.se[lags]
+    return Picture(
+        figures_dynamics.draw_relaxation_fits(
+            folder,
+            {p: Curve(time, nacf[:, p - 1], se[:, p - 1]) for p in found.stretched},
+            {p: Curve(time, law.nacf(time)) for p, law in found.exponential.items()},
+            {p: Curve(time, law.nacf(time)) for p, law in found.stretched.items()},
+            {p: law.exponent for p, law in found.stretched.items()},
+            units_of(found)[1],
+        ),
+        "Classical relaxations",
+        "What an Ornstein-Uhlenbeck process (dotted) and a Kohlrausch law (dashed) make of MD's autocorrelation (JCP "
+        "fig. 6). Where "
+        "dotted leaves the band, the mode remembers more than its last frame; a = 1 would be a Rouse mode.",
+    )
+
+
+def relaxation_times_picture(folder: Path, found: AgainstMd) -> Picture | None:
+    """Draw relaxation times."""
+    times = {
+        label: {
+            p: (tau, se)
+            for p, (tau, se) in enumerate(zip(known.relaxation_time, known.relaxation_time_se, strict=True), start=1)
+            if tau is not None
+        }
+        for label, known in found.relaxations.items()
+    }
+    times = {label: by_mode for label, by_mode in times.items() if by_mode}
+    if not times:
+        return None
+    return Picture(
+        figures_dynamics.draw_relaxation_times(folder, times, units_of(found)[1]),
+        "Relaxation times",
+        "Where each autocorrelation crosses 1/e, 95% intervals over chains. The generated times should lie on MD's; "
+        "the dotted line "
+        "is Rouse's p⁻².",
+    )
+
+
+def of_modes_picture(folder: Path, found: AgainstMd) -> Picture:
+    """Draw D against k."""
+    curves = {
+        f"{n} frames": Curve(np.arange(1, len(Ds) + 1.0), np.array([D.value for D in Ds]), np.array([D.se for D in Ds]))
+        for n, Ds in found.of_modes.items()
+    }
+    level = found.estimates[found.reference] if found.reference else None
+    band = Level(level.value, *level.ci95) if level is not None else None
+    return Picture(
+        figures_estimates.draw_against_modes(folder, curves, band, *units_of(found)),
+        "D against the number of modes",
+        "The fit with modes 1 to k, for the first quarter, half and all of the frames (JCP fig. 10), 95% intervals. "
+        "With few modes only "
+        "the longest lags can be used, so intervals are wide; D should settle as k grows"
+        + (", in the grey band of full MD." if band else "."),
+    )
+
+
+def of_frames_picture(folder: Path, found: AgainstMd) -> Picture | None:
+    """Draw the error of D against frames."""
+    if not found.of_frames:
+        return None
+    curves = {
+        preset: Curve(np.array(e.frames, dtype=float), 100 * np.array(e.rmse), 100 * np.array(e.rmse_se))
+        for preset, e in found.of_frames.items()
+    }
+    errors = found.of_frames["default"]
+    counts = ", ".join(f"{n} of {length}" for length, n in zip(errors.frames, errors.n_segments, strict=True))
+    claimed = Curve(np.array(errors.frames, dtype=float), 100 * np.array(errors.claimed))
+    return Picture(
+        figures_estimates.draw_against_frames(folder, curves, claimed),
+        "Error of D against the frames fitted",
+        f"Root mean squared error over disjoint segments ({counts} frames) of {found.of_frames_source}; bars are one "
+        f"standard error "
+        "(JCP fig. 11). It should fall as 1/√frames, and the dashed line, the error that each fit states by itself, "
+        "should "
+        "run through the points of the default preset.",
+    )
