@@ -28,7 +28,13 @@ class Chains:
     notes: tuple[str, ...] = ()
 
 
-def find_chains(bonds: Int64, *, molecule_of: Callable[[int], int] | None = None, strict: bool = False) -> Chains:
+def find_chains(
+    bonds: Int64,
+    *,
+    molecule_of: Callable[[int], int] | None = None,
+    strict: bool = False,
+    option: str = "--chain-group",
+) -> Chains:
     """Return the linear chains of the most frequent length.
 
     Neither the order of ids nor molecule ids are trusted: chains are the connected components of the bonds.
@@ -37,6 +43,7 @@ def find_chains(bonds: Int64, *, molecule_of: Callable[[int], int] | None = None
         bonds: (bond, 2) atom ids.
         molecule_of: atom id -> molecule id, only to name molecules in messages.
         strict: refuse chains of unequal length instead of leaving some out.
+        option: that names the backbone's atoms, for messages.
 
     Raises:
         UserError: no bonds, rings, branched molecules, or unequal lengths where strict.
@@ -45,25 +52,26 @@ def find_chains(bonds: Int64, *, molecule_of: Callable[[int], int] | None = None
     if len(bonds) == 0:
         raise UserError("the system has no bonds, so there are no chains: give bonds in the data file or in the deck")
     graph = _Graph(np.unique(np.sort(bonds, axis=1), axis=0))
-    graph.refuse_non_linear(molecule_of)
+    graph.refuse_non_linear(molecule_of, option)
     length, notes = _choose_length(graph.sizes, strict)
     return Chains(ids=graph.walk(np.flatnonzero(graph.sizes == length), length), notes=notes)
 
 
-def keep_group(bonds: Int64, members: Int64, group: str) -> Int64:
+def keep_group(bonds: Int64, members: Int64, group: str, option: str = "--chain-group") -> Int64:
     """Return the bonds whose atoms are both in a group.
 
     Args:
         bonds: (bond, 2) atom ids.
         members: (member,) atom ids of the group.
         group: its name, for the message.
+        option: that named it, for the message.
 
     Raises:
         UserError: no bond is left.
     """
     kept = bonds[np.isin(bonds, members).all(axis=1)]
     if len(kept) == 0:
-        raise UserError(f"no bond joins two atoms of group '{group}' ({len(members)} atoms): check --chain-group")
+        raise UserError(f"no bond joins two atoms of group '{group}' ({len(members)} atoms): check {option}")
     return kept
 
 
@@ -87,7 +95,7 @@ class _Graph:
         self._degree = np.bincount(self._ends.ravel(), minlength=n_atoms)
         self.sizes = np.bincount(self._component, minlength=self.n_components)
 
-    def refuse_non_linear(self, molecule_of: Callable[[int], int] | None) -> None:
+    def refuse_non_linear(self, molecule_of: Callable[[int], int] | None, option: str) -> None:
         """Raise UserError that names rings and branched molecules, if there are any."""
         most = np.zeros(self.n_components, dtype=np.int64)
         np.maximum.at(most, self._component, self._degree)
@@ -102,7 +110,7 @@ class _Graph:
         if complaints:
             raise UserError(
                 "; ".join(complaints) + ": only linear chains have these modes; "
-                "if the chains' backbone is linear, name its atoms' group with --chain-group"
+                f"if the chains' backbone is linear, name its atoms with {option}"
             )
 
     def _name(self, kind: str, found: Int64, molecule_of: Callable[[int], int] | None) -> str:

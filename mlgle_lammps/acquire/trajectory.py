@@ -54,16 +54,24 @@ def open_trajectory(path: Path, options: TrajectoryOptions, n_modes: int) -> Rec
     if len(first) < 2:
         raise UserError(f"{path} holds {len(first)} frame after --skip {options.skip}; a stream needs more")
     steps, dt = stride_and_dt(path, first, options)
-    start = _Snapshot(path, chains, chains.ids.shape[1] - 1, options.unwrapped)
-    all_modes = start(0, first[0].frame)
+    start, one = _Snapshot(path, chains, chains.ids.shape[1] - 1, options.unwrapped), first[0].frame
+    variances = component_variances(start(first[0].number, one)[:, 1:])
+    notes = (*chains.notes, *lowered, *_mass_note(topology, chains.ids))
     system = System(
-        n_chains=chains.ids.shape[0], n_beads=chains.ids.shape[1], n_modes=k, dt=dt * options.stride,
+        n_chains=chains.ids.shape[0],
+        n_beads=chains.ids.shape[1],
+        n_modes=k,
+        dt=dt * options.stride,
         every=steps * options.stride,
-        units=trajectory.units, time_unit=trajectory.time_unit, length_unit=trajectory.length_unit, source=str(path),
-        notes=(*chains.notes, *lowered, *_mass_note(topology, chains.ids), *filter(None, [start.unwrap.assumption])),
-        box=_box(first[0].frame.cell), mode_variances=component_variances(all_modes[:, 1:]),
-    )  # fmt: skip
-    reader = _TrajectoryReader(trajectory, chains, k, options, first[0].frame.step or 0, steps)
+        units=trajectory.units,
+        time_unit=trajectory.time_unit,
+        length_unit=trajectory.length_unit,
+        source=str(path),
+        notes=(*notes, start.unwrap.assumption) if start.unwrap.assumption else notes,
+        box=_box(one.cell),
+        mode_variances=variances,
+    )
+    reader = _TrajectoryReader(trajectory, chains, k, options, one.step or 0, steps)
     return Recording(path, system, reader.read, lambda: tuple(reader.warnings))
 
 
@@ -95,8 +103,9 @@ def open_tensor(path: Path, options: TrajectoryOptions) -> Recording:
 def _chains(topology: Topology, options: TrajectoryOptions) -> Chains:
     bonds = topology.bonds
     if topology.selected is not None:
-        bonds = keep_group(bonds, topology.selected, f"--select {options.select}")
-    chains = find_chains(bonds, molecule_of=topology.molecules.__getitem__ if topology.molecules else None)
+        bonds = keep_group(bonds, topology.selected, options.select or "", "--select")
+    molecule_of = topology.molecules.__getitem__ if topology.molecules else None
+    chains = find_chains(bonds, molecule_of=molecule_of, option="--select")
     if len(chains.ids) < 2:
         raise UserError(f"{options.topology} has 1 chain: at least 2 are needed")
     return chains

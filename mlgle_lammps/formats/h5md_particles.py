@@ -21,12 +21,12 @@ _BROKEN = (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeErro
 
 
 def has_mode_stream(path: Path) -> bool:
-    """Tell whether an HDF5 file is one of this program's own mode streams."""
+    """Tell whether a file is one of this program's own mode streams; a damaged .h5 counts, for its reader to say so."""
     try:
         with h5py.File(path, "r") as file:
             return "mlgle" in file
     except OSError:
-        return False
+        return path.suffix == ".h5"
 
 
 def is_hdf5(path: Path) -> bool:
