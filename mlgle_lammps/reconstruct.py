@@ -28,6 +28,7 @@ from mlgle_lammps.propagate.reconstruct import (
     SIZES,
     bead_positions,
     chain_sizes,
+    completed_variances,
     draw_fast_modes,
     extrapolated_variances,
     sizes_from_modes,
@@ -93,7 +94,8 @@ def _fast_variances(system: System, recorded: Float64) -> tuple[Float64, str]:
     if k == n_beads - 1:
         return np.zeros(0), "none is missing"
     if system.mode_variances is not None:
-        return np.array(system.mode_variances[k:]), "first frame of the MD"
+        scaled = completed_variances(recorded, np.array(system.mode_variances))
+        return scaled, "first frame of the MD, scaled to its <b²>"
     return extrapolated_variances(recorded, n_beads), "extrapolated from the fastest recorded modes as in Rouse chains"
 
 

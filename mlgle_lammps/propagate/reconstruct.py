@@ -55,6 +55,30 @@ def extrapolated_variances(recorded: Float64, n_beads: int) -> Float64:
     return result
 
 
+def bond_shares(n_beads: int) -> Float64:
+    """Return w_j of b² = Σ_j w_j |z_j|², j = 1..N-1, b² the mean squared bond: w_j = 8N/(N-1) sin²(πj/2N)."""
+    sines = np.sin(np.pi * np.arange(1, n_beads) / (2 * n_beads))
+    result: Float64 = 8.0 * n_beads / (n_beads - 1) * sines**2
+    return result
+
+
+def completed_variances(recorded: Float64, snapshot: Float64) -> Float64:
+    """Return variances of modes k+1..N-1: those of one snapshot, scaled so that <b²> is the snapshot's.
+
+    Bonds are stiff, so in one frame slow modes that happen to be large go with fast ones that are small, and the
+    snapshot's fast modes alone do not fit to the slow ones' averages. The limit k = 0 is the snapshot itself.
+
+    Args:
+        recorded: (k,) averages per component of modes 1..k.
+        snapshot: (N-1,) of all modes in one frame.
+    """
+    k, shares = len(recorded), bond_shares(len(snapshot) + 1)
+    fast = snapshot[k:]
+    left = float(shares @ snapshot - shares[:k] @ recorded)
+    scale = left / max(float(shares[k:] @ fast), 1e-300)
+    return fast * scale if scale > 0 else fast
+
+
 def draw_fast_modes(variances: Float64, shape: Sequence[int], generator: np.random.Generator) -> Float64:
     """Return independent normal modes (*shape, mode, 3) of the given variances per component, anew for each frame."""
     draw = generator.standard_normal((*shape, len(variances), 3))
@@ -85,7 +109,7 @@ def sizes_from_modes(modes: Float64, fast_variances: Float64, n_beads: int) -> F
     k, j = modes.shape[-2], np.arange(1, n_beads)
     angle = np.pi * j / (2 * n_beads)
     ends = np.where(j % 2 == 1, -4.0 * np.cos(angle), 0.0)
-    bonds = 8.0 * n_beads / (n_beads - 1) * np.sin(angle) ** 2
+    bonds = bond_shares(n_beads)
     squares = np.sum(modes**2, axis=-1)
     slow = np.stack(
         [
