@@ -18,9 +18,16 @@ from mlgle_lammps.learn.gle_fit import fit_gle
 from mlgle_lammps.learn.trainer import ModeTrainer, TrainOptions
 from mlgle_lammps.model.surrogate import ModeModel, Surrogate
 from mlgle_lammps.observe.correlation import Autocorrelation, autocorrelation, mode_statistics, relaxation_times
-from mlgle_lammps.observe.diagnosis import fit_warnings, generated_warnings, memory_warnings
+from mlgle_lammps.observe.diagnosis import (
+    convergence_warnings,
+    fit_notes,
+    fit_warnings,
+    memory_warnings,
+    stream_warnings,
+)
 from mlgle_lammps.observe.diffusion import LAGS_PER_OCTAVE, normal_diffusion
 from mlgle_lammps.observe.generated import GeneratedSummary
+from mlgle_lammps.observe.generated_check import check_generated, generated_warnings
 from mlgle_lammps.progress import Progress
 from mlgle_lammps.records import Estimate, Float32, Frame, FrameSource, GleFit, Window
 from mlgle_lammps.report.report import RunCurves, write_run_report
@@ -137,7 +144,7 @@ class _Pipeline:
         try:
             self.state.fits.append(fit_gle(moments, self.state.system.dt, self.options.preset))
         except (ValueError, np.linalg.LinAlgError) as error:
-            self.state.warn("some early fits failed; the numbers come from those that did not")
+            self.state.note("some early fits failed; the numbers come from those that did not")
             logger.warning("no GLE fit at %d frames: %s", moments.n_frames, error)
             return False
         return True
@@ -160,13 +167,24 @@ class _Pipeline:
         n_lags = max(2, len(self.window.steps) // 2)
         self.correlation = autocorrelation(self.window.modes, self.window.segments, n_lags)
         self.state.md_modes = mode_statistics(self.correlation, self.state.system.dt)
-        moments = self.moments.moments()
-        for line in memory_warnings(moments):
-            self.state.warn(line)
+        self._diagnose(self.window, self.correlation)
         if self.state.fits:
-            for line in fit_warnings(self.state.fits[-1], moments):
-                self.state.warn(line)
             logger.info("hand-off at %d frames: D = %s", self.state.n_frames, self._describe_D(self.state.fits[-1].D))
+
+    def _diagnose(self, window: Window, correlation: Autocorrelation) -> None:
+        """Keep what is wrong with the frames and with the fit, and what is merely worth knowing."""
+        state, moments = self.state, self.moments.moments()
+        lines = [
+            *memory_warnings(moments),
+            *stream_warnings(window, correlation, state.system.n_beads, self.options.memory),
+            *convergence_warnings(state.fits),
+        ]
+        if state.fits:
+            lines += fit_warnings(state.fits[-1], moments)
+            for line in fit_notes(state.fits[-1], moments):
+                state.note(line)
+        for line in lines:
+            state.warn(line)
 
     def _hand_off_short_stream(self) -> bool:
         """Hand off with what there is where the stream ended before the policy's hand-off."""
@@ -180,7 +198,10 @@ class _Pipeline:
             return False
         wanted = self.options.handoff_frames
         missing = "its interval was reached" if wanted is None else f"{wanted} frames"
-        self.state.warn(f"the stream ended at {n_frames} frames, before {missing}: handed off with all there are")
+        self.state.warn(
+            f"the stream ended at {n_frames} frames, before {missing}: handed off with all there are; "
+            "record more frames for a narrower interval"
+        )
         self._fit()
         self._hand_off(int(self.ring.window(1).steps[-1]))
         return True
@@ -192,7 +213,7 @@ class _Pipeline:
         self.state.train_s += time.monotonic() - started
         self.state.modes = self.model.reports
         for note in self.model.notes:
-            self.state.warn(note)
+            self.state.note(note)
 
     def _surrogate(self) -> Surrogate | None:
         """Join the trained modes and the fit into the integrator's record, and save it."""
@@ -227,13 +248,16 @@ class _Pipeline:
             self._judge_generated(self.summary, self.state.fits[-1])
 
     def _judge_generated(self, summary: GeneratedSummary, fit: GleFit) -> None:
-        """Compare the generated ensemble with the MD it was learned from."""
+        """Compare the generated ensemble with the MD it was learned from, then take from it what it gives."""
+        assert self.window is not None  # set at the hand-off
+        assert self.correlation is not None  # likewise
         dt = self.state.system.dt
-        variance = self.moments.moments().mode_variance
-        self.state.relaxation_times = relaxation_times(summary.correlation.nacf, dt)
-        self.state.variance_ratios = list(summary.variance / variance)
-        for line in generated_warnings(summary.variance / variance, summary.variance_se / variance):
+        check = check_generated(summary, self.window, self.correlation)
+        self.state.generated_check = check
+        self.state.variance_ratios = list(1.0 + check.variance.deviation)
+        for line in generated_warnings(check, self.options.preset):
             self.state.warn(line)
+        self.state.relaxation_times = relaxation_times(summary.correlation.nacf, dt)
         self.state.D_generated = generated_diffusion(summary, fit, dt, self.state.relaxation_times)
         if self.state.D_generated is None:
             self.state.warn(
@@ -253,7 +277,10 @@ class _Pipeline:
                 accumulator.add(replace(frame, modes=frame.modes[:, :0]))
                 progress.advance()
         if accumulator.n_frames < wanted:
-            self.state.warn(f"the stream ended after {accumulator.n_frames} of {wanted} frames of --full-md")
+            self.state.warn(
+                f"the stream ended after {accumulator.n_frames} of {wanted} frames of --full-md: record more frames "
+                "for a better D_full_md"
+            )
         if accumulator.n_frames < 2:
             return
         self.reference_moments = accumulator.moments()
@@ -289,6 +316,8 @@ class _Pipeline:
         D = self.state.fits[-1].D if self.state.fits else None
         for line in self.state.warnings:
             logger.warning("warning: %s", line)
+        for line in self.state.notes:
+            logger.info("note: %s", line)
         logger.info("D = %s; results in %s", self._describe_D(D) if D else "not known yet", self.folder.path)
         return 1 if ending.status == "failed" or self.generation_failed or D is None else 0
 

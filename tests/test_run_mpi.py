@@ -141,11 +141,12 @@ def test_short_production_is_continued_and_long_one_cut(tmp_path, n_ranks):
     run(n_ranks, SMALL, *FRAMES, "-var", "length", "100", "--out", tmp_path / "short")
     ending = read_ending(tmp_path / "short")
     assert (ending["status"], ending["n_frames"], ending["step"]) == ("complete", N_FRAMES, 450)
-    assert "production ended at step 150 with 11 frames" in ending["warnings"][0]
+    assert "production ended at step 150 with 11 frames" in ending["ending_notes"][0]
     run(n_ranks, SMALL, *FRAMES, "-var", "length", "100000", "--out", tmp_path / "long")
     ending = read_ending(tmp_path / "long")
     assert (ending["status"], ending["n_frames"], ending["step"]) == ("complete", N_FRAMES, 450)
-    assert "MD ended at step 450" in ending["warnings"][0]
+    assert "MD ended at step 450" in ending["ending_notes"][0]
+    assert ending["warnings"] == []
     same = read_stream(tmp_path / "long")["modes"][:11] == read_stream(tmp_path / "short")["modes"][:11]
     assert same.all()
 

@@ -72,6 +72,7 @@ class Driver:
         self._last_step: int | None = None
         self._callback_s = 0.0
         self._warnings: list[str] = []
+        self._notes: list[str] = []
         self.n_frames = 0
         self.producing = False
         self._lmp = mpi.open_lammps(
@@ -148,13 +149,13 @@ class Driver:
         """Say where the deck's own run and the wanted frames differ."""
         step = self._lmp.extract_global("ntimestep")
         if self._verdict == ENOUGH and self._cut_short:
-            self._warnings.append(
+            self._notes.append(
                 f"MD ended at step {step} with the {self.n_frames} frames asked for; "
                 "the rest of the deck's run is skipped"
             )
         elif self._verdict == GO:
             wanted = self._target or "those needed"
-            self._warnings.append(
+            self._notes.append(
                 f"the deck's production ended at step {step} with {self.n_frames} frames (of {wanted}); "
                 "MD went on with a run of its own"
             )
@@ -196,6 +197,7 @@ class Driver:
             callback_s=self._callback_s,
             waits=self._outbox.waits,
             warnings=tuple(self._warnings),
+            notes=tuple(self._notes),
         )
 
     # ------------------------------------------------------------------ inside the run

@@ -73,5 +73,6 @@ def cross_correlation_warnings(found: CrossCorrelation) -> list[str]:
     return [
         f"{pairs} correlated, most of all modes {first[worst] + 1} and {second[worst] + 1} "
         f"({value[worst]:.2f} ± {se[worst]:.2f}), while the generator draws modes independently: take chain shapes "
-        "such as <R_ee^2> from MD; cross terms level off in time, so D suffers only where t_max is short: raise --memory"
+        "such as <R_ee^2> from MD; cross terms level off in time, so D suffers only where t_max is short: raise "
+        "--memory"
     ]

@@ -1,18 +1,27 @@
-"""What a run should warn of: each line says what was found and what to do."""
+"""What a run should warn of: each line says what was found and what to do. Where nothing is wrong there is none.
+
+A warning needs both: an effect large enough to matter, and one beyond chance. Lines that merely tell how the numbers
+were obtained are notes.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-import numpy as np
-
-from mlgle_lammps.records import Float64, GleFit
+from mlgle_lammps.observe.correlation import Autocorrelation
+from mlgle_lammps.observe.cross_correlation import cross_correlation, cross_correlation_warnings
+from mlgle_lammps.observe.equilibrium import equilibrium_warnings, size_trend
+from mlgle_lammps.observe.sampling import ballistic_warnings, drift_warnings, short_time_exponent, system_drift
+from mlgle_lammps.records import GleFit, Window
 from mlgle_lammps.statistics.moments import Moments
 
 FEW_CHAINS = 10
 ANSATZ_LEVEL = 0.01
 WIDE = 0.25
 MEMORY_DECAY = 0.2
+HALF = (0.4, 0.6)  # of the frames: where the fit that the last one is compared with is looked for
+MOVED = 3.0  # standard errors
 
 
 def fit_warnings(fit: GleFit, moments: Moments) -> list[str]:
@@ -34,6 +43,12 @@ def fit_warnings(fit: GleFit, moments: Moments) -> list[str]:
         lines.append(
             f"D's interval is ±{100 * half / fit.D.value:.0f}%: not converged; give more frames or more chains"
         )
+    return lines
+
+
+def fit_notes(fit: GleFit, moments: Moments) -> list[str]:
+    """Return what a reader of D should know though nothing is wrong."""
+    lines = []
     if fit.beta_sq < 0:
         lines.append("beta^2 came out negative and is 0 in the generator: no subdiffusion tied to the modes was found")
     if moments.center_diffuses:
@@ -42,6 +57,54 @@ def fit_warnings(fit: GleFit, moments: Moments) -> list[str]:
             f"removed and MSDs multiplied by P/(P-1) = {moments.n_chains / (moments.n_chains - 1):.4f}"
         )
     return lines
+
+
+def convergence_warnings(fits: Sequence[GleFit]) -> list[str]:
+    """Return a warning where D moved by more than chance allows since half of the frames.
+
+    The frames of the earlier fit are part of the later one's, so that the variance of the change is the difference of
+    the two, se_half² - se²; at least half of se_half² is taken, since errors are themselves uncertain. Both are widened
+    as the earlier fit's Student interval is.
+
+    Args:
+        fits: in the order of their frames; without one at about half the frames of the last there is no warning.
+    """
+    if not fits:
+        return []
+    last = fits[-1]
+    early = [fit for fit in fits if HALF[0] <= fit.n_frames / last.n_frames <= HALF[1] and fit.D.se > 0]
+    if not early:
+        return []
+    half = min(early, key=lambda fit: abs(fit.n_frames - last.n_frames / 2))
+    widen = (half.D.ci95[1] - half.D.ci95[0]) / (2 * 1.96 * half.D.se)
+    change_se = widen * math.sqrt(max(half.D.se**2 - last.D.se**2, half.D.se**2 / 2))
+    change = last.D.value - half.D.value
+    if not abs(change) > MOVED * change_se:
+        return []
+    return [
+        f"D moved from {half.D.value:.3g} at {half.n_frames} frames to {last.D.value:.3g} at {last.n_frames}, "
+        f"{abs(change) / change_se:.1f} standard errors of such a change: not converged or not stationary; give more "
+        "frames and equilibrate longer"
+    ]
+
+
+def stream_warnings(window: Window, correlation: Autocorrelation, n_beads: int | None, longest_lag: int) -> list[str]:
+    """Return warnings about the frames themselves: their spacing, drift, modes that move together, equilibrium.
+
+    Args:
+        window: the frames.
+        correlation: NACF of their modes.
+        n_beads: N, None where unknown.
+        longest_lag: t_max in frames.
+    """
+    lines: list[str] = []
+    if (exponent := short_time_exponent(window)) is not None:
+        lines += ballistic_warnings(exponent)
+    if (drift := system_drift(window, longest_lag)) is not None:
+        lines += drift_warnings(drift)
+    if (trend := size_trend(window, n_beads)) is not None:
+        lines += equilibrium_warnings(trend)
+    return lines + cross_correlation_warnings(cross_correlation(window, correlation))
 
 
 def memory_warnings(moments: Moments) -> list[str]:
@@ -54,16 +117,4 @@ def memory_warnings(moments: Moments) -> list[str]:
     return [
         f"mode 1 has lost only {100 * decay:.0f}% of its correlation at t_max ({moments.lags[-1]} frames); about "
         f"{100 * MEMORY_DECAY:.0f}% or more is wanted: raise --memory or --every"
-    ]
-
-
-def generated_warnings(ratio: Float64, ratio_se: Float64) -> list[str]:
-    """Return warnings about modes whose generated stationary variance is far off the MD's."""
-    off = [i + 1 for i in range(len(ratio)) if abs(ratio[i] - 1.0) > max(0.15, 4.0 * ratio_se[i])]
-    if not off:
-        return []
-    worst = int(np.argmax(np.abs(ratio - 1.0)))
-    return [
-        f"generated variance differs from MD's by more than 15% for modes {', '.join(map(str, off))} "
-        f"(mode {worst + 1}: ratio {ratio[worst]:.2f}): use generated trajectories of these modes with care"
     ]

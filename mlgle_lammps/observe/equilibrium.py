@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -17,25 +17,31 @@ from scipy import stats
 from mlgle_lammps.records import Float64, Window
 
 LEVEL = 1e-3  # of all quantities together
-LEAST_CHANGE = 0.1
-CROWDING = 1.5  # variance over that of independent chains: room for chains that move together
+NAMED_LEVEL = 0.01  # of one quantity, to be named once all together are beyond chance
+LEAST_SHIFT = 0.03  # of the average over all frames, relative
+CROWDING = 1.25  # variance over that of independent chains: room for chains that move together
+RELAXATIONS = (1 / 16, 1 / 4, None)  # of the frames: decay times that are looked for; None for a straight line
 NAMED_AT_MOST = 3
 
 
 @dataclass(frozen=True)
 class Trend:
-    """Linear trend of the chains' size over the frames.
+    """How the chains' size moves over the frames, in the shape that shows it best.
 
     Attributes:
-        change: (quantity,) change over the longest segment relative to the mean; <R_ee²>, then z_1², z_2², ..
+        start: (quantity,) ln of the size at the start over that at the end; of <R_ee²>, then of z_1², z_2², ..
         se: (quantity,) its standard error over chains.
-        p: (quantity,) two-sided probability of so large a change at equilibrium, before allowing for their number.
+        p: (quantity,) two-sided probability of so much at equilibrium, each by itself.
+        shift: (quantity,) by how much, relatively, that moves the average over all frames.
+        joint_p: probability of so much in any of the quantities and shapes.
         n_frames: length of the longest segment.
     """
 
-    change: Float64
+    start: Float64
     se: Float64
     p: Float64
+    shift: Float64
+    joint_p: float
     n_frames: int
 
 
@@ -56,48 +62,66 @@ def end_to_end_weights(n_modes: int, n_beads: int | None) -> Float64:
 
 
 def size_trend(window: Window, n_beads: int | None) -> Trend | None:
-    """Return the linear trend in time of <R_ee²> and of every mode's <z_j²>.
+    """Return the trend of <R_ee²> and of every mode's <z_j²>, or None for fewer than two chains or frames in a piece.
 
-    Each chain gives one slope per quantity, fitted within segments (least squares); their scatter over chains holds
-    the chains' own correlation in time, whatever it is. At equilibrium a slope is as likely up as down, so that
-    Student's t is safe also for the skewed squares. None for fewer than two chains, or no two frames in one segment.
+    The chains' ln z_j² and ln R_ee² are regressed on a straight line and on two decays from the start of each segment,
+    chain by chain; the coefficients' scatter over chains is their error, and holds the correlation in time, whatever it
+    is. Logarithms are nearly normal where squares are skewed, and see collapsed chains as well as stretched ones.
 
     Args:
         window: frames.
         n_beads: N, None where unknown.
 
-    Limit: changes of zero within their errors for a stationary melt.
+    Limit: starts of zero within their errors for a stationary melt.
     """
-    n_chains = window.modes.shape[1]
-    weight, longest = _slope_weights(window.segments)
-    if n_chains < 2 or longest < 2:
+    n_chains, longest = window.modes.shape[1], int(np.unique(window.segments, return_counts=True)[1].max())
+    if n_chains < 2 or longest < 3:
         return None
-    to_ends = end_to_end_weights(window.modes.shape[2], n_beads)
-    ends = np.einsum("tcmx,m->tcx", window.modes, to_ends)
-    squares = np.concatenate([
-        np.einsum("tcx,tcx->tc", ends, ends)[:, :, None],
-        np.einsum("tcmx,tcmx->tcm", window.modes, window.modes, dtype=np.float64),
-    ], axis=2)  # fmt: skip
-    mean = np.maximum(squares.mean(axis=(0, 1)), 1e-300)
-    slopes = np.tensordot(weight, squares, axes=1) * longest / mean
-    change = slopes.mean(axis=0)
-    se = slopes.std(axis=0, ddof=1) * np.sqrt(CROWDING / n_chains)
-    p = 2.0 * stats.t.sf(np.abs(change) / np.maximum(se, 1e-300), n_chains - 1)
-    return Trend(change, se, p, longest)
+    logarithms = _log_sizes(window.modes, n_beads)
+    trends = [_shaped_trend(logarithms, *_shape(window.segments, decay, longest), longest) for decay in RELAXATIONS]
+    best = min(trends, key=lambda trend: trend.joint_p)
+    return replace(best, joint_p=min(1.0, best.joint_p * len(trends)))
 
 
-def _slope_weights(segments: np.ndarray) -> tuple[Float64, int]:
-    """Return weights that give the common slope within segments, (time,), and the longest segment's length."""
-    _, inverse, lengths = np.unique(segments, return_inverse=True, return_counts=True)
-    time = np.arange(len(segments), dtype=np.float64)
-    centred = time - (np.bincount(inverse, time) / lengths)[inverse]
-    return centred / max(float(centred @ centred), 1e-300), int(lengths.max())
+def _log_sizes(modes: np.ndarray, n_beads: int | None) -> Float64:
+    """Return ln R_ee² and ln z_j², (time, chain, 1 + mode)."""
+    ends = np.einsum("tcmx,m->tcx", modes, end_to_end_weights(modes.shape[2], n_beads))
+    of_ends = np.einsum("tcx,tcx->tc", ends, ends)[:, :, None]
+    squares = np.concatenate([of_ends, np.einsum("tcmx,tcmx->tcm", modes, modes, dtype=np.float64)], axis=2)
+    result: Float64 = np.log(np.maximum(squares, 1e-12 * squares.mean(axis=(0, 1)) + 1e-300))
+    return result
+
+
+def _shape(segments: np.ndarray, decay: float | None, longest: int) -> tuple[Float64, float]:
+    """Return weights that give the coefficient of a shape falling from 1 at each segment's start, and its mean."""
+    _, first, inverse, lengths = np.unique(segments, return_index=True, return_inverse=True, return_counts=True)
+    time = (np.arange(len(segments)) - first[inverse]) / longest
+    shape = 1.0 - time if decay is None else np.exp(-time / decay)
+    centred = shape - (np.bincount(inverse, shape) / lengths)[inverse]
+    return centred / float(centred @ centred), float(shape.mean())
+
+
+def _shaped_trend(logarithms: Float64, weights: Float64, mean: float, longest: int) -> Trend:
+    """Return the trend in one shape."""
+    coefficients = np.tensordot(weights, logarithms, axes=1)
+    n_chains = len(coefficients)
+    start = coefficients.mean(axis=0)
+    se = coefficients.std(axis=0, ddof=1) * np.sqrt(CROWDING / n_chains)
+    p = 2.0 * stats.t.sf(np.abs(start) / np.maximum(se, 1e-300), n_chains - 1)
+    return Trend(start, se, p, mean * start, _joint(p), longest)
+
+
+def _joint(p: Float64) -> float:
+    """Join the quantities: the likelier of one strong change (Bonferroni) and many weak ones (Fisher, modes alone)."""
+    strongest = float(p.min()) * len(p)
+    together = float(stats.combine_pvalues(np.maximum(p[1:], 1e-300), method="fisher").pvalue)
+    return min(1.0, 2.0 * min(strongest, together))
 
 
 def equilibrium_warnings(trend: Trend) -> list[str]:
-    """Return a warning where the chains change their size: by 10% or more, beyond chance in all quantities together."""
-    off = np.flatnonzero((trend.p * len(trend.p) < LEVEL) & (np.abs(trend.change) > LEAST_CHANGE))
-    if not len(off):
+    """Return a warning where the chains' size moves beyond chance, and the average over the frames by 3% or more."""
+    off = np.flatnonzero((trend.p < NAMED_LEVEL) & (np.abs(trend.shift) > LEAST_SHIFT))
+    if trend.joint_p > LEVEL or not len(off):
         return []
     named = [_describe(trend, int(i)) for i in off[np.argsort(trend.p[off], kind="stable")][:NAMED_AT_MOST]]
     more = f" and {len(off) - NAMED_AT_MOST} more" if len(off) > NAMED_AT_MOST else ""
@@ -109,5 +133,5 @@ def equilibrium_warnings(trend: Trend) -> list[str]:
 
 def _describe(trend: Trend, i: int) -> str:
     name = "<R_ee^2>" if i == 0 else f"the variance of mode {i}"
-    verb = "rose" if trend.change[i] > 0 else "fell"
-    return f"{name} {verb} by {100 * abs(trend.change[i]):.0f} ± {100 * trend.se[i]:.0f}%"
+    ratio = float(np.exp(trend.start[i]))
+    return f"{name} began at {ratio:.2f} ± {ratio * trend.se[i]:.2f} times its last value"

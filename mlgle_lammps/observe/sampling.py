@@ -65,7 +65,7 @@ def ballistic_warnings(exponent: ShortTimeExponent) -> list[str]:
         return []
     return [
         f"the frames lie in the ballistic regime: the centres' MSD grows as t^a with a = {exponent.value:.2f} ± "
-        f"{exponent.se:.2f} between lags 1 and 2 (at most 1 is wanted): raise --every"
+        f"{exponent.se:.1g} between lags 1 and 2 (at most 1 is wanted): raise --every"
     ]
 
 

@@ -15,6 +15,7 @@ from mlgle_lammps.records import Ending, Estimate, GleFit, ModeReport, System
 
 if TYPE_CHECKING:  # a record of another stage, for its type only
     from mlgle_lammps.observe.correlation import ModeStatistics
+    from mlgle_lammps.observe.generated_check import GeneratedCheck
 
 SCHEMA = 1
 _PACKAGES = ("lammps", "mpi4py", "torch", "numpy", "scipy", "h5py")
@@ -29,6 +30,7 @@ class RunState:
         modes: outcome of training, empty before it.
         relaxation_times: of the generated NACF, time_unit; None where beyond its lags.
         variance_ratios: stationary variance, generated over MD.
+        generated_check: the generated ensemble against its training frames.
         md_modes: variance and relaxation time of MD's own modes, with errors.
     """
 
@@ -41,6 +43,7 @@ class RunState:
     modes: Sequence[ModeReport] = ()
     relaxation_times: Sequence[float | None] = ()
     variance_ratios: Sequence[float] = ()
+    generated_check: GeneratedCheck | None = None
     md_modes: ModeStatistics | None = None
     D_generated: Estimate | None = None
     D_full_md: Estimate | None = None
@@ -50,6 +53,7 @@ class RunState:
     generate_s: float = 0.0
     total_s: float = 0.0
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     threads: int = 0
     device: str = "cpu"
 
@@ -57,6 +61,11 @@ class RunState:
         """Keep one line of warning, once."""
         if line not in self.warnings:
             self.warnings.append(line)
+
+    def note(self, line: str) -> None:
+        """Keep one line that merely informs, once."""
+        if line not in self.notes:
+            self.notes.append(line)
 
 
 def build_result(state: RunState) -> dict[str, Any]:
@@ -94,7 +103,9 @@ def build_result(state: RunState) -> dict[str, Any]:
             "total_s": state.total_s,
             "md_waits": state.ending.waits,
         },
-        "warnings": list(dict.fromkeys([*state.system.notes, *state.ending.warnings, *state.warnings])),
+        "generated_check": state.generated_check.summary() if state.generated_check else None,
+        "warnings": list(dict.fromkeys([*state.ending.warnings, *state.warnings])),
+        "notes": list(dict.fromkeys([*state.system.notes, *state.ending.notes, *state.notes])),
         "seed": state.options.seed,
         "device": state.device,
         "threads": state.threads,
@@ -126,6 +137,7 @@ def _mode(state: RunState, i: int) -> dict[str, Any]:
         "model": report.model if report else None,
         "stationary_variance_ratio": state.variance_ratios[i] if i < len(state.variance_ratios) else None,
         "core_nll": report.core_nll if report else None,
+        **(state.generated_check.of_mode(i) if state.generated_check else {}),
         **_md_mode(state.md_modes, i),
         **(report.details if report else {}),
     }

@@ -22,6 +22,7 @@ def learn(source, options, folder):
     ending = source.ending()
     folder.assemble_modes(ending)
     kept = {"n_frames": n_frames, "broken": source.broken(), "notes": source.system.notes, "dt": source.system.dt}
+    kept["ending_notes"] = ending.notes
     kept |= {name: getattr(ending, name) for name in ("status", "message", "step", "waits", "warnings")}
     kept |= {"md_s": ending.md_s, "callback_s": ending.callback_s}
     (folder.path / "ending.json").write_text(json.dumps(kept))
