@@ -93,8 +93,7 @@ def _verdict(found: AgainstMd) -> list[str]:
     D = found.run.D
     lines = [
         f"Full MD says {number(full.value, 4, True)} ± {number(1.96 * full.se, 2)}: the fit is "
-        f"{100 * (D.value / full.value - 1):+.1f}% "
-        f"from it, z = {found.z_scores[_OWN]:+.1f}."
+        f"{100 * (D.value / full.value - 1):+.1f}% from it, z = {found.z_scores[_OWN]:+.1f}."
     ]
     if found.cost is not None:
         lines.append(f"At equal interval plain MD takes {number(found.cost.speed_up, 2)} times the MD frames.")
@@ -165,10 +164,9 @@ def _kernel(found: AgainstMd) -> str:
     kernel, system = found.kernel, found.run.system
     return (
         f"Generalized Rouse Kernel fitted to the MSD up to t_max: ρ = {kernel.power:.2f}, ν = 1 − 1/ρ = "
-        f"{kernel.subdiffusive_power:.2f}, τ₁ = {number(kernel.shortest_time, 3)} {unit_symbol(system.time_unit)}, D = "
-        f"{number(kernel.D, 4)}, {kernel.n_terms} terms. τ of the exponentials is their 1/e time; each is an "
-        f"unweighted "
-        "least-squares fit to at most 1000 lags."
+        f"{kernel.subdiffusive_power:.2f}, τ₁ = {number(kernel.shortest_time, 3)} {unit_symbol(system.time_unit)}, D "
+        f"= {number(kernel.D, 4)}, {kernel.n_terms} terms. τ of the exponentials is their 1/e time; each is an "
+        "unweighted least-squares fit to at most 1000 lags."
     )
 
 

@@ -21,23 +21,28 @@ if TYPE_CHECKING:  # records of the comparison, for their types only
 
 
 def _density_panels(
-    found: AgainstMd, pick: Callable[[Observables], Mapping[int, Distribution]], title: Callable[[int], str],
-    keys: list[int], unit_of_first: bool,
-) -> list[Panel]:  # fmt: skip
-    """Return a panel for each key; widths in the first stream's standard deviation, or in each stream's own."""
+    streams: Mapping[str, Observables],
+    pick: Callable[[Observables], Mapping[int, Distribution]],
+    title: Callable[[int], str],
+    keys: list[int],
+    dt_of_lags: float | None = None,
+) -> list[Panel]:
+    """Return a panel for each key.
+
+    Keys are modes, and widths in the first stream's standard deviation; or, where ``dt_of_lags`` is given, lags in
+    frames of that length, and widths in each stream's own.
+    """
     panels = []
     for key in keys:
         curves, notes, unit = {}, {}, None
-        for label, stream in found.streams.items():
-            key_there = key if unit_of_first else round(key * found.run.system.dt / stream.dt)
-            distribution = pick(stream).get(key_there)
+        for label, stream in streams.items():
+            distribution = pick(stream).get(key if dt_of_lags is None else round(key * dt_of_lags / stream.dt))
             if distribution is None:
                 continue
-            unit = unit if unit_of_first and unit is not None else distribution.std
-            x, density, se = distribution.density(unit)
-            curves[label] = Curve(x, density, se)
+            unit = unit if dt_of_lags is None and unit is not None else distribution.std
+            curves[label] = Curve(*distribution.density(unit))
             kurtosis, error = distribution.excess_kurtosis
-            notes[label] = f"{label}: excess kurtosis {kurtosis:+.2f} ± {error:.2f}"
+            notes[label] = f"{label} {kurtosis:+.2f} ± {error:.2f}"
         panels.append(Panel(title(key), curves, notes))
     return panels
 
@@ -45,15 +50,15 @@ def _density_panels(
 def modes_pdf_picture(folder: Path, found: AgainstMd) -> Picture | None:
     """Draw densities of the modes."""
     keys = list(found.streams["MD"].modes)
-    panels = _density_panels(found, lambda s: s.modes, lambda p: f"mode {p}", keys, True)
+    panels = _density_panels(found.streams, lambda s: s.modes, lambda p: f"mode {p}", keys)
     if not panels:
         return None
     return Picture(
         figures_distributions.draw_densities(folder, "modes_pdf", panels, "$z_p$ / σ of MD"),
         "Distribution of the modes",
-        "Components of z_p in units of MD's standard deviation, 95% intervals over chains, and the normal "
-        "distribution. ML-GLE should "
-        "lie on MD; slow modes of short chains are a little narrower in their tails than normal.",
+        "Components of z_p in units of MD's standard deviation, 95% intervals over chains, numbers are the excess "
+        "kurtosis, with the normal distribution. ML-GLE should lie on MD; slow modes of short chains are a little "
+        "narrower in their tails than normal.",
     )
 
 
@@ -61,24 +66,16 @@ def increments_pdf_picture(folder: Path, found: AgainstMd) -> Picture | None:
     """Draw densities of the modes' increments."""
     same_dt = {label: s for label, s in found.streams.items() if abs(s.dt / found.run.system.dt - 1) < 0.01}
     keys = list(found.streams["MD"].increments)
-    only = _WithStreams(found, same_dt)
-    panels = _density_panels(only, lambda s: s.increments, lambda p: f"mode {p}", keys, True)  # type: ignore[arg-type]
+    panels = _density_panels(same_dt, lambda s: s.increments, lambda p: f"mode {p}", keys)
     if not panels:
         return None
     return Picture(
         figures_distributions.draw_densities(folder, "increments_pdf", panels, "$Δz_p$ / σ of MD"),
         "Distribution of the modes' increments",
-        "Change of z_p from one frame to the next, which is what the network learns to draw. ML-GLE should lie on MD "
-        "out to the "
-        "tails. It is absent where the generated file keeps fewer frames than MD.",
+        "Change of z_p from one frame to the next, which is what the network learns to draw; numbers are the excess "
+        "kurtosis. ML-GLE should lie on MD out to the tails. It is absent where the generated file keeps fewer "
+        "frames than MD.",
     )
-
-
-class _WithStreams:
-    """A comparison with fewer streams."""
-
-    def __init__(self, found: AgainstMd, streams: dict[str, Observables]) -> None:
-        self.run, self.streams = found.run, streams
 
 
 def displacements_pdf_picture(folder: Path, found: AgainstMd) -> Picture | None:
@@ -89,16 +86,15 @@ def displacements_pdf_picture(folder: Path, found: AgainstMd) -> Picture | None:
     def title(lag: int) -> str:
         return f"t = {number(lag * found.run.system.dt, 3)} {time} ({lag} frame{'s' if lag > 1 else ''})"
 
-    panels = _density_panels(found, lambda s: s.displacements, title, keys, False)
+    panels = _density_panels(found.streams, lambda s: s.displacements, title, keys, found.run.system.dt)
     if not panels:
         return None
     return Picture(
         figures_distributions.draw_densities(folder, "displacements_pdf", panels, "ΔX / own σ"),
         "Distribution of the chains' displacements",
-        "Components of X(t₀+t) − X(t₀), each trajectory in units of its own standard deviation: the shape alone. "
-        "Centres of mass of "
-        "chains are nearly normal; a positive excess kurtosis at short times says that some chains are freer than "
-        "others.",
+        "Components of X(t₀+t) − X(t₀), each trajectory in units of its own standard deviation: the shape alone; "
+        "numbers are the excess kurtosis. Centres of mass of chains are nearly normal; a positive excess kurtosis "
+        "at short times says that some chains are freer than others.",
     )
 
 
@@ -124,8 +120,7 @@ def normal_probability_picture(folder: Path, found: AgainstMd) -> Picture | None
         figures_distributions.draw_normal_probability(folder, panels),
         "Normal probability plots",
         "Quantiles found against those of a normal distribution of the same width. Points on the line: normal. Ends "
-        "that bend "
-        "towards the horizontal: tails shorter than normal; towards the vertical: longer.",
+        "that bend towards the horizontal: tails shorter than normal; towards the vertical: longer.",
     )
 
 
@@ -136,10 +131,8 @@ def cross_picture(folder: Path, found: AgainstMd) -> Picture:
         figures_distributions.draw_cross_correlation(folder, found.cross.value, found.cross.se),
         "Are the modes independent?",
         "Correlation of MD's modes at equal times; the generator draws modes independently, so this should be near "
-        "zero off the "
-        f"diagonal. Its largest entry is {off.max():.2f}; entries beyond four standard errors are ringed. By "
-        f"symmetry of the two chain "
-        "ends only modes of equal parity can be correlated.",
+        f"zero off the diagonal. Its largest entry is {off.max():.2f}; entries beyond four standard errors are "
+        "ringed. By symmetry of the two chain ends only modes of equal parity can be correlated.",
     )
 
 
@@ -162,6 +155,5 @@ def chain_sizes_picture(folder: Path, found: AgainstMd) -> Picture | None:
         figures_distributions.draw_chain_sizes(folder, ends, curves(lambda stream: stream.gyration)),
         "End-to-end distance and radius of gyration",
         "Densities over the root mean square, from the modes that were recorded, 95% intervals over chains. ML-GLE "
-        "should lie on MD, "
-        "and both near the Gaussian chain (left) when chains are long and flexible.",
+        "should lie on MD, and both near the Gaussian chain (left) when chains are long and flexible.",
     )

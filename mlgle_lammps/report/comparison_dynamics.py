@@ -27,8 +27,7 @@ def estimates_picture(folder: Path, found: AgainstMd) -> Picture:
         figures_estimates.draw_estimates(folder, shown, found.reference, *units_of(found)),
         "D by its several ways",
         "95% intervals. The fit (square) should overlap the grey band, the slope of full MD, where there is any. "
-        "MSD/(2t) "
-        "at t_max is what the same frames say without a model: too large while subdiffusion lasts.",
+        "MSD/(2t) at t_max is what the same frames say without a model: too large while subdiffusion lasts.",
     )
 
 
@@ -45,9 +44,9 @@ def msd_picture(folder: Path, found: AgainstMd) -> Picture:
     return Picture(
         figures_dynamics.draw_msd_ratio(folder, curves, model, reference, *units_of(found)),
         "Mean squared displacements, and their ratio",
-        f"By FFT, bands are 95% intervals over chains. In the lower panel the generated curve (ML-GLE) should keep "
-        f"to 1, the MSD of "
-        f"{reference}, within the bands; the Generalized Rouse Kernel was fitted up to t_max and is continued beyond.",
+        "By FFT, bands are 95% intervals over chains. In the lower panel the generated curve (ML-GLE) should keep "
+        f"to 1, the MSD of {reference}, within the bands; the Generalized Rouse Kernel was fitted up to t_max and is "
+        "continued beyond.",
     )
 
 
@@ -66,8 +65,8 @@ def exponent_picture(folder: Path, found: AgainstMd) -> Picture | None:
         figures_dynamics.draw_exponent(folder, curves, Curve(time, np.gradient(msd, np.log(time))), units_of(found)[1]),
         "Anomalous exponent",
         "ν(t) = d ln MSD/d ln t over an octave of lags, bands 95%. Below 1 the chains are still held back; D can be "
-        "read from the "
-        "MSD only where ν has come to 1. Ballistic motion at the shortest times would show as ν above 1.",
+        "read from the MSD only where ν has come to 1. Ballistic motion at the shortest times would show as ν above "
+        "1.",
     )
 
 
@@ -91,8 +90,7 @@ def nacf_picture(folder: Path, found: AgainstMd) -> Picture | None:
         plots.draw_nacf(folder, md, generated, units_of(found)[1], full),
         "Relaxation of the modes",
         "Normalized autocorrelations, the band is MD's 95% by Mélard and Roy (JCP eq. 34). The generated one "
-        "(dashed) should stay in "
-        "the band and cross 1/e where MD does.",
+        "(dashed) should stay in the band and cross 1/e where MD does.",
     )
 
 
@@ -113,9 +111,9 @@ def relaxation_fits_picture(folder: Path, found: AgainstMd) -> Picture | None:
             units_of(found)[1],
         ),
         "Classical relaxations",
-        "What an Ornstein-Uhlenbeck process (dotted) and a Kohlrausch law (dashed) make of MD's autocorrelation (JCP "
-        "fig. 6). Where "
-        "dotted leaves the band, the mode remembers more than its last frame; a = 1 would be a Rouse mode.",
+        "What an Ornstein-Uhlenbeck process (dotted) and a Kohlrausch law (dashed) make of MD's autocorrelation "
+        "(JCP fig. 6). Where dotted leaves the band, the mode remembers more than its last frame; a = 1 would be a "
+        "Rouse mode.",
     )
 
 
@@ -136,8 +134,7 @@ def relaxation_times_picture(folder: Path, found: AgainstMd) -> Picture | None:
         figures_dynamics.draw_relaxation_times(folder, times, units_of(found)[1]),
         "Relaxation times",
         "Where each autocorrelation crosses 1/e, 95% intervals over chains. The generated times should lie on MD's; "
-        "the dotted line "
-        "is Rouse's p⁻².",
+        "the dotted line is Rouse's p⁻².",
     )
 
 
@@ -153,8 +150,7 @@ def of_modes_picture(folder: Path, found: AgainstMd) -> Picture:
         figures_estimates.draw_against_modes(folder, curves, band, *units_of(found)),
         "D against the number of modes",
         "The fit with modes 1 to k, for the first quarter, half and all of the frames (JCP fig. 10), 95% intervals. "
-        "With few modes only "
-        "the longest lags can be used, so intervals are wide; D should settle as k grows"
+        "With few modes only the longest lags can be used, so intervals are wide; D should settle as k grows"
         + (", in the grey band of full MD." if band else "."),
     )
 
@@ -170,12 +166,14 @@ def of_frames_picture(folder: Path, found: AgainstMd) -> Picture | None:
     errors = found.of_frames["default"]
     counts = ", ".join(f"{n} of {length}" for length, n in zip(errors.frames, errors.n_segments, strict=True))
     claimed = Curve(np.array(errors.frames, dtype=float), 100 * np.array(errors.claimed))
+    known = "The reference shares these frames, which flatters long segments."
+    if found.reference is not None:
+        D = found.estimates[found.reference]
+        known = f"The reference's own error, {100 * D.se / D.value:.1f}%, adds to all points alike."
     return Picture(
         figures_estimates.draw_against_frames(folder, curves, claimed),
         "Error of D against the frames fitted",
         f"Root mean squared error over disjoint segments ({counts} frames) of {found.of_frames_source}; bars are one "
-        f"standard error "
-        "(JCP fig. 11). It should fall as 1/√frames, and the dashed line, the error that each fit states by itself, "
-        "should "
-        "run through the points of the default preset.",
+        "standard error (JCP fig. 11). It should fall as 1/√frames, and the dashed line, the error that each fit "
+        f"states by itself, should run through the points of the default preset. {known}",
     )

@@ -25,7 +25,7 @@ class Panel:
     Attributes:
         title: above it.
         curves: label ("MD", "ML-GLE", "full MD") to what is drawn.
-        notes: label to a few words for the corner.
+        notes: label to a few words, written under the middle of a density.
     """
 
     title: str
@@ -64,8 +64,8 @@ def draw_densities(folder: Path, name: str, panels: Sequence[Panel], quantity: s
                 )
             axes.set(yscale="log", xlim=(-5.05, 5.05), ylim=(3e-6, 1.5), xlabel=quantity)
             axes.set_title(panel.title, fontsize=11)
-            _corner_notes(axes, panel, 0.03, 0.97, "left")
-        axes_of[0].legend(loc="lower center", ncols=1, fontsize=9)
+            _notes_below(axes, panel)
+        _legend_above(figure, axes_of[0])
         figure.supylabel("probability density", fontsize=11.5)
         return save(figure, folder, name)
 
@@ -94,8 +94,7 @@ def draw_normal_probability(folder: Path, panels: Sequence[Panel]) -> Path:
                 )
             axes.set(xlim=(-4.2, 4.2), ylim=(-4.8, 4.8), xlabel="quantile of the normal distribution")
             axes.set_title(panel.title, fontsize=11)
-            _corner_notes(axes, panel, 0.03, 0.97, "left")
-        axes_of[0].legend(loc="lower right", fontsize=9)
+        _legend_above(figure, axes_of[0])
         figure.supylabel("quantile found / standard deviation", fontsize=11.5)
         return save(figure, folder, "normal_probability")
 
@@ -110,10 +109,17 @@ def _panels(n_panels: int) -> tuple[Figure, list[Axes]]:
     return figure, axes[:n_panels]
 
 
-def _corner_notes(axes: Axes, panel: Panel, x: float, y: float, side: str) -> None:
-    for i, (label, note) in enumerate(panel.notes.items()):
+def _legend_above(figure: Figure, axes: Axes) -> None:
+    """Put the legend of one panel above all of them, where it covers no data."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+
+
+def _notes_below(axes: Axes, panel: Panel) -> None:
+    """Write the panel's notes under the curve's middle."""
+    for i, (label, note) in enumerate(reversed(list(panel.notes.items()))):
         colour = LOOKS.get(label, OTHER_LOOK)[0]
-        axes.annotate(note, (x, y - 0.08 * i), xycoords="axes fraction", va="top", ha=side, color=colour, fontsize=9)
+        axes.annotate(note, (0.5, 0.03 + 0.075 * i), xycoords="axes fraction", ha="center", color=colour, fontsize=8.5)
 
 
 def draw_cross_correlation(folder: Path, value: Float64, se: Float64) -> Path:

@@ -129,7 +129,7 @@ def draw_against_frames(folder: Path, curves: Mapping[str, Curve], claimed: Curv
         axes.yaxis.set_major_formatter(ScalarFormatter())
         axes.yaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
         axes.yaxis.set_minor_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-        axes.legend(loc="upper right")
+        figure.legend(loc="outside upper center", ncols=3)
         return save(figure, folder, "error_of_frames")
 
 

@@ -65,8 +65,7 @@ def _verdict(found: OverTemperatures) -> list[str]:
         return []
     lines = [
         f"Arrhenius, D = D₀ exp(−E/k_B T): E/k_B = {number(fit.activation, 4)} ± {number(fit.activation_se, 2)}, ln "
-        f"D₀ = "
-        f"{fit.log_D0:.2f} ± {fit.log_D0_se:.2f}; ± is one standard error, propagated from the errors of D."
+        f"D₀ = {fit.log_D0:.2f} ± {fit.log_D0_se:.2f}; ± is one standard error, propagated from the errors of D."
     ]
     if fit.dof > 0:
         agrees = "the law describes these D" if fit.p > 0.05 else "the law does not describe these D well"
@@ -78,8 +77,7 @@ def _verdict(found: OverTemperatures) -> list[str]:
         error = np.sqrt(np.diagonal(found.vogel.covariance))
         lines.append(
             f"Vogel-Fulcher-Tammann, D = D₀ exp(−B/(T−T₀)): B = {found.vogel.B:.4g} ± {error[1]:.2g}, T₀ = "
-            f"{found.vogel.T0:.4g} "
-            f"± {error[2]:.2g}, χ² = {found.vogel.chi2:.1f} for {found.vogel.dof}."
+            f"{found.vogel.T0:.4g} ± {error[2]:.2g}, χ² = {found.vogel.chi2:.1f} for {found.vogel.dof}."
         )
     return lines
 
@@ -123,9 +121,8 @@ def _against_T(folder: Path, found: OverTemperatures) -> Picture:
     return Picture(
         png,
         "D against temperature",
-        "95% intervals; points of one temperature are set side by side (JCP fig. 14, table 1). D should rise with T, "
-        "and fit, "
-        "generated and full MD agree within their intervals.",
+        "95% intervals; points of one temperature are set side by side (JCP fig. 14, table 1). D should rise with "
+        "T, and fit, generated and full MD agree within their intervals.",
     )
 
 
@@ -154,6 +151,6 @@ def _arrhenius(folder: Path, found: OverTemperatures) -> Picture:
         png,
         "Arrhenius plot",
         "A straight line means one activation energy; the band is the fit's own 95%, from the errors of D. Points "
-        "that fall "
-        "below it at the cold end (right) call for Vogel-Fulcher-Tammann, which is fitted from five temperatures on.",
+        "that fall below it at the cold end (right) call for Vogel-Fulcher-Tammann, which is fitted from five "
+        "temperatures on.",
     )
