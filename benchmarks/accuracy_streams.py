@@ -158,7 +158,7 @@ def reference_of(stream: Stream, choice: str) -> Reference:
     longest = int(np.unique(stream.segments, return_counts=True)[1].max())
     moments = stream.moments(everything, min(LONGEST_REFERENCE_LAG, longest // 8))
     shortest = REFERENCE_TIMES * (np.nan_to_num(times[-1]) / stream.dt)
-    fit = fit_gle(lags_from(moments, shortest), stream.dt).D
+    fit = fit_gle(lags_from(moments, shortest), stream.dt, "default", stream.n_beads).D
     slowest = 0.0 if np.isnan(times[0]) else times[0] / stream.dt
     com_only = Stream(stream.name, stream.dt, None, stream.segments, stream.com, stream.modes[:, :, :0])
     slope = normal_diffusion(com_only.moments(everything, longest // 4, LAGS_PER_OCTAVE), stream.dt, slowest)

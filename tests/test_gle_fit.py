@@ -1,5 +1,7 @@
 """The GLE fit against Rouse melts whose D is known, and against the published equations written out plainly."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import optimize, stats
@@ -54,6 +56,31 @@ def test_coupled_melt_gives_back_beta_and_D():
     assert abs(beta_sq.mean() - 0.64) < 4 * beta_sq.std(ddof=1) / np.sqrt(len(fits))
     D = np.array([fit.D.value for fit in fits])
     assert abs(D.mean() - rouse_diffusion(N_BEADS)) < 4 * D.std(ddof=1) / np.sqrt(len(fits))
+
+
+def test_modes_beyond_k_are_added_where_the_beads_are_known():
+    """The melt moves by modes 1..10 = N/2 and the fit sees 3 of them."""
+    known, added, missed = rouse_diffusion(N_BEADS), [], []
+    for seed in range(16):
+        moments = moments_of(RouseSource(30, N_BEADS, 10, 500, DT, seed, coupling=0.8))
+        few = replace(moments, msd_modes=moments.msd_modes[:, :3], mode_variance=moments.mode_variance[:3])
+        added.append(fit_gle(few, DT, n_beads=N_BEADS).D.value)
+        missed.append(fit_gle(few, DT).D.value)
+    error = np.std(added, ddof=1) / np.sqrt(len(added))
+    assert abs(np.mean(added) - known) < 4 * error
+    assert abs(np.mean(missed) - known) > 4 * error
+
+
+def test_D_does_not_jump_where_the_shortest_lag_comes_and_goes():
+    """Mode k's time crosses a lag: D follows without a step."""
+    melt = moments_of(RouseSource(30, N_BEADS, 6, 500, DT, 2, coupling=0.8))
+    shorter = melt.msd_modes.copy()
+    fits = []
+    for times in (0.98, 1.02):
+        shorter[:, -1] = 2 * melt.mode_variance[-1] * (1 - np.exp(-melt.lags / (times * melt.lags[4])))
+        fits.append(fit_gle(replace(melt, msd_modes=shorter), DT))
+    assert fits[0].lags[0] < fits[1].lags[0]
+    assert abs(fits[0].D.value - fits[1].D.value) < 0.1 * fits[0].D.se
 
 
 def test_interval_shrinks_with_frames():
