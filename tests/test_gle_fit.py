@@ -72,8 +72,9 @@ def test_modes_beyond_k_are_added_where_the_beads_are_known():
 
 
 def test_D_does_not_jump_where_the_shortest_lag_comes_and_goes():
-    """Mode k's time crosses a lag: D follows without a step."""
+    """Mode k's time crosses a lag at which the MSD is 3% off: D follows without a step."""
     melt = moments_of(RouseSource(30, N_BEADS, 6, 500, DT, 2, coupling=0.8))
+    melt.msd_com[4] *= 0.97
     shorter = melt.msd_modes.copy()
     fits = []
     for times in (0.98, 1.02):
