@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accuracy_figures import draw_skill
+from accuracy_likelihood import benchmark_likelihood
 from accuracy_methods import (
     ModeOutcome,
     diffusion_methods,
@@ -63,6 +64,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--networks", action="store_true", help="train default's networks too (slow)")
     parser.add_argument("--paper-segments", type=int, default=0, help="segments for the published networks (slow)")
     parser.add_argument("--rouse", type=int, default=0, metavar="SEEDS", help="independent Rouse melts")
+    parser.add_argument("--likelihood", action="store_true", help="held-out likelihood against Yule-Walker")
     parser.add_argument("--no-modes", action="store_true", help="D alone")
     parser.add_argument("--no-skill", action="store_true", help="no skill curve")
     parser.add_argument("--out", type=Path)
@@ -89,6 +91,10 @@ def benchmark_recorded(stream: Stream, options: argparse.Namespace) -> dict:
             print_diffusion(scores, n_frames)
     if not options.no_modes:
         result["modes"] = benchmark_modes(stream, reference, options)
+    if options.likelihood:
+        result["likelihood"] = benchmark_likelihood(
+            stream, options.memory, options.train, options.validation, options.networks
+        )
     return result
 
 

@@ -171,6 +171,14 @@ def test_long_memory_is_chosen_where_there_is_one():
     assert excess < 4 * chosen.nll.std(ddof=1) / np.sqrt(20)
 
 
+def test_memory_follows_the_mode_not_the_window():
+    lifetimes = np.array([2.0, 200.0])
+    y = exponential_modes(np.exp(-1 / lifetimes), 800, 30, seed=12)
+    choice = choose_core(y, one_segment(800), 500, 64)
+    assert choice.orders[0] <= 6 * 2 + 1
+    assert choice.orders[1] == 64
+
+
 def test_order_is_limited_by_the_frames():
     assert estimable_order(one_segment(129), 128) == 43
     assert estimable_order(np.repeat([0, 1], 20), 128) == 6

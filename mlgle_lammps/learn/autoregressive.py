@@ -14,11 +14,12 @@ from itertools import pairwise
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 
-from mlgle_lammps.model.linear_core import LinearCore, core_from_reflection, step_up
+from mlgle_lammps.model.linear_core import LinearCore, autocovariance, core_from_reflection, step_up
 from mlgle_lammps.records import Float64, Int64
 
-SMOOTHING_WIDTHS = (0.0, 0.1, 0.2, 0.3)
+SMOOTHING_WIDTHS = (0.1, 0.2, 0.3, 0.5, 1.0)
 UNSMOOTHED = 4
+LIFETIMES = 6.0
 _LEAST_VARIANCE = 1e-12
 ORDER_LADDER = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 
@@ -167,9 +168,11 @@ def choose_core(
 ) -> CoreChoice:
     """Choose order and smoothing of every mode by held-out Gaussian likelihood.
 
-    Fitted on the first ``n_train`` frames, judged on those after. The width is that of the best pair; the order is the
-    greatest whose likelihood is no worse than the best by more than two standard errors (chains as independent
-    units): long lags cost next to nothing in one-step likelihood and carry the relaxation time.
+    Fitted on the first ``n_train`` frames, judged on those after. Every order gets the width of its best likelihood.
+    Orders whose likelihood is worse than the best by no more than two standard errors (chains as independent units)
+    count as equal; of those the greatest within six relaxation times of the mode is taken, since long lags cost next
+    to nothing in one-step likelihood and carry the relaxation time, else the least beyond: a fast mode gains nothing
+    from a long memory, whose noise costs it likelihood.
 
     Args:
         modes: y, (time, chain, mode, 3), in units of σ_z.
@@ -183,29 +186,40 @@ def choose_core(
     variance = _mean_square(modes[:n_train])
     ladder = ladder_up_to(max_order)
     smoothed = [smooth_reflection(raw, w) for w in widths]
+    middle = core_from_reflection(smoothed[len(widths) // 2], (max_order,) * modes.shape[2], variance)
+    longest = LIFETIMES * relaxation_lags(middle, max_order)
     orders, chosen, nll = [], [], []
     for mode in range(modes.shape[2]):
         products, n_targets = held_out_products(modes[:, :, mode], segments, n_train, max_order)
         table = np.stack(
             [_ladder_nll(products, n_targets, kappa[mode], variance[mode], ladder) for kappa in smoothed]
         )  # (width, order, chain)
-        order, width = _most_memory_within_error(table)
+        order, width = _memory_within_error(table, ladder, float(longest[mode]))
         orders.append(ladder[order])
         chosen.append(widths[width])
         nll.append(table[width, order])
     return CoreChoice(tuple(orders), tuple(chosen), np.stack(nll, axis=1))
 
 
-def _most_memory_within_error(table: Float64) -> tuple[int, int]:
-    """Return (order, width) indices of the choice in a table of NLL (width, order, chain)."""
+def _memory_within_error(table: Float64, ladder: tuple[int, ...], longest: float) -> tuple[int, int]:
+    """Return (order, width) indices of the choice in a table of NLL (width, order, chain); see ``choose_core``."""
     mean = table.mean(axis=2)
-    width, best = np.unravel_index(int(mean.argmin()), mean.shape)
-    difference = table[width] - table[width, best]
-    error = (
-        difference.std(axis=1, ddof=1) / np.sqrt(table.shape[2]) if table.shape[2] > 1 else np.zeros(len(difference))
-    )
-    within = np.flatnonzero(difference.mean(axis=1) <= 2 * error + 1e-12)
-    return int(within.max()), int(width)
+    widths = mean.argmin(axis=0)
+    by_order = table[widths, np.arange(len(ladder))]
+    difference = by_order - by_order[mean.min(axis=0).argmin()]
+    n_chains = table.shape[2]
+    error = difference.std(axis=1, ddof=1) / np.sqrt(n_chains) if n_chains > 1 else np.zeros(len(ladder))
+    equal = np.flatnonzero(difference.mean(axis=1) <= 2 * error + 1e-12)
+    within = equal[np.asarray(ladder)[equal] <= longest]
+    order = within.max() if len(within) else equal.min()
+    return int(order), int(widths[order])
+
+
+def relaxation_lags(core: LinearCore, longest: int) -> Int64:
+    """Return each mode's 1/e lag in frames, between 1 and ``longest``."""
+    covariance = autocovariance(core, longest + 1)
+    below = covariance < covariance[:, :1] / np.e
+    return np.where(below.any(axis=1), below.argmax(axis=1), longest).clip(min=1)
 
 
 def held_out_products(mode: Float64, segments: Int64, first: int, order: int) -> tuple[Float64, int]:

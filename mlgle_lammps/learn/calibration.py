@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mlgle_lammps.model.linear_core import LinearCore, autocovariance
+from mlgle_lammps.learn.autoregressive import relaxation_lags
+from mlgle_lammps.model.linear_core import LinearCore
 from mlgle_lammps.model.steppers import LinearStepper, NetworkStepper, Stepper
 from mlgle_lammps.model.surrogate import Networks
 from mlgle_lammps.records import Float64
@@ -22,6 +23,7 @@ _ROUNDS = 5
 _BLOCK = 128
 _LEAST_STEPS, _MOST_STEPS = 1024, 4096
 _LEAST_LAG = 4
+_LONGEST_LAG = _MOST_STEPS // 12
 _VARIANCE_TOLERANCE = 0.05
 _RATE_TOLERANCE = 0.15
 
@@ -55,7 +57,7 @@ def calibrate(core: LinearCore, networks: Networks, y: torch.Tensor, seed: int) 
         y: recorded standardized frames, (time, chain, mode, 3).
         seed: of the noise.
     """
-    lags = _relaxation_lags(core, networks.modes)
+    lags = relaxation_lags(core, _LONGEST_LAG)[list(networks.modes)]
     n_steps = int(np.clip(12 * lags.max(), _LEAST_STEPS, _MOST_STEPS))
     tensors = dict(networks.tensors)
     offset = np.zeros((2, len(lags)))
@@ -80,20 +82,13 @@ def calibrate(core: LinearCore, networks: Networks, y: torch.Tensor, seed: int) 
     return _outcome(networks, tensors, best)
 
 
-def _relaxation_lags(core: LinearCore, modes: tuple[int, ...]) -> np.ndarray:
-    """Return each mode's 1/e lag in frames by its core, at most a twelfth of the longest calibration run."""
-    covariance = autocovariance(core, _MOST_STEPS // 12)[list(modes)]
-    below = covariance < covariance[:, :1] / np.e
-    return np.where(below.any(axis=1), below.argmax(axis=1), covariance.shape[1] - 1).clip(min=1)
-
-
 def _shifted(core: LinearCore, networks: Networks, offset: Float64) -> dict[str, torch.Tensor]:
     """Return tensors with log-variance plus ``offset[0]`` and relaxation rate times about exp(offset[1])."""
     tensors = dict(networks.tensors)
     rows = list(networks.modes)
     coefficients = core.coefficients[rows]
     inertia = coefficients @ np.arange(1, coefficients.shape[1] + 1)
-    rate = 1 / np.maximum(_relaxation_lags(core, networks.modes), 1)
+    rate = 1 / relaxation_lags(core, _LONGEST_LAG)[rows]
     scale = tensors["basis_scale"][:, 0, 0, 0].double().cpu().numpy() / np.sqrt(core.innovation_variance[rows])
     pull = rate * np.expm1(offset[1]) * inertia * scale
     linear = tensors["linear_part"].clone()
