@@ -347,3 +347,10 @@ def test_what_is_no_fault_is_a_note_and_no_warning():
 
     assert fit_warnings(fit(1.0, 0.05, 100, beta_sq=-0.1), Diffusing) == []
     assert len(fit_notes(fit(1.0, 0.05, 100, beta_sq=-0.1), Diffusing)) == 2
+
+
+def test_chains_that_stand_still_are_told_from_nothing():
+    window = rouse(1, n_frames=50)
+    still = window_of(np.zeros_like(window.com), window.modes)
+    assert short_time_exponent(still) is None
+    assert drift_warnings(system_drift(still, 16)) == []

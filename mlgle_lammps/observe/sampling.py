@@ -32,7 +32,7 @@ class ShortTimeExponent:
 def short_time_exponent(window: Window) -> ShortTimeExponent | None:
     """Return a = log2[MSD(2)/MSD(1)] of the centres of mass, the system's own motion removed.
 
-    None where fewer than two chains or no three frames in one segment are there.
+    None where fewer than two chains move or no three frames in one segment are there.
 
     The centre of mass decides, and no mode: it is the slowest to forget its velocity, and it is where the GLE puts
     white noise. A mode may oscillate, which the model of the modes can learn.
@@ -48,6 +48,8 @@ def short_time_exponent(window: Window) -> ShortTimeExponent | None:
     if not inside.any() or n_chains < 2:
         return None
     one, two = (_squared(com[lag:][: len(inside)] - com[: len(inside)], inside) for lag in (1, 2))
+    if one.sum() <= one.max():
+        return None
     value = float(np.log2(two.sum() / one.sum()))
     left_out = np.log2((two.sum() - two) / (one.sum() - one))
     return ShortTimeExponent(value, float(np.sqrt((n_chains - 1) * np.mean((left_out - left_out.mean()) ** 2))))
@@ -111,7 +113,7 @@ def system_drift(window: Window, longest_lag: int) -> Drift | None:
     speed, chains = float(np.linalg.norm(mean)), window.com - center[:, None]
     lag = min(longest_lag, int(np.unique(window.segments, return_counts=True)[1].max()) - 1)
     step_sq, far_sq = (_mean_square(chains, window.segments, reach) for reach in (1, lag))
-    return Drift(speed, float(np.sqrt(step_sq)), (speed * lag) ** 2 / max(far_sq, 1e-300), p)
+    return Drift(speed, float(np.sqrt(max(step_sq, 1e-300))), (speed * lag) ** 2 / max(far_sq, 1e-300), p)
 
 
 def _mean_square(com: Float64, segments: np.ndarray, lag: int) -> float:
