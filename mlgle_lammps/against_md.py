@@ -160,8 +160,8 @@ def _full_md(run: RunResult, md: Trajectory, full: Path | None) -> tuple[Traject
         return own, f"{own.n_frames} frames of {run.name} after its hand-off", ()
     whole = read_trajectory(full)
     _require_same_melt(run, whole)
-    same_start = whole.first_com.shape == md.first_com.shape and np.array_equal(whole.first_com, md.first_com)
-    if not same_start or whole.system.dt != md.system.dt or whole.n_frames <= md.n_frames:
+    same_shape = whole.system.n_chains == md.system.n_chains and whole.n_frames > md.n_frames
+    if not same_shape or not np.array_equal(read_trajectory(full, 0, md.n_frames).ends, md.ends):
         return whole, f"{full}, {whole.n_frames} frames", ()
     rest = read_trajectory(full, md.n_frames)
     note = f"{full} begins with the {md.n_frames} frames that D was fitted to: they are left out of the reference"

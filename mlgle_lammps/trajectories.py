@@ -41,7 +41,7 @@ class Trajectory:
         segments: (time,) segment of every frame.
         n_mode_frames: frames that have modes; they come first.
         center: (time, 3) centre of mass of the whole system, raw.
-        first_com: (chain, 3) centres of mass in the first frame, raw.
+        ends: (2, chain, 3) centres of mass in the first and the last frame, raw.
     """
 
     system: System
@@ -49,7 +49,7 @@ class Trajectory:
     segments: Int64
     n_mode_frames: int
     center: Float64
-    first_com: Float64
+    ends: Float64
     _recording: Recording
 
     @property
@@ -128,16 +128,23 @@ def read_trajectory(path: Path, start: int = 0, stop: int | None = None) -> Traj
         UserError: a file that is missing, damaged or not a stream, or no frame in the stretch.
     """
     recording = open_recording(path)
-    segments, center, first, n_mode_frames = [], [], None, 0
+    segments, center, n_mode_frames = [], [], 0
+    ends: list[Float64] = []
     for chunk in _stretch(recording, start, stop, True):
         segments.append(chunk.segments)
         center.append(chunk.com.mean(axis=1))
-        first = chunk.com[0] if first is None else first
+        ends = [ends[0] if ends else chunk.com[0], chunk.com[-1]]
         n_mode_frames += len(chunk.steps) if chunk.modes.shape[2] else 0
-    if first is None:
+    if not ends:
         raise UserError(f"{path} has no frame from number {start} on")
     return Trajectory(
-        recording.system, start, np.concatenate(segments), n_mode_frames, np.concatenate(center), first, recording
+        recording.system,
+        start,
+        np.concatenate(segments),
+        n_mode_frames,
+        np.concatenate(center),
+        np.array(ends),
+        recording,
     )
 
 

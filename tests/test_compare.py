@@ -1,0 +1,284 @@
+"""The command `compare`: against full MD, over temperatures, and what it refuses."""
+
+import json
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from mlgle_lammps import compare
+from mlgle_lammps.acquire.rouse import RouseSource, rouse_diffusion
+from mlgle_lammps.formats.h5md import GeneratedWriter, ModesWriter
+from mlgle_lammps.learn.gle_fit import fit_gle
+from mlgle_lammps.report.page import traffic_light
+from mlgle_lammps.report.store import RunFolder
+from mlgle_lammps.statistics.moments import MomentAccumulator
+
+FRAMES, HANDOFF, CHAINS, BEADS, MODES, MEMORY = 2600, 200, 16, 12, 5, 24
+
+
+def make_run(path, seed=1, n_frames=FRAMES, handoff=HANDOFF, D=None, temperature=None, generated=True, md_s=26.0):
+    """Leave what a run leaves, without its network."""
+    source = RouseSource(CHAINS, BEADS, MODES, n_frames, 1.0, seed)
+    frames = list(source)
+    com, modes = np.array([f.com for f in frames]), np.array([f.modes for f in frames])
+    folder = RunFolder.create(path)
+    with ModesWriter(folder.modes, source.system) as writer:
+        writer.append(np.arange(handoff), np.zeros(handoff, int), com[:handoff], modes[:handoff])
+        rest = np.arange(handoff, n_frames)
+        writer.append(rest, np.zeros(len(rest), int), com[handoff:], modes[handoff:, :, :0])
+    if generated:
+        other = list(RouseSource(CHAINS, BEADS, MODES, 400, 1.0, seed + 100))
+        with GeneratedWriter(folder.generated, source.system, CHAINS, 400) as writer:
+            writer.append(np.array([f.com for f in other]), np.array([f.modes for f in other]))
+    accumulator = MomentAccumulator(CHAINS, MODES, MEMORY)
+    for frame in frames[:handoff]:
+        accumulator.add(frame)
+    fit = fit_gle(accumulator.moments(), 1.0)
+    value, se = D or (fit.D.value, fit.D.se)
+    entry = {"value": value, "se": se, "ci95": [value - 2 * se, value + 2 * se], "method": "GLE fit"}
+    folder.write_result({
+        "schema": 1, "status": "complete", "D": entry, "D_generated": entry, "D_full_md": None, "k": MODES, "m": MEMORY,
+        "dt": 1.0, "time_unit": "tau", "length_unit": "sigma", "source": "in.rouse", "n_chains": CHAINS,
+        "n_beads": BEADS, "n_frames": handoff, "handoff": {"frames": handoff}, "fit": {"p": 0.4}, "preset": "default",
+        "timing": {"md_s": md_s, "train_s": 1.0, "generate_s": 0.5}, "warnings": [], "notes": ["a note"], "seed": 1,
+        "versions": {},
+    })  # fmt: skip
+    if temperature is not None:
+        folder.log.write_text(log_of(temperature, seed))
+    return folder.path
+
+
+def log_of(temperature, seed):
+    """A LAMMPS log of an equilibration at another temperature and of a production run."""
+    rng = np.random.default_rng(seed)
+    runs = [np.full(5, 9.9), temperature * (1 + 0.02 * rng.standard_normal(40))]
+    text = "LAMMPS (22 Jul 2025)\n"
+    for values in runs:
+        rows = "".join(f"{1000 * i:10d} {T:12.6g} {-5.0:12.6g}\n" for i, T in enumerate(values))
+        text += f"   Step          Temp          PotEng\n{rows}Loop time of 1.0 on 1 procs for 100 steps\n"
+    return text
+
+
+class Page(HTMLParser):
+    def __init__(self, path):
+        super().__init__()
+        self.text, self.loaded, self.tags = "", [], []
+        self.feed(path.read_text(encoding="utf-8"))
+        self.text = " ".join(self.text.split())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.loaded += [value for name, value in attrs if name in ("src", "srcset") or (name == "href" and tag != "a")]
+
+    def handle_data(self, data):
+        self.text += data + " "
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("runs") / "own")
+
+
+@pytest.fixture(scope="module")
+def against_md(run):
+    out = run.parent / "out"
+    assert compare.main([str(run), "--out", str(out)]) == 0
+    return out
+
+
+def test_the_run_agrees_with_its_own_full_md(against_md):
+    numbers = json.loads((against_md / "comparison.json").read_text())
+    D = numbers["D"]
+    full = D["full MD, slope"]
+    assert numbers["kind"] == "against MD"
+    assert "2400 frames of own after its hand-off" in numbers["reference"]
+    assert abs(full["value"] - rouse_diffusion(BEADS)) < 4 * full["se"]
+    assert full["se"] < 0.15 * full["value"]
+    z = (D["ML-GLE fit"]["value"] - full["value"]) / np.hypot(D["ML-GLE fit"]["se"], full["se"])
+    assert D["ML-GLE fit"]["z"] == pytest.approx(z)
+    assert abs(z) < 4
+    assert full["z"] is None
+    assert {"full MD, eq. 35", "same frames: published fit", "same frames: Rouse Kernel"} <= set(D)
+
+
+def test_the_cost_counts_frames_and_seconds(against_md):
+    numbers = json.loads((against_md / "comparison.json").read_text())
+    cost, D = numbers["cost"], numbers["D"]
+    needed = (FRAMES - HANDOFF) * (D["full MD, slope"]["se"] / D["ML-GLE fit"]["se"]) ** 2
+    assert cost["frames"] == HANDOFF
+    assert cost["plain_frames"] == pytest.approx(needed)
+    assert cost["speed_up"] == pytest.approx(needed / HANDOFF)
+    assert cost["md_s"] == pytest.approx(26.0 / FRAMES * HANDOFF)
+    assert cost["speed_up_with_learning"] == pytest.approx(26.0 / FRAMES * needed / (cost["md_s"] + 1.5))
+
+
+def test_the_page_holds_every_figure_and_loads_nothing(against_md):
+    page = Page(against_md / "report.html")
+    names = (
+        "estimates", "msd_ratio", "exponent", "nacf", "relaxation_fits", "relaxation_times", "modes_pdf",
+        "increments_pdf", "displacements_pdf", "normal_probability", "cross_correlation", "chain_sizes", "D_of_k",
+        "error_of_frames",
+    )  # fmt: skip
+    found = {path.name for path in (against_md / "figures").iterdir()}
+    assert found == {f"{name}.{kind}" for name in names for kind in ("png", "pdf")}
+    assert page.tags.count("img") == len(names)
+    assert all(address.startswith("data:image/png;base64,") for address in page.loaded)
+    assert "script" not in page.tags
+    for words in ("own against full MD", "Green: no diagnosis objects", "a note", "times the MD frames", "How to cite"):
+        assert words in page.text, words
+    assert "None" not in page.text
+    assert "nan" not in page.text.lower()
+
+
+def test_classical_fits_and_modes_are_those_of_rouse_chains(against_md):
+    numbers = json.loads((against_md / "comparison.json").read_text())
+    modes = numbers["modes"]["MD"]
+    for p in ("1", "2", "5"):
+        i = int(p) - 1
+        law = numbers["relaxation"][p]["ornstein_uhlenbeck"]["relaxation_time"]
+        assert law == pytest.approx(modes["relaxation_time"][i], rel=0.25)
+    value, se = (np.array(numbers["cross_correlation"][key]) for key in ("value", "se"))
+    off = ~np.eye(MODES, dtype=bool)
+    assert np.all(np.abs(value[off]) < 4.5 * se[off])
+    np.testing.assert_allclose(np.diagonal(value), 1.0, rtol=1e-6)
+    of_modes = numbers["D_of_modes"][str(HANDOFF)]
+    assert len(of_modes) == MODES
+    assert of_modes[-1]["value"] == pytest.approx(numbers["D"]["ML-GLE fit"]["value"], rel=1e-9)
+
+
+def test_a_separate_full_run_leaves_out_the_frames_that_were_fitted(run, tmp_path):
+    assert compare.main([str(run), str(run / "modes.h5"), "--out", str(tmp_path / "same")]) == 0
+    numbers = json.loads((tmp_path / "same" / "comparison.json").read_text())
+    assert "2400 frames after the hand-off" in numbers["reference"]
+    assert "left out of the reference" in numbers["notes"][0]
+    other = make_run(tmp_path / "other", seed=7, n_frames=1500, generated=False)
+    assert compare.main([str(run), str(other), "--out", str(tmp_path / "different")]) == 0
+    numbers = json.loads((tmp_path / "different" / "comparison.json").read_text())
+    assert numbers["reference"].endswith("1500 frames")
+    assert numbers["notes"] == []
+
+
+def test_a_run_without_full_md_or_generated_chains_is_compared_with_its_own_frames(tmp_path):
+    run = make_run(tmp_path / "short", n_frames=HANDOFF, generated=False, md_s=0.0)
+    assert compare.main([str(run), "--out", str(tmp_path / "out")]) == 0
+    numbers = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert numbers["reference"] is None
+    assert numbers["cost"] is None
+    assert all(entry["z"] is None for entry in numbers["D"].values())
+    assert "no full MD" in Page(tmp_path / "out" / "report.html").text
+
+
+TRUTH = {300.0: 2.0e-2, 340.0: 3.2e-2, 400.0: 5.5e-2}
+
+
+@pytest.fixture(scope="module")
+def melts(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("melts")
+    return [
+        make_run(folder / f"T{T:.0f}", seed=i, n_frames=300, D=(D, 0.05 * D), temperature=T, generated=False)
+        for i, (T, D) in enumerate(TRUTH.items(), start=1)
+    ]
+
+
+def test_runs_at_different_temperatures_give_the_table_and_the_arrhenius_fit(melts, tmp_path, capsys):
+    shuffled = [str(melts[i]) for i in (2, 0, 1)]
+    out = tmp_path / "table"
+    assert compare.main([*shuffled, "--out", str(out)]) == 0
+    numbers = json.loads((out / "comparison.json").read_text())
+    assert numbers["kind"] == "temperatures"
+    assert numbers["temperatures_measured"]
+    assert [entry["D"]["value"] for entry in numbers["runs"]] == list(TRUTH.values())
+    np.testing.assert_allclose([entry["T"] for entry in numbers["runs"]], list(TRUTH), rtol=0.02)
+    fit = numbers["arrhenius"]
+    x, y = 1 / np.array(list(TRUTH)), np.log(list(TRUTH.values()))
+    slope = np.polyfit(x, y, 1)[0]
+    assert fit["activation"] == pytest.approx(-slope, rel=0.05)
+    assert np.sqrt(fit["covariance"][1][1]) == pytest.approx(0.05 / np.sqrt(((x - x.mean()) ** 2).sum()), rel=0.1)
+    assert numbers["vogel_fulcher_tammann"] is None
+    assert numbers["activation_energy"]["unit"] == "ε"
+    assert any("fit needs 5" in note for note in numbers["notes"])
+    page = Page(out / "report.html")
+    assert page.tags.count("img") == 2
+    assert "Activation energy" in page.text
+    assert {path.name for path in (out / "figures").glob("*.png")} == {"D_of_T.png", "arrhenius.png"}
+
+
+def test_given_temperatures_are_taken_and_enough_of_them_show_vogel(tmp_path):
+    T = np.array([300.0, 320.0, 340.0, 370.0, 400.0, 450.0])
+    D = 1e-1 * np.exp(-600 / (T - 200))
+    paths = [
+        make_run(tmp_path / f"r{i}", seed=i, n_frames=260, D=(d, 0.01 * d), generated=False) for i, d in enumerate(D)
+    ]
+    given = [f"{t:g}" for t in T]
+    assert compare.main([*map(str, paths), "--temperatures", *given, "--out", str(tmp_path / "out")]) == 0
+    numbers = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert numbers["vogel_fulcher_tammann"]["T0"] == pytest.approx(200, rel=1e-3)
+    assert [entry["T"] for entry in numbers["runs"]] == list(T)
+    assert not numbers["temperatures_measured"]
+
+
+def complaint(capsys, *arguments):
+    assert compare.main([str(a) for a in arguments]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_what_cannot_be_compared_is_refused_in_one_line(run, melts, tmp_path, capsys):
+    out = ("--out", tmp_path / "out")
+    assert "no such result folder" in complaint(capsys, tmp_path / "absent", *out)
+    assert "2 values for 3 runs" in complaint(capsys, *melts, "--temperatures", 300, 340, *out)
+    assert "must be above 0" in complaint(capsys, *melts, "--temperatures", 300, 340, -1, *out)
+    assert "tell no temperature" in complaint(capsys, run, melts[0], melts[1], *out)
+    same = [make_run(tmp_path / f"s{i}", seed=i, n_frames=260, temperature=300.0, generated=False) for i in range(3)]
+    assert "the same temperature" in complaint(capsys, *same, *out)
+    assert "each must be a run's folder" in complaint(capsys, run, run / "modes.h5", run / "modes.h5", *out)
+    assert "is one of the runs" in complaint(capsys, run, "--out", run, "--overwrite")
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_melt_is_no_reference(run, tmp_path, capsys):
+    other = RouseSource(CHAINS, BEADS + 3, MODES, 50, 1.0, 1)
+    with ModesWriter(tmp_path / "modes.h5", other.system) as writer:
+        frames = list(other)
+        writer.append(np.arange(50), np.zeros(50, int), [f.com for f in frames], [f.modes for f in frames])
+    line = [line for line in [complaint_of_run(run, tmp_path, capsys)] if "not the same melt" in line]
+    assert line
+    assert "n_beads 15" in line[0]
+    assert not (tmp_path / "out").exists()
+
+
+def complaint_of_run(run, folder, capsys):
+    assert compare.main([str(run), str(folder / "modes.h5"), "--out", str(folder / "out")]) == 2
+    return capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_an_existing_folder_is_overwritten_only_on_request(melts, tmp_path, capsys):
+    arguments = [*map(str, melts), "--out", str(tmp_path / "out")]
+    assert compare.main(arguments) == 0
+    capsys.readouterr()
+    assert compare.main(arguments) == 2
+    assert "exists" in capsys.readouterr().err
+    assert compare.main([*arguments, "--overwrite"]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        ".mlgle", "comparison.json", "figures", "report.html",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "colour"),
+    [
+        ({}, "green"),
+        ({"notes": ["for information"]}, "green"),
+        ({"warnings": ["something"]}, "amber"),
+        ({"status": "partial"}, "red"),
+        ({"fit": {"p": 0.001}}, "red"),
+        ({"generated_check": {"passed": False}}, "red"),
+        ({"generated_check": {"passed": True}}, "green"),
+        ({"D": None}, "red"),
+    ],
+)
+def test_the_traffic_light(changes, colour):
+    good = {"status": "complete", "D": {"value": 1.0}, "fit": {"p": 0.3}, "warnings": [], "notes": []}
+    assert traffic_light(good | changes).colour == colour
