@@ -110,7 +110,7 @@ def _reported(where: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"{where} cannot be read: {one_line(error)[:300]}") from None
+        raise UserError(f"{where} cannot be read: {one_line(error).split(' You can use ')[0][:300]}") from None
 
 
 def read_with_mdanalysis(path: Path, ids: Int64, units: str, time_unit: str, length_unit: str) -> Iterator[BeadFrame]:
