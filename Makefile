@@ -1,11 +1,13 @@
 # make demo   environment, then the default deck from LAMMPS to D, in runs/demo
+# make figures       every observable of the demo run, in runs/demo-compare/report.html and figures/
+# make temperatures  the default deck at three temperatures, then D(T): runs/temperatures/report.html
 # make test   environment, then the tests
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow lint format clean
+.PHONY: demo figures temperatures test test-slow lint format clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mlgle_lammps needs Python 3.11 or newer; say make PYTHON=/path/to/python3")'
@@ -17,6 +19,17 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/mpirun -n 2 $(BIN)/python -m mlgle_lammps.run lammps_inputs/in.melt --every 400 --train-frames 600 \
 		--val-frames 300 --generate-steps 5000 --out runs/demo --overwrite
+
+figures: $(READY)
+	test -f runs/demo/result.json || $(MAKE) demo
+	$(BIN)/python -m mlgle_lammps.compare runs/demo --out runs/demo-compare --overwrite
+
+temperatures: $(READY)
+	for T in 300 340 400; do \
+		$(BIN)/mpirun -n 2 $(BIN)/python -m mlgle_lammps.run lammps_inputs/in.melt -var T $$T --every 400 --train-frames 280 \
+			--val-frames 120 --generate-steps 4000 --ensemble 100 --out runs/T$$T --overwrite || exit 1; done
+	$(BIN)/python -m mlgle_lammps.compare runs/T300 runs/T340 runs/T400 --temperatures 300 340 400 \
+		--out runs/temperatures --overwrite
 
 test: $(READY)
 	$(BIN)/python -m pytest
