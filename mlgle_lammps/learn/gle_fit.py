@@ -3,7 +3,7 @@
 The model (JCP eq. 26) is MSD_X(t) = α² t + β² Σ_j MSD_zj(t) per dimension. Where k is below half the beads the sum
 is completed: a mode p > k has the shape of mode k, smaller and faster by sin²(kπ/2N)/sin²(pπ/2N), as Rouse's. At
 the shortest lags the model fails, by how much one cannot know, so an allowance that fades within some relaxation
-times of mode k is added to the covariance there. The points at different lags come
+times of mode k (of mode N/2 where that is slower) is added to the covariance there. The points at different lags come
 from the same frames and are strongly correlated. Displacements of centres of mass and modes are Gaussian to a
 good approximation, and for a Gaussian process with stationary increments the covariance of time-averaged MSDs
 follows from the MSD itself; so it is computed from the fitted curve rather than estimated from few chains, and
@@ -23,8 +23,8 @@ from mlgle_lammps.records import Estimate, Float64, GleFit, Int64
 from mlgle_lammps.statistics.moments import Moments
 from mlgle_lammps.statistics.msd_covariance import GlsSolution, generalized_least_squares, msd_covariance
 
-FAST_MODE_TIMES = 1.0  # lags shorter than this many relaxation times of mode k are left out
-ALLOWANCE = 0.6  # relative error of the ansatz at lag t, one standard deviation: ALLOWANCE exp(-ALLOWANCE_DECAY t/τ_k);
+FAST_MODE_TIMES = 1.0  # lags shorter than this many relaxation times τ of mode k (or N/2) are left out
+ALLOWANCE = 0.6  # relative error of the ansatz at lag t, one standard deviation: ALLOWANCE exp(-ALLOWANCE_DECAY t/τ);
 ALLOWANCE_DECAY = 1.8  # above what was seen at short lags of long records (docs/method.md)
 ALLOWANCE_REACH = 1.0  # errors of neighbouring lags are alike: correlation exp(-|ln(t/t')|/ALLOWANCE_REACH)
 TRUST_LEVEL = 0.01  # lags are left out from the short end until the residuals' chi-square is as likely as this
@@ -68,13 +68,14 @@ def fit_gle(moments: Moments, dt: float, preset: str = "default", n_beads: int |
         raise ValueError(f"{moments.n_frames} frames reach {len(moments.lags)} lags; the fit needs 3")
     if preset == "paper":
         return _published(_points(moments, *_rough_fit(moments)), moments, dt)
-    relaxed = _fastest_relaxation(moments)
+    relaxed = _relaxation(moments, _shortest_wave(moments, n_beads))
     first = _first_lag(moments.lags, relaxed)
     moments, n_added = _with_missing_modes(moments, n_beads)
-    points = _points(moments, *_rough_fit(moments))
+    curve = _rough_fit(moments)
     for _ in range(3):
+        points = _points(moments, *curve)
         solution, used = _trusted(_with_allowance(points, relaxed), first)
-        points = _points(moments, max(solution.values[0], 1e-12 * points.y[-1]), solution.values[1])
+        curve = max(solution.values[0], 1e-12 * points.y[-1]), solution.values[1]
     added = f", {n_added} modes beyond k added" if n_added else ""
     return _record(solution, used, moments, dt, f"GLE fit, generalized least squares, free beta^2{added}")
 
@@ -127,9 +128,18 @@ def saturating_msd(time: Float64, lags: Int64, msd: Float64, variance: float) ->
     return result
 
 
-def _fastest_relaxation(moments: Moments) -> float | None:
-    """Return mode k's 1/e time in frames; None where it lies beyond the lags."""
-    correlation = 1.0 - moments.msd_modes[:, -1] / (2.0 * max(moments.mode_variance[-1], 1e-300))
+def _shortest_wave(moments: Moments, n_beads: int | None) -> int:
+    """Return the column of the mode whose relaxation says where short lags end: k, or N/2 where that is less.
+
+    Waves of four beads forget within about the time in which the centres of mass do what the ansatz does not know of.
+    """
+    k = moments.msd_modes.shape[1]
+    return (k if n_beads is None else max(1, min(k, n_beads // 2))) - 1
+
+
+def _relaxation(moments: Moments, column: int) -> float | None:
+    """Return the 1/e time of a mode in frames; None where it lies beyond the lags."""
+    correlation = 1.0 - moments.msd_modes[:, column] / (2.0 * max(moments.mode_variance[column], 1e-300))
     relaxed = np.flatnonzero(correlation < math.exp(-1.0))
     if not len(relaxed):
         return None
