@@ -35,6 +35,7 @@ logger = logging.getLogger("mlgle")
 FITTED_LAGS = 1000  # of the NACFs, as in JCP fig. 6
 KERNEL_TERMS = 100  # of the Generalized Rouse Kernel where the beads are not counted
 MOST_SEGMENTS = 12
+LEAST_FRAMES = 8  # in one piece, of a trajectory that is worth a comparison
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,9 @@ def compare_with_md(run: RunResult, full: Path | None) -> AgainstMd:
     times = _displacement_times(run, md)
     streams = {"MD": _observe(md, times)}
     if run.folder.generated.is_file():
-        streams["ML-GLE"] = _observe(read_trajectory(run.folder.generated), times)
+        generated = read_trajectory(run.folder.generated)
+        if generated.longest_segment >= LEAST_FRAMES:
+            streams["ML-GLE"] = _observe(generated, times)
     if plain is not None:
         streams["full MD"] = _observe(plain, times)
     by_length = _moments_of_parts(md, run)
@@ -157,13 +160,19 @@ def _full_md(run: RunResult, md: Trajectory, full: Path | None) -> tuple[Traject
             own = read_trajectory(run.folder.path, run.handoff_frames)
         except UserError:
             return None, "", ()
+        if own.longest_segment < LEAST_FRAMES:
+            return None, "", (f"the {own.n_frames} frames after the hand-off are too few to compare with",)
         return own, f"{own.n_frames} frames of {run.name} after its hand-off", ()
     whole = read_trajectory(full)
+    if whole.longest_segment < LEAST_FRAMES:
+        raise UserError(f"{full} has {whole.n_frames} frames; at least {LEAST_FRAMES} in one piece are needed")
     _require_same_melt(run, whole)
     same_shape = whole.system.n_chains == md.system.n_chains and whole.n_frames > md.n_frames
     if not same_shape or not np.array_equal(read_trajectory(full, 0, md.n_frames).ends, md.ends):
         return whole, f"{full}, {whole.n_frames} frames", ()
     rest = read_trajectory(full, md.n_frames)
+    if rest.longest_segment < LEAST_FRAMES:
+        return None, "", (f"{full} holds hardly more than the frames that D was fitted to: nothing to compare with",)
     note = f"{full} begins with the {md.n_frames} frames that D was fitted to: they are left out of the reference"
     return rest, f"{full}, {rest.n_frames} frames after the hand-off", (note,)
 
