@@ -142,7 +142,9 @@ class _Pipeline:
         if self.state.fits and self.state.fits[-1].n_frames == moments.n_frames:
             return True
         try:
-            self.state.fits.append(fit_gle(moments, self.state.system.dt, self.options.preset))
+            self.state.fits.append(
+                fit_gle(moments, self.state.system.dt, self.options.preset, self.state.system.n_beads)
+            )
         except (ValueError, np.linalg.LinAlgError) as error:
             self.state.note("some early fits failed; the numbers come from those that did not")
             logger.warning("no GLE fit at %d frames: %s", moments.n_frames, error)
