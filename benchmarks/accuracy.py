@@ -21,6 +21,7 @@ from accuracy_methods import (
     mode_methods,
     published_networks,
 )
+from accuracy_nonlinear import benchmark_nonlinear, benchmark_silence
 from accuracy_scores import Score, binomial_range, joint_chi_square, percent, score_estimates, score_values
 from accuracy_streams import NACF_LAGS, Reference, RouseMelt, Stream, recorded_stream, reference_of
 from scipy import stats
@@ -44,6 +45,10 @@ def main() -> None:
     if options.rouse:
         results["rouse"] = benchmark_rouse(options)
     pooled(results)
+    if options.nonlinear:
+        sizes = (options.nonlinear, options.memory, options.train, options.validation)
+        silence = benchmark_silence(*sizes, options.modes)
+        results["nonlinear"] = {"processes": benchmark_nonlinear(*sizes), "silence": silence}
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / "accuracy.json").write_text(json.dumps(results, indent=1))
@@ -65,6 +70,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--paper-segments", type=int, default=0, help="segments for the published networks (slow)")
     parser.add_argument("--rouse", type=int, default=0, metavar="SEEDS", help="independent Rouse melts")
     parser.add_argument("--likelihood", action="store_true", help="held-out likelihood against Yule-Walker")
+    parser.add_argument("--nonlinear", type=int, default=0, metavar="SEEDS", help="processes of exact likelihood")
     parser.add_argument("--no-modes", action="store_true", help="D alone")
     parser.add_argument("--no-skill", action="store_true", help="no skill curve")
     parser.add_argument("--out", type=Path)

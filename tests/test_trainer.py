@@ -44,6 +44,18 @@ def changing_variance(n_times, n_chains, strength, seed):
     return z[100:], nll[100:]
 
 
+def drift_to_a_shell(n_times, n_chains, seed):
+    """z_t = [1 + 0.12 tanh(1 - |z_{t-1}|²/1.5²)] z_{t-1} + 0.25 ε: not Gaussian in z; and its exact NLL per frame."""
+    generator = np.random.default_rng(seed)
+    z = np.zeros((n_times + 200, n_chains, 3))
+    noise = generator.standard_normal(z.shape)
+    for t in range(1, len(z)):
+        pull = 0.12 * np.tanh(1 - np.square(z[t - 1]).sum(-1, keepdims=True) / 1.5**2)
+        z[t] = (1 + pull) * z[t - 1] + 0.25 * noise[t]
+    nll = 0.5 * np.square(noise).sum(-1) + 1.5 * np.log(2 * np.pi * 0.25**2)
+    return z[200:], nll[200:]
+
+
 OPTIONS = TrainOptions(memory=16, train_frames=400, val_frames=200, max_updates=300, seed=3)
 
 
@@ -66,6 +78,27 @@ def test_network_is_kept_on_the_non_linear_process_and_gains_most_of_what_there_
     assert report.core_nll - report.val_nll > 0.6 * possible
     error = np.std(exact[400:, 1::2].mean(0), ddof=1) / math.sqrt(20)
     assert report.val_nll > held_out - 4 * error
+
+
+def test_network_learns_a_drift_that_no_linear_model_has():
+    modes, exact = drift_to_a_shell(600, 40, seed=4)
+    report = ModeTrainer(OPTIONS).finish(window_of(modes[:, :, None])).reports[0]
+    sigma_increment = np.sqrt(np.mean(np.diff(modes[:400].astype(np.float32), axis=0).astype(np.float64) ** 2))
+    held_out = exact[400:, 1::2].mean() - 3 * math.log(sigma_increment)
+    possible = report.core_nll - held_out
+    assert possible > 0.02
+    assert report.core_nll - report.val_nll > 0.6 * possible
+    assert report.val_nll > held_out - 0.01
+
+
+def test_modes_far_beyond_the_memory_are_named():
+    slow, fast = (changing_variance(600, 20, 0.0, seed)[0] for seed in (6, 7))
+    slow = slow.cumsum(axis=0) * 0.05
+    window = window_of(np.stack([slow, fast], axis=2))
+    options = TrainOptions(memory=4, train_frames=400, val_frames=200, networks=False)
+    assert any(note.startswith("mode 1 lives more than 4 times") for note in ModeTrainer(options).finish(window).notes)
+    options = TrainOptions(memory=128, train_frames=400, val_frames=200, networks=False)
+    assert not any("memory of" in note for note in ModeTrainer(options).finish(window_of(fast[:, :, None])).notes)
 
 
 def test_network_is_silent_on_the_linear_process(both_processes):

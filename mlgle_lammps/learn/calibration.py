@@ -24,6 +24,7 @@ _BLOCK = 128
 _LEAST_STEPS, _MOST_STEPS = 1024, 4096
 _LEAST_LAG = 4
 _LONGEST_LAG = _MOST_STEPS // 12
+_NOISE = 0.02
 _VARIANCE_TOLERANCE = 0.05
 _RATE_TOLERANCE = 0.15
 
@@ -49,7 +50,8 @@ def calibrate(core: LinearCore, networks: Networks, y: torch.Tensor, seed: int) 
     """Return networks whose generated variance and relaxation time are the core's (which are the recorded ones).
 
     The log-variance is shifted, and a term linear in the last position added to the residual, by secant steps; the
-    state with the smallest misfit is kept. A term ε y_{t-1} lowers the relaxation rate by ε / Σ_i i a_i.
+    first state within 2% is kept (a finer one would follow the noise of the check), else that of the smallest misfit.
+    A term ε y_{t-1} lowers the relaxation rate by ε / Σ_i i a_i.
 
     Args:
         core: of all modes.
@@ -68,9 +70,11 @@ def calibrate(core: LinearCore, networks: Networks, y: torch.Tensor, seed: int) 
         found = generated_over_core(core, candidate, y, lags, n_steps, seed)
         error = np.where(np.isfinite(found), np.log(np.clip(found, 1e-3, 1e3)), 3.0)
         misfit = np.abs(error).max(axis=0)
-        better = misfit < best_misfit
+        better = (misfit < best_misfit) & (best_misfit > _NOISE)
         best_misfit = np.where(better, misfit, best_misfit)
         best, best_offset = np.where(better, found, best), np.where(better, offset, best_offset)
+        if (best_misfit <= _NOISE).all():
+            break
         slope = np.full_like(error, 1.5)
         if previous is not None:
             moved = offset - previous[0]
