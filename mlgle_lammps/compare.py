@@ -63,7 +63,7 @@ def _against_md(options: CompareOptions, folder: RunFolder) -> dict[str, Any]:
     found = compare_with_md(run, full)
     for way, estimate in found.estimates.items():
         z = f", z = {found.z_scores[way]:+.1f}" if way in found.z_scores else ""
-        logger.info("%-34s D = %.4g ± %.1g%s", way, estimate.value, estimate.se, z)
+        logger.info("%-34s D = %.4g ± %.2g%s", way, estimate.value, estimate.se, z)
     for note in found.notes:
         logger.info("note: %s", note)
     write_comparison(folder.path, found, versions())
@@ -101,9 +101,9 @@ def _over_T(options: CompareOptions, temperatures: Sequence[float], folder: RunF
     found = compare_temperatures(runs, temperatures, measured=not options.temperatures)
     energy = activation_energy(found.arrhenius, found.units) if found.arrhenius else None
     for T, run in zip(found.temperatures, found.runs, strict=True):
-        logger.info("T = %.4g  D = %.4g ± %.1g  %s", T, run.D.value, run.D.se, run.folder.path)
+        logger.info("T = %.4g  D = %.4g ± %.2g  %s", T, run.D.value, run.D.se, run.folder.path)
     if energy:
-        logger.info("activation energy %.3g ± %.1g %s", *energy)
+        logger.info("activation energy %.3g ± %.2g %s", *energy)
     for note in found.notes:
         logger.info("note: %s", note)
     write_temperatures(folder.path, found, energy, versions())

@@ -33,7 +33,7 @@ STYLE: Any = {  # matplotlib names its keys one by one
     "lines.linewidth": 1.8,
     "axes.formatter.use_mathtext": True,
 }
-LOOKS = {"ML-GLE": (VERMILION, "-", 2.2), "full MD": (BLACK, "--", 1.8), "MD": (BLUE, "-", 2.6)}
+LOOKS = {"ML-GLE": (VERMILION, "-.", 2.2), "full MD": (BLACK, "--", 1.8), "MD": (BLUE, "-", 2.6)}
 """Colour, dash and width that a trajectory has in every picture."""
 OTHER_LOOK = (GREEN, "-", 1.8)
 _SYMBOLS = {"Angstrom": "Å", "sigma": "σ", "tau": "τ", "micrometer": "µm", "microsecond": "µs"}
