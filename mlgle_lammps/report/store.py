@@ -28,7 +28,10 @@ MARKER = ".mlgle"
 MARKER_TEXT = "This folder was made by mlgle_lammps; --overwrite may replace its results.\n"
 PREVIOUS = ".mlgle-previous"
 """Where overwritten results wait until the new run has a result of its own."""
-OWN_FILES = ("result.json", "modes.h5", "model.pt", "generated.h5", "report.html", "log.lammps")
+OWN_FILES = (
+    "result.json", "modes.h5", "model.pt", "generated.h5", "report.html", "log.lammps", "reconstruct.json",
+    "reconstructed.lammpstrj", "reconstructed.h5md", "reconstructed.xyz", "reconstructed.data",
+)  # fmt: skip
 OWN_FOLDERS = ("figures", "checkpoint")
 RESULT_KEYS = (
     "schema", "status", "D", "D_online", "D_generated", "D_full_md", "alpha", "beta", "fit", "k", "m", "dt",
