@@ -39,7 +39,7 @@ DiffusionMethod = Callable[[Moments, Stream, slice], Estimate]
 def diffusion_methods(memory: int, with_kinisi: bool) -> dict[str, DiffusionMethod]:
     """Return the estimators of D by name."""
     methods: dict[str, DiffusionMethod] = {
-        "default": lambda moments, stream, piece: fit_gle(moments, stream.dt).D,
+        "default": lambda moments, stream, piece: fit_gle(moments, stream.dt, "default", stream.n_beads).D,
         "paper": lambda moments, stream, piece: fit_gle(moments, stream.dt, "paper").D,
         "GRK": lambda moments, stream, piece: generalized_rouse_diffusion(
             moments, stream.dt, stream.n_beads or TERMS_WITHOUT_BEADS
@@ -170,10 +170,11 @@ def published_networks(stream: Stream, piece: slice, memory: int, train_frames: 
 
 
 def _generated(model: ModeModel, stream: Stream, piece: slice, modes: list[int] | None) -> ModeOutcome:
-    history = stream.window(piece, modes).modes
+    """Return what is generated; every segment has noise of its own, or its 3% error of τ_1 would look like a bias."""
+    history, seed = stream.window(piece, modes).modes, 1 + piece.start
     surrogate = Surrogate(model, 0.0, 1.0, stream.dt, "time", "length", history)
     chunks = [
-        chunk.modes for chunk in generate(surrogate, GENERATED_STEPS, GENERATED_TRAJECTORIES, seed=1, history=history)
+        chunk.modes for chunk in generate(surrogate, GENERATED_STEPS, GENERATED_TRAJECTORIES, seed, history=history)
     ]
     steps = np.concatenate(chunks)[GENERATED_STEPS // 6 :]
     sample = autocorrelation(steps, np.zeros(len(steps), dtype=np.int64), len(steps) // 2)
