@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.fit_dependence import FitErrors, errors_over_frames, fits_over_modes, moments_of_parts
 from mlgle_lammps.learn.gle_fit import fit_gle
 from mlgle_lammps.observables import Observables, observe
 from mlgle_lammps.observe.agreement import Cost, cost_at_equal_error, z_score
@@ -25,36 +25,14 @@ from mlgle_lammps.observe.baselines import (
 from mlgle_lammps.observe.correlation import ModeStatistics, autocorrelation, mode_statistics
 from mlgle_lammps.observe.cross_correlation import CrossCorrelation, cross_correlation
 from mlgle_lammps.observe.diffusion import mean_over_time, normal_diffusion
-from mlgle_lammps.records import Estimate, Float64, Frame
+from mlgle_lammps.records import Estimate, Float64
 from mlgle_lammps.run_results import RunResult
-from mlgle_lammps.statistics.moments import MomentAccumulator, Moments
+from mlgle_lammps.statistics.moments import Moments
 from mlgle_lammps.trajectories import Trajectory, read_trajectory
-
-logger = logging.getLogger("mlgle")
 
 FITTED_LAGS = 1000  # of the NACFs, as in JCP fig. 6
 KERNEL_TERMS = 100  # of the Generalized Rouse Kernel where the beads are not counted
-MOST_SEGMENTS = 12
 LEAST_FRAMES = 8  # in one piece, of a trajectory that is worth a comparison
-
-
-@dataclass(frozen=True)
-class FitErrors:
-    """Relative errors of D fitted to disjoint segments of a stream, for one preset.
-
-    Attributes:
-        frames: (length,) frames in a segment.
-        rmse: (length,) root mean squared relative error.
-        rmse_se: (length,) its standard error, rmse/sqrt(2 n) over n segments.
-        claimed: (length,) mean of the relative standard errors that the fits state.
-        n_segments: (length,).
-    """
-
-    frames: Sequence[int]
-    rmse: Sequence[float]
-    rmse_se: Sequence[float]
-    claimed: Sequence[float]
-    n_segments: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -76,6 +54,7 @@ class AgainstMd:
         of_modes: frames to D over k = 1, 2, ..
         of_frames: preset to errors over frames.
         of_frames_source: what stream that was taken from, and what the error is against.
+        of_frames_shared: whether that reference is taken from the same stream, which flatters long segments.
         cost: None without a reference.
         notes: lines for people.
     """
@@ -94,6 +73,7 @@ class AgainstMd:
     of_modes: dict[int, list[Estimate]]
     of_frames: dict[str, FitErrors]
     of_frames_source: str
+    of_frames_shared: bool
     cost: Cost | None
     notes: tuple[str, ...]
 
@@ -114,7 +94,7 @@ def compare_with_md(run: RunResult, full: Path | None) -> AgainstMd:
             streams["ML-GLE"] = _observe(generated, times)
     if plain is not None:
         streams["full MD"] = _observe(plain, times)
-    by_length = _moments_of_parts(md, run)
+    by_length = moments_of_parts(md, run)
     fitted = by_length[max(by_length)]
     relaxations = {
         label: mode_statistics(stream.correlation, stream.dt)
@@ -129,7 +109,7 @@ def compare_with_md(run: RunResult, full: Path | None) -> AgainstMd:
         notes = (*notes, f"{plain.n_frames} frames of full MD show no normal diffusion long enough for a reference D")
     dt, lags = run.system.dt, fitted.lags.astype(np.float64)
     nacfs = _fitted_nacfs(streams["MD"])
-    errors, errors_source = _errors_over_frames(run, md, plain, estimates.get(reference or ""))
+    errors, errors_source, shared = errors_over_frames(run, md, plain, estimates.get(reference or ""))
     window = md.window()
     return AgainstMd(
         run=run,
@@ -143,9 +123,10 @@ def compare_with_md(run: RunResult, full: Path | None) -> AgainstMd:
         exponential={p: fit_ornstein_uhlenbeck(nacf, dt) for p, nacf in nacfs.items()},
         stretched={p: fit_stretched_exponential(nacf, dt) for p, nacf in nacfs.items()},
         cross=cross_correlation(window, autocorrelation(window.modes, window.segments, max(2, len(window.steps) // 2))),
-        of_modes={n: _fits_over_modes(moments, dt) for n, moments in by_length.items()},
+        of_modes={n: fits_over_modes(moments, dt) for n, moments in by_length.items()},
         of_frames=errors,
         of_frames_source=errors_source,
+        of_frames_shared=shared,
         cost=_cost(run, estimates, reference, streams),
         notes=notes,
     )
@@ -209,34 +190,6 @@ def _z_scores(estimates: dict[str, Estimate], reference: str | None) -> dict[str
     return {way: z_score(e, estimates[reference]) for way, e in others.items() if np.isfinite(e.se)}
 
 
-def _moments_of_parts(md: Trajectory, run: RunResult) -> dict[int, Moments]:
-    """Return the displacements of the first quarter, half and all of the frames that D was fitted to."""
-    k, memory, n = _fit_size(run, md.n_mode_frames)
-    wanted = {max(n // 4, memory + 1), max(n // 2, memory + 1), n}
-    accumulator = MomentAccumulator(md.system.n_chains, k, memory)
-    found = {}
-    for i, frame in enumerate(md.frames(k), start=1):
-        accumulator.add(frame)
-        if i in wanted:
-            found[i] = accumulator.moments()
-    return found
-
-
-def _fit_size(run: RunResult, n_frames: int) -> tuple[int, int, int]:
-    """Return k, m and the frames there are."""
-    k = min(int(run.result.get("k") or run.system.n_modes), run.system.n_modes)
-    return k, min(int(run.result.get("m") or 128), n_frames - 1), n_frames
-
-
-def _fits_over_modes(moments: Moments, dt: float) -> list[Estimate]:
-    """Return D fitted with modes 1..k for every k (JCP fig. 10)."""
-    estimates = []
-    for k in range(1, moments.msd_modes.shape[1] + 1):
-        fewer = replace(moments, msd_modes=moments.msd_modes[:, :k], mode_variance=moments.mode_variance[:k])
-        estimates.append(fit_gle(fewer, dt).D)
-    return estimates
-
-
 def _estimates(
     run: RunResult, streams: dict[str, Observables], fitted: Moments, slowest: float, n_terms: int
 ) -> dict[str, Estimate]:
@@ -260,53 +213,6 @@ def _fitted_nacfs(md: Observables) -> dict[int, Float64]:
     if md.correlation is None:
         return {}
     return {p: md.correlation.nacf[: FITTED_LAGS + 1, p - 1] for p in md.modes}
-
-
-def _errors_over_frames(
-    run: RunResult, md: Trajectory, plain: Trajectory | None, reference: Estimate | None
-) -> tuple[dict[str, FitErrors], str]:
-    """Return the errors of both presets over frames, from the longest stream that has modes."""
-    stream = plain if plain is not None and plain.n_mode_frames > md.n_mode_frames else md
-    k, memory, n = _fit_size(run, stream.n_mode_frames)
-    k = min(k, stream.system.n_modes)
-    lengths = [length for length in (memory + 1, 200, 400, 800, 1600, 3200) if memory < length <= n // 2]
-    if not lengths:
-        return {}, ""
-    moments, whole = _segment_moments(stream.frames(k), stream.system.n_chains, k, memory, lengths)
-    dt = stream.system.dt
-    base = fit_gle(whole, dt).D.value if reference is None else reference.value
-    errors = {preset: _errors(moments, dt, preset, base) for preset in ("default", "paper")}
-    against = f"the fit to all {n} of them" if reference is None else "full MD"
-    return errors, f"{stream.system.source}, {n} frames, error against {against}"
-
-
-def _segment_moments(
-    frames: Iterable[Frame], n_chains: int, k: int, memory: int, lengths: Sequence[int]
-) -> tuple[dict[int, list[Moments]], Moments]:
-    """Return the displacements of disjoint segments of each length, and of all frames, in one pass."""
-    whole = MomentAccumulator(n_chains, k, memory)
-    running = {length: MomentAccumulator(n_chains, k, memory) for length in lengths}
-    found: dict[int, list[Moments]] = {length: [] for length in lengths}
-    for frame in frames:
-        whole.add(frame)
-        for length, accumulator in running.items():
-            if len(found[length]) == MOST_SEGMENTS:
-                continue
-            accumulator.add(frame)
-            if accumulator.n_frames == length:
-                found[length].append(accumulator.moments())
-                running[length] = MomentAccumulator(n_chains, k, memory)
-    return found, whole.moments()
-
-
-def _errors(moments: dict[int, list[Moments]], dt: float, preset: str, base: float) -> FitErrors:
-    rows = []
-    for length, segments in moments.items():
-        fits = [fit_gle(segment, dt, preset).D for segment in segments]
-        rmse = float(np.sqrt(np.mean([(D.value / base - 1) ** 2 for D in fits])))
-        claimed = float(np.mean([D.se for D in fits])) / abs(base)
-        rows.append((length, rmse, rmse / np.sqrt(2 * len(fits)), claimed, len(fits)))
-    return FitErrors(*(list(column) for column in zip(*rows, strict=True)))
 
 
 def _cost(

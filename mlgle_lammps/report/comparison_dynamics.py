@@ -166,10 +166,12 @@ def of_frames_picture(folder: Path, found: AgainstMd) -> Picture | None:
     errors = found.of_frames["default"]
     counts = ", ".join(f"{n} of {length}" for length, n in zip(errors.frames, errors.n_segments, strict=True))
     claimed = Curve(np.array(errors.frames, dtype=float), 100 * np.array(errors.claimed))
-    known = "The reference shares these frames, which flatters long segments."
+    known = (
+        "The reference is taken from the same frames, which flatters long segments. " if found.of_frames_shared else ""
+    )
     if found.reference is not None:
         D = found.estimates[found.reference]
-        known = f"The reference's own error, {100 * D.se / D.value:.1f}%, adds to all points alike."
+        known += f"The reference's own error, {100 * D.se / D.value:.1f}%, is common to all points."
     return Picture(
         figures_estimates.draw_against_frames(folder, curves, claimed),
         "Error of D against the frames fitted",
