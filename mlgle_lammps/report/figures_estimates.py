@@ -8,7 +8,14 @@ from pathlib import Path
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import (
+    FuncFormatter,
+    LogFormatterSciNotation,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    ScalarFormatter,
+)
 
 from mlgle_lammps.records import Float64
 from mlgle_lammps.report.plots import BLACK, BLUE, GREEN, GREY, LOOKS, STYLE, VERMILION, Curve, Level, save, unit_symbol
@@ -161,7 +168,7 @@ def draw_temperatures(
             shown = [(T, level) for T, level in zip(temperatures, levels, strict=True) if level is not None]
             if not shown:
                 continue
-            T = np.array([T for T, _ in shown]) + 0.008 * spread * (i - (len(ways) - 1) / 2)
+            T = np.array([T for T, _ in shown]) + 0.015 * spread * (i - (len(ways) - 1) / 2)
             value, low, high = np.array([(lev.value, lev.low, lev.high) for _, lev in shown]).T
             axes.errorbar(
                 T,
@@ -221,5 +228,6 @@ def draw_arrhenius(
         )
         axes.set(yscale="log", xlabel=T_label, ylabel=_D_label(length_unit, time_unit))
         axes.yaxis.set_minor_locator(LogLocator(subs=(2.0, 3.0, 5.0, 7.0)))
+        axes.yaxis.set_minor_formatter(LogFormatterSciNotation(labelOnlyBase=False, minor_thresholds=(3, 3)))
         axes.legend(loc="upper right")
         return save(figure, folder, "arrhenius")
