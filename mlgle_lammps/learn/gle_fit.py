@@ -2,8 +2,8 @@
 
 The model (JCP eq. 26) is MSD_X(t) = α² t + β² Σ_j MSD_zj(t) per dimension. Where k is below half the beads the sum
 is completed: a mode p > k has the shape of mode k, smaller and faster by sin²(kπ/2N)/sin²(pπ/2N), as Rouse's. At
-the shortest lags the model fails, by how much one cannot know, so an allowance that fades within some relaxation
-times of mode k (of mode N/2 where that is slower) is added to the covariance there. The points at different lags come
+the shortest lags the model fails, by how much one cannot know, so an allowance is added to the covariance, which
+fades to half a per cent within some relaxation times of mode k (of mode N/2 where that is slower). The points at different lags come
 from the same frames and are strongly correlated. Displacements of centres of mass and modes are Gaussian to a
 good approximation, and for a Gaussian process with stationary increments the covariance of time-averaged MSDs
 follows from the MSD itself; so it is computed from the fitted curve rather than estimated from few chains, and
@@ -26,6 +26,7 @@ from mlgle_lammps.statistics.msd_covariance import GlsSolution, generalized_leas
 FAST_MODE_TIMES = 1.0  # lags shorter than this many relaxation times τ of mode k (or N/2) are left out
 ALLOWANCE = 0.6  # relative error of the ansatz at lag t, one standard deviation: ALLOWANCE exp(-ALLOWANCE_DECAY t/τ);
 ALLOWANCE_DECAY = 1.8  # above what was seen at short lags of long records (docs/method.md)
+ALLOWANCE_LATE = 0.005  # and at every lag: an ansatz is never exact
 ALLOWANCE_REACH = 1.0  # errors of neighbouring lags are alike: correlation exp(-|ln(t/t')|/ALLOWANCE_REACH)
 TRUST_LEVEL = 0.01  # lags are left out from the short end until the residuals' chi-square is as likely as this
 LEAST_LAGS = 5
@@ -181,10 +182,16 @@ def _with_missing_modes(moments: Moments, n_beads: int | None) -> tuple[Moments,
 
 
 def _with_allowance(points: _Points, relaxed: float | None) -> _Points:
-    """Add to the covariance what the ansatz may be wrong by at lags of a few relaxation times of mode k."""
+    """Add to the covariance what the ansatz may be wrong by, most of all at a few relaxation times of mode k.
+
+    Args:
+        points: with the covariance of their noise.
+        relaxed: 1/e time of mode k in frames; None, where it is not reached, adds nothing.
+    """
     if relaxed is None:
         return points
-    size = ALLOWANCE * np.exp(-ALLOWANCE_DECAY * points.lags / relaxed) * points.y
+    early = ALLOWANCE * np.exp(-ALLOWANCE_DECAY * points.lags / relaxed)
+    size = np.hypot(early, ALLOWANCE_LATE) * points.y
     log_lag = np.log(points.lags)
     alike = np.exp(-np.abs(log_lag[:, None] - log_lag) / ALLOWANCE_REACH)
     return replace(points, covariance=points.covariance + np.outer(size, size) * alike)
