@@ -3,12 +3,13 @@
 The model (JCP eq. 26) is MSD_X(t) = α² t + β² Σ_j MSD_zj(t) per dimension. Where k is below half the beads the sum
 is completed: a mode p > k has the shape of mode k, smaller and faster by sin²(kπ/2N)/sin²(pπ/2N), as Rouse's. At
 the shortest lags the model fails, by how much one cannot know, so an allowance is added to the covariance, which
-fades to half a per cent within some relaxation times of mode k (of mode N/2 where that is slower). The points at different lags come
-from the same frames and are strongly correlated. Displacements of centres of mass and modes are Gaussian to a
-good approximation, and for a Gaussian process with stationary increments the covariance of time-averaged MSDs
-follows from the MSD itself; so it is computed from the fitted curve rather than estimated from few chains, and
-generalized least squares is then close to maximum likelihood. What the curve cannot know is how much chains of
-one box move together: that is measured (``Moments.design_effect``) and multiplies the covariance.
+fades to half a per cent within some relaxation times of mode k (of mode N/2 where that is slower).
+
+The points at different lags come from the same frames and are strongly correlated. Displacements of centres of mass
+and modes are Gaussian to a good approximation, and for a Gaussian process with stationary increments the covariance
+of time-averaged MSDs follows from the MSD itself; so it is computed from the fitted curve rather than estimated from
+few chains, and generalized least squares is then close to maximum likelihood. What the curve cannot know is how much
+chains of one box move together: that is measured (``Moments.design_effect``) and multiplies the covariance.
 """
 
 from __future__ import annotations
