@@ -11,8 +11,9 @@ from dataclasses import asdict
 from typing import Any
 
 from mlgle_lammps.command import run_command
-from mlgle_lammps.config import CompareOptions, parse_compare
+from mlgle_lammps.config import CompareOptions
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.parsers import parse_compare
 from mlgle_lammps.records import Estimate
 from mlgle_lammps.report.store import PREVIOUS, RunFolder, plain
 

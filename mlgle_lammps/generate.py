@@ -11,8 +11,8 @@ import numpy as np
 
 from mlgle_lammps.acquire.recorded import RecordedSource
 from mlgle_lammps.command import run_command
-from mlgle_lammps.config import parse_generate
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.parsers import parse_generate
 from mlgle_lammps.records import Float32, System
 from mlgle_lammps.report.store import RunFolder
 

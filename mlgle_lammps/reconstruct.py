@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 
 from mlgle_lammps.command import run_command
-from mlgle_lammps.config import ReconstructOptions, parse_reconstruct
+from mlgle_lammps.config import ReconstructOptions
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.formats.bead_files import BEAD_BYTES, SUFFIXES, WRITERS, BeadLayout
 from mlgle_lammps.formats.h5md_reader import ModesReader
 from mlgle_lammps.formats.journal import write_bytes_atomically
+from mlgle_lammps.parsers import parse_reconstruct
 from mlgle_lammps.progress import Progress
 from mlgle_lammps.propagate.reconstruct import (
     SIZES,

@@ -11,10 +11,11 @@ from mlgle_lammps.acquire.recorded import RecordedSource
 from mlgle_lammps.acquire.recording import Recording
 from mlgle_lammps.acquire.trajectory import open_tensor, open_trajectory
 from mlgle_lammps.command import run_command
-from mlgle_lammps.config import TrajectoryOptions, parse_replay
+from mlgle_lammps.config import TrajectoryOptions
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.formats.h5md_particles import has_mode_stream
 from mlgle_lammps.formats.tensor import is_torch_file
+from mlgle_lammps.parsers import parse_replay
 from mlgle_lammps.records import Ending, Frame, FrameSource, System
 from mlgle_lammps.report.store import RunFolder
 

@@ -28,8 +28,9 @@ from mlgle_lammps.acquire import mpi
 from mlgle_lammps.acquire.deck import Deck, read_deck
 from mlgle_lammps.acquire.driver import INTERRUPTED_EARLY, Driver, LostRank
 from mlgle_lammps.command import set_up_logging
-from mlgle_lammps.config import DeckOptions, LearnOptions, parse_run
+from mlgle_lammps.config import DeckOptions, LearnOptions
 from mlgle_lammps.errors import RunFailure, UserError, one_line
+from mlgle_lammps.parsers import parse_run
 from mlgle_lammps.progress import format_seconds
 from mlgle_lammps.records import System
 from mlgle_lammps.report.store import RunFolder
