@@ -23,6 +23,7 @@ from accuracy_methods import (
 )
 from accuracy_nonlinear import benchmark_nonlinear, benchmark_silence
 from accuracy_scores import Score, binomial_range, joint_chi_square, percent, score_estimates, score_values
+from accuracy_sequential import benchmark_converged
 from accuracy_streams import NACF_LAGS, Reference, RouseMelt, Stream, recorded_stream, reference_of
 from scipy import stats
 
@@ -42,6 +43,8 @@ def main() -> None:
     for path in options.streams:
         stream = recorded_stream(path, options.modes)
         results[stream.name] = benchmark_recorded(stream, options)
+    if options.converged:
+        benchmark_converged(options.converged, options.memory, options.modes)
     if options.rouse:
         results["rouse"] = benchmark_rouse(options)
     pooled(results)
@@ -69,6 +72,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--networks", action="store_true", help="train default's networks too (slow)")
     parser.add_argument("--paper-segments", type=int, default=0, help="segments for the published networks (slow)")
     parser.add_argument("--rouse", type=int, default=0, metavar="SEEDS", help="independent Rouse melts")
+    parser.add_argument("--converged", type=int, default=0, metavar="MELTS", help="stop where D is sharp")
     parser.add_argument("--likelihood", action="store_true", help="held-out likelihood against Yule-Walker")
     parser.add_argument("--nonlinear", type=int, default=0, metavar="SEEDS", help="processes of exact likelihood")
     parser.add_argument("--no-modes", action="store_true", help="D alone")
