@@ -36,9 +36,7 @@ def benchmark_converged(melts: int, memory: int, n_modes: int, target: float = 0
                 break
     score = score_estimates([D for _, D in stopped], melt.D, 0.0)
     frames = float(np.mean([n for n, _ in stopped]))
-    print(
-        f"\n## Stopped at ±{100 * target:g}%: {len(stopped)} of {melts} Rouse melts, after {frames:.0f} frames on average"
-    )
+    print(f"\n## Stopped at ±{100 * target:g}%: {score.n} of {melts} Rouse melts, {frames:.0f} frames on average")
     print("| bias | relative RMSE | claimed error | hold |\n|---|---|---|---|")
     print(f"| {percent(score)} | {100 * score.mean_se:.1f} | {score.held}/{score.n} |")
     return {"frames": frames, "bias": score.bias, "rmse": score.rmse, "held": score.held, "n": score.n}
