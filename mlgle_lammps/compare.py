@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlgle_lammps.command import run_command
 from mlgle_lammps.config import CompareOptions
@@ -17,20 +18,28 @@ from mlgle_lammps.parsers import parse_compare
 from mlgle_lammps.records import Estimate
 from mlgle_lammps.report.store import PREVIOUS, RunFolder, plain
 
+if TYPE_CHECKING:  # commands import what is slow to load where they need it
+    from mlgle_lammps.over_temperatures import Temperatures
+
 logger = logging.getLogger("mlgle")
 NUMBERS = "comparison.json"
 
 
 def _compare(arguments: Sequence[str]) -> int:
     options = parse_compare(arguments)
-    from mlgle_lammps.over_temperatures import known_temperatures
+    from mlgle_lammps.over_temperatures import Temperatures, known_temperatures
     from mlgle_lammps.run_results import open_run
 
     if {options.out.resolve()} & {path.resolve() for path in options.runs}:
         raise UserError(f"--out {options.out} is one of the runs; choose another folder")
+    if any(os.path.lexists(options.out / name) for name in ("result.json", "modes.h5", "checkpoint")):
+        raise UserError(f"--out {options.out} is a run's folder, which is not replaced; choose another")
+    twice = len({path.resolve() for path in options.runs}) < len(options.runs)
+    if twice and (options.temperatures or len(options.runs) > 2):
+        raise UserError("the same run is given twice: name each once")
     first = open_run(options.runs[0])
     folders = all(path.is_dir() and (path / "result.json").is_file() for path in options.runs)
-    temperatures: Sequence[float] | None = options.temperatures or None
+    temperatures = Temperatures(options.temperatures, "given") if options.temperatures else None
     if temperatures is None and folders and len(options.runs) > 1:
         temperatures = known_temperatures([first, *map(open_run, options.runs[1:])])
     if temperatures is None and len(options.runs) > 2:
@@ -91,7 +100,7 @@ def _against_md(options: CompareOptions, folder: RunFolder) -> dict[str, Any]:
     }
 
 
-def _over_T(options: CompareOptions, temperatures: Sequence[float], folder: RunFolder) -> dict[str, Any]:
+def _over_T(options: CompareOptions, temperatures: Temperatures, folder: RunFolder) -> dict[str, Any]:
     """Put runs in the order of their temperatures, fit the laws, draw, and return the numbers."""
     from mlgle_lammps.over_temperatures import activation_energy, compare_temperatures
     from mlgle_lammps.report.result import versions
@@ -99,7 +108,7 @@ def _over_T(options: CompareOptions, temperatures: Sequence[float], folder: RunF
     from mlgle_lammps.run_results import open_run
 
     runs = [open_run(path) for path in options.runs]
-    found = compare_temperatures(runs, temperatures, measured=not options.temperatures)
+    found = compare_temperatures(runs, temperatures)
     energy = activation_energy(found.arrhenius, found.units) if found.arrhenius else None
     for T, run in zip(found.temperatures, found.runs, strict=True):
         logger.info("T = %.4g  D = %.4g ± %.2g  %s", T, run.D.value, run.D.se, run.folder.path)
@@ -112,6 +121,7 @@ def _over_T(options: CompareOptions, temperatures: Sequence[float], folder: RunF
         "schema": 1,
         "kind": "temperatures",
         "temperatures_measured": found.measured,
+        "temperatures_from": found.source,
         "runs": [
             {
                 "run": str(run.folder.path),

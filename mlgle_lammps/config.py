@@ -117,6 +117,11 @@ class DeckOptions:
         if self.every < 1:
             raise UserError(f"--every is {self.every}; give the number of MD steps between two frames, 1 or more")
 
+    @property
+    def settings(self) -> dict[str, tuple[str, ...]]:
+        """The variables by name; of one given twice the first, which LAMMPS keeps."""
+        return dict(reversed(self.variables))
+
 
 @dataclass(frozen=True)
 class TrajectoryOptions:
@@ -222,7 +227,7 @@ class CompareOptions:
 
     Attributes:
         runs: result folders; the second of two may be a stream of full MD.
-        temperatures: of the runs, in their order; empty where they are to be read from the logs.
+        temperatures: of the runs, in their order; empty where the runs' variables or logs tell them.
         out: folder of the comparison.
         overwrite: replace one that exists.
     """

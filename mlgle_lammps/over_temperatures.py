@@ -4,18 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.observe.temperature import ArrheniusFit, NotDetermined, VogelFit, fit_arrhenius, fit_vogel
 from mlgle_lammps.records import Estimate
-from mlgle_lammps.run_results import MeasuredTemperature, RunResult, measured_temperature
+from mlgle_lammps.run_results import MeasuredTemperature, RunResult, measured_temperature, set_temperature
 
 DISTINCT = 0.02  # temperatures that differ by more, and by more than four standard errors, are different ones
+DISAGREEMENT = 0.1  # of a temperature with the log's, beyond which a note says so
 GAS_CONSTANT = 8.31446261815324e-3  # kJ/(mol K)
 KELVIN_STYLES = ("real", "metal", "si", "cgs", "electron", "micro", "nano")
+
+
+@dataclass(frozen=True)
+class Temperatures:
+    """Temperatures of runs, in the order of the runs.
+
+    Attributes:
+        values: of each.
+        source: "given" on the command line, the decks' "variable", or the kinetic ones of the "log".
+    """
+
+    values: tuple[float, ...]
+    source: Literal["given", "variable", "log"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +39,7 @@ class OverTemperatures:
     Attributes:
         runs: the runs.
         temperatures: of each.
-        measured: whether temperatures are the kinetic ones of the logs; False where they were given.
+        source: of the temperatures: "given", "variable" or "log".
         units: the decks' LAMMPS unit style, or "unknown".
         arrhenius: fitted to the runs' D; None where that cannot be.
         vogel: the same; None where the data do not fix it.
@@ -36,7 +50,7 @@ class OverTemperatures:
 
     runs: tuple[RunResult, ...]
     temperatures: tuple[float, ...]
-    measured: bool
+    source: str
     units: str
     arrhenius: ArrheniusFit | None
     vogel: VogelFit | None
@@ -45,25 +59,36 @@ class OverTemperatures:
     notes: tuple[str, ...]
 
     @property
+    def measured(self) -> bool:
+        """Whether temperatures are the kinetic ones of the logs."""
+        return self.source == "log"
+
+    @property
     def kelvin(self) -> bool:
         """Whether temperatures are in K."""
         return self.units in KELVIN_STYLES
 
 
-def known_temperatures(runs: Sequence[RunResult]) -> tuple[float, ...] | None:
-    """Return the temperatures that the runs' logs tell; None unless all are known and they are not all the same.
+def known_temperatures(runs: Sequence[RunResult]) -> Temperatures | None:
+    """Return the temperatures that the runs were set to, or else those in their logs.
+
+    None unless all are known and they are not all the same.
 
     Raises:
         UserError: three or more runs whose temperatures cannot be told apart.
     """
+    given = [T for run in runs if (T := set_temperature(run)) is not None]
+    if len(given) == len(runs) and len(set(given)) > 1:
+        return Temperatures(tuple(given), "variable")
     measured = [measured_temperature(run) for run in runs]
     known = [temperature for temperature in measured if temperature is not None]
-    if len(known) == len(runs) > 1 and _differ(known):
-        return tuple(temperature.value for temperature in known)
+    if len(known) == len(runs) > 1 and len(given) < len(runs) and _differ(known):
+        return Temperatures(tuple(temperature.value for temperature in known), "log")
     if len(runs) < 3:
         return None
     missing = [run.name for run, temperature in zip(runs, measured, strict=True) if temperature is None]
-    found = f"the logs of {', '.join(missing)} tell no temperature" if missing else "all runs have the same temperature"
+    untold = missing and len(given) < len(runs)
+    found = f"the logs of {', '.join(missing)} tell no temperature" if untold else "all runs have the same temperature"
     raise UserError(f"{found}: give them by --temperatures T1 T2 .., or compare two runs, RUN FULL_RUN")
 
 
@@ -73,13 +98,12 @@ def _differ(known: Sequence[MeasuredTemperature]) -> bool:
     return apart > DISTINCT * lowest.value and apart > 4 * float(np.hypot(lowest.se, highest.se))
 
 
-def compare_temperatures(runs: Sequence[RunResult], temperatures: Sequence[float], measured: bool) -> OverTemperatures:
+def compare_temperatures(runs: Sequence[RunResult], temperatures: Temperatures) -> OverTemperatures:
     """Order the runs by temperature and fit the laws.
 
     Args:
         runs: at least two, of one kind of melt.
         temperatures: of each run.
-        measured: whether they come from the logs.
 
     Raises:
         UserError: runs in different units.
@@ -90,9 +114,9 @@ def compare_temperatures(runs: Sequence[RunResult], temperatures: Sequence[float
             own, other = getattr(first.system, name), getattr(run.system, name)
             if own != other:
                 raise UserError(f"{run.folder.path} has {name} {other}, {first.folder.path} has {own}: no common table")
-    order = np.argsort(temperatures, kind="stable")
-    ordered, T = tuple(runs[i] for i in order), np.array([temperatures[i] for i in order], dtype=float)
-    notes: list[str] = []
+    order = np.argsort(temperatures.values, kind="stable")
+    ordered, T = tuple(runs[i] for i in order), np.array(temperatures.values, dtype=float)[order]
+    notes = [] if temperatures.source == "log" else _disagreements(ordered, T, temperatures.source)
     sizes = {(run.system.n_chains, run.system.n_beads) for run in runs}
     if len(sizes) > 1:
         notes.append(
@@ -102,7 +126,7 @@ def compare_temperatures(runs: Sequence[RunResult], temperatures: Sequence[float
     return OverTemperatures(
         runs=ordered,
         temperatures=tuple(float(x) for x in T),
-        measured=measured,
+        source=temperatures.source,
         units=first.system.units,
         arrhenius=arrhenius,
         vogel=_law(fit_vogel, "Vogel-Fulcher-Tammann", T, [run.D for run in ordered], notes),
@@ -110,6 +134,19 @@ def compare_temperatures(runs: Sequence[RunResult], temperatures: Sequence[float
         full_md=_law(fit_arrhenius, "", T, [run.D_full_md for run in ordered], []),
         notes=tuple(notes),
     )
+
+
+def _disagreements(runs: Sequence[RunResult], T: np.ndarray, source: str) -> list[str]:
+    """Return a line for each run whose log shows another temperature: a variable T need not be one."""
+    lines = []
+    for run, value in zip(runs, T, strict=True):
+        logged = measured_temperature(run)
+        if logged and abs(logged.value - value) > max(DISAGREEMENT * value, 4 * logged.se):
+            told = "its -var says" if source == "variable" else "--temperatures says"
+            lines.append(
+                f"{run.name}: {told} T = {value:g}, taken here; the mean Temp in its log is {logged.value:.4g}"
+            )
+    return lines
 
 
 def _law(fit: Any, name: str, T: np.ndarray, Ds: Sequence[Estimate | None], notes: list[str]) -> Any:

@@ -175,7 +175,7 @@ def parse_compare(arguments: Sequence[str]) -> CompareOptions:
     add("runs", type=Path, nargs="+", metavar="RUN", help="RUN alone (against its own MD); RUN FULL_RUN (a longer "
         "run of the same melt, its modes.h5, or an .npz); RUN1 RUN2 .. at different temperatures")  # fmt: skip
     add("--temperatures", type=float, nargs="+", default=(), metavar="T",
-        help="of the runs, in their order (default: the kinetic temperatures in their logs)")  # fmt: skip
+        help="of the runs, in their order (default: their -var T, or else the kinetic ones in their logs)")  # fmt: skip
     add(
         "--out",
         type=Path,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -40,10 +40,18 @@ logger = logging.getLogger("mlgle")
 FRAMES_BETWEEN_FITS = 1.05
 
 
-def learn(source: FrameSource, options: LearnOptions, folder: RunFolder) -> int:
+def learn(
+    source: FrameSource, options: LearnOptions, folder: RunFolder, variables: Mapping[str, Sequence[str]] | None = None
+) -> int:
     """Consume ``source`` to its end and leave all results in ``folder``.
 
     Fits, training and hand-off count frames, never seconds, so that a recorded stream gives what the live one gave.
+
+    Args:
+        source: of the frames.
+        options: of everything behind the ring buffer.
+        folder: where results go.
+        variables: the deck's settings by name, for the record; None for a recorded stream.
 
     Returns:
         0, or 1 where the stream failed; what there was of it is kept in both cases.
@@ -51,18 +59,20 @@ def learn(source: FrameSource, options: LearnOptions, folder: RunFolder) -> int:
     Raises:
         UserError: a recorded stream too short for one window.
     """
-    return _Pipeline(source, options, folder).run()
+    return _Pipeline(source, options, folder, variables or {}).run()
 
 
 class _Pipeline:
     """The stages in their order, and the state they add to."""
 
-    def __init__(self, source: FrameSource, options: LearnOptions, folder: RunFolder) -> None:
+    def __init__(
+        self, source: FrameSource, options: LearnOptions, folder: RunFolder, variables: Mapping[str, Sequence[str]]
+    ) -> None:
         system = source.system
         self.source, self.options, self.folder = source, options, folder
         self.started = time.monotonic()
         n_modes = min(options.modes, system.n_modes)
-        self.state = RunState(system, options, n_modes)
+        self.state = RunState(system, options, n_modes, variables=variables)
         self.moments = MomentAccumulator(system.n_chains, n_modes, options.memory)
         self.ring = RingBuffer(options.learn_frames, system.n_chains, n_modes)
         device = resolve_device(options.device)

@@ -214,7 +214,7 @@ class _Run:
 
         left = max(1, available_cores() - max(1, self.world.size - 1))
         options = replace(self.learn_options, threads=self.learn_options.threads or left)
-        code = learn(inbox, options, self.folder)
+        code = learn(inbox, options, self.folder, self.options.settings)
         return max(code, 1) if inbox.broken() else code
 
     # ------------------------------------------------------------------ signals and faults

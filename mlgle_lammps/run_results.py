@@ -16,6 +16,7 @@ from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import Estimate, System
 from mlgle_lammps.report.store import RunFolder
 
+TEMPERATURE_NAMES = ("t", "temp", "temperature")  # of a deck's variable, in small letters
 LEAST_ROWS = 4  # of thermo output that a mean temperature needs
 
 
@@ -89,6 +90,26 @@ def read_estimate(entry: Any) -> Estimate | None:
     se = entry.get("se")
     error = float(se) if isinstance(se, int | float) else (high - low) / (2 * 1.96)
     return Estimate(value, error, (low, high), str(entry.get("method") or ""))
+
+
+def set_temperature(run: RunResult) -> float | None:
+    """Return the temperature that the run was given by ``-var T``, ``temp`` or ``temperature``, in any case.
+
+    None where there is none of them, where they differ, or where one is not a single number above 0.
+    """
+    variables = run.result.get("variables")
+    if not isinstance(variables, Mapping):
+        return None
+    found = {_single(values) for name, values in variables.items() if str(name).casefold() in TEMPERATURE_NAMES}
+    return found.pop() if len(found) == 1 else None
+
+
+def _single(values: Any) -> float | None:
+    try:
+        (value,) = (float(str(entry)) for entry in values)
+    except (TypeError, ValueError):
+        return None
+    return value if 0 < value < math.inf else None
 
 
 @dataclass(frozen=True)

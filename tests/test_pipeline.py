@@ -106,6 +106,7 @@ def test_replay_of_the_recorded_stream_gives_the_same_numbers_and_networks(run, 
     first, second = result_of(run), result_of(again)
     for key in ("D", "D_online", "D_full_md", "D_generated", "modes", "fit"):
         assert first[key] == second[key]
+    assert second["variables"] == {}
     with h5py.File(run / "generated.h5") as a, h5py.File(again / "generated.h5") as b:
         np.testing.assert_array_equal(a["mlgle/modes"][:], b["mlgle/modes"][:])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ class RunState:
     """What is known of a run so far; the one mutable thing that the pipeline hands on.
 
     Attributes:
+        variables: the deck's settings by ``-var``; empty for a recorded stream.
         fits: the GLE fits, one per milestone, the last at the hand-off.
         modes: outcome of training, empty before it.
         relaxation_times: of the generated NACF, time_unit; None where beyond its lags.
@@ -37,6 +38,7 @@ class RunState:
     system: System
     options: LearnOptions
     n_modes: int
+    variables: Mapping[str, Sequence[str]] = field(default_factory=dict)
     n_frames: int = 0
     fits: list[GleFit] = field(default_factory=list)
     handoff: dict[str, Any] | None = None
@@ -77,6 +79,7 @@ def build_result(state: RunState) -> dict[str, Any]:
         "status": "complete" if state.complete else "partial",
         "message": state.ending.message,
         "source": state.system.source,
+        "variables": {name: list(values) for name, values in state.variables.items()},
         "D": _estimate(fit.D if fit else None, units),
         "D_online": [{"frames": f.n_frames, "value": f.D.value, "ci95": list(f.D.ci95)} for f in state.fits],
         "D_generated": _estimate(state.D_generated, units),

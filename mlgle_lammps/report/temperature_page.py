@@ -17,6 +17,13 @@ if TYPE_CHECKING:  # records of the comparison, for their types only
     from mlgle_lammps.records import Estimate
 
 
+_SOURCES = {
+    "given": "T as given by --temperatures",
+    "variable": "T as set by the decks' variable (-var T, temp or temperature)",
+    "log": "T is the mean kinetic temperature that LAMMPS printed in production",
+}
+
+
 def write_temperatures(
     folder: Path, found: OverTemperatures, energy: tuple[float, float, str] | None, versions: Mapping[str, str]
 ) -> Path:
@@ -51,9 +58,7 @@ def write_temperatures(
         verdict=_verdict(found),
         rows=[_row(found, i) for i in range(len(found.runs))],
         T_unit=f" / {unit}" if unit else "",
-        T_source="T is the mean kinetic temperature that LAMMPS printed in production"
-        if found.measured
-        else "T as given by --temperatures",
+        T_source=_SOURCES[found.source],
         units=f"{unit_symbol(system.length_unit)}²/{unit_symbol(system.time_unit)}",
         notes=found.notes,
     )

@@ -7,7 +7,7 @@ import time
 import types
 
 
-def learn(source, options, folder):
+def learn(source, options, folder, variables=None):
     """Take all frames, hand off where the options say, and leave ending.json and modes.h5."""
     wanted = options.handoff_frames or int(os.environ.get("HAND_OFF_AT", "20"))
     n_frames = 0
