@@ -212,7 +212,7 @@ def _report(
         "modes_drawn": len(melt.fast_variances), "fast_mode_source": melt.source, "seed": options.seed,
         "length_unit": system.length_unit, "sizes": table, "warnings": warnings,
     }  # fmt: skip
-    write_bytes_atomically(folder.path / "reconstruct.json", (json.dumps(plain(kept), indent=1) + "\n").encode())
+    write_bytes_atomically(folder.reconstruction, (json.dumps(plain(kept), indent=1) + "\n").encode())
     for name, row in table.items():
         a, b = row["reconstructed"], row["md"]
         logger.info(
@@ -223,6 +223,20 @@ def _report(
     for line in warnings:
         logger.info("note: %s", line)
     logger.info("wrote %s", path)
+    _remake_report(folder)
+
+
+def _remake_report(folder: RunFolder) -> None:
+    """Show the sizes in the run's report where there is one; the beads are written whether it can be or not."""
+    from mlgle_lammps.report.report import remake_run_report
+
+    try:
+        page = remake_run_report(folder)
+    except UserError as error:
+        logger.warning("warning: report.html does not show these sizes: %s", error)
+        return
+    if page is not None:
+        logger.info("sizes are in %s", page)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

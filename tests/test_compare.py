@@ -1,6 +1,7 @@
 """The command `compare`: against full MD, over temperatures, and what it refuses."""
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -11,13 +12,17 @@ from mlgle_lammps.acquire.rouse import RouseSource, rouse_diffusion
 from mlgle_lammps.formats.h5md import GeneratedWriter, ModesWriter
 from mlgle_lammps.learn.gle_fit import fit_gle
 from mlgle_lammps.report.page import traffic_light
+from mlgle_lammps.report.reconstruction import reconstruction_of
 from mlgle_lammps.report.store import RunFolder
+from mlgle_lammps.run_results import open_run, set_temperature
 from mlgle_lammps.statistics.moments import MomentAccumulator
 
 FRAMES, HANDOFF, CHAINS, BEADS, MODES, MEMORY = 2600, 200, 16, 12, 5, 24
 
 
-def make_run(path, seed=1, n_frames=FRAMES, handoff=HANDOFF, D=None, temperature=None, generated=True, md_s=26.0):
+def make_run(
+    path, seed=1, n_frames=FRAMES, handoff=HANDOFF, D=None, temperature=None, generated=True, md_s=26.0, variables=None
+):
     """Leave what a run leaves, without its network."""
     source = RouseSource(CHAINS, BEADS, MODES, n_frames, 1.0, seed)
     frames = list(source)
@@ -42,7 +47,7 @@ def make_run(path, seed=1, n_frames=FRAMES, handoff=HANDOFF, D=None, temperature
         "dt": 1.0, "time_unit": "tau", "length_unit": "sigma", "source": "in.rouse", "n_chains": CHAINS,
         "n_beads": BEADS, "n_frames": handoff, "handoff": {"frames": handoff}, "fit": {"p": 0.4}, "preset": "default",
         "timing": {"md_s": md_s, "train_s": 1.0, "generate_s": 0.5}, "warnings": [], "notes": ["a note"], "seed": 1,
-        "versions": {},
+        "versions": {}, **({} if variables is None else {"variables": variables}),
     })  # fmt: skip
     if temperature is not None:
         folder.log.write_text(log_of(temperature, seed))
@@ -75,9 +80,25 @@ class Page(HTMLParser):
         self.text += data + " "
 
 
+RECONSTRUCTED = {
+    "sizes": {
+        "end_to_end_sq": {
+            "reconstructed": {"value": 19.25, "se": 0.513}, "md": {"value": 18.5, "se": 0.25}, "ratio": 1.0406,
+            "ratio_se": 0.031,
+        },
+        "bond_sq": {"reconstructed": {"value": 1.0, "se": None}, "md": {}, "ratio": "<b>", "ratio_se": True},
+        "gyration_sq": [1],
+    },
+    "modes_drawn": 6, "modes_generated": 5, "chains": 16, "frames": 400, "length_unit": "<i>", "warnings": ["<u>", 3],
+    "fast_mode_source": "first frame <s>",
+}  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return make_run(tmp_path_factory.mktemp("runs") / "own")
+    path = make_run(tmp_path_factory.mktemp("runs") / "own")
+    (path / "reconstruct.json").write_text(json.dumps(RECONSTRUCTED))
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -216,6 +237,79 @@ def test_given_temperatures_are_taken_and_enough_of_them_show_vogel(tmp_path):
     assert numbers["vogel_fulcher_tammann"]["T0"] == pytest.approx(200, rel=1e-3)
     assert [entry["T"] for entry in numbers["runs"]] == list(T)
     assert not numbers["temperatures_measured"]
+
+
+def melts_set_to(folder, settings, logged):
+    return [
+        make_run(folder / f"s{i}", i, 260, D=(0.01 * (i + 1), 1e-3), temperature=T, generated=False, variables=given)
+        for i, (given, T) in enumerate(zip(settings, logged, strict=True))
+    ]
+
+
+def table_of(runs, out):
+    assert compare.main([*map(str, runs), "--out", str(out)]) == 0
+    return json.loads((out / "comparison.json").read_text()), Page(out / "report.html").text
+
+
+def test_temperatures_that_were_set_go_before_those_of_the_logs(tmp_path):
+    settings = [{"T": ["340"]}, {"TEMP": ["300.0"], "length": ["7"]}, {"Temperature": ["4e2"], "T": ["400"]}]
+    numbers, page = table_of(melts_set_to(tmp_path, settings, [341.0, 299.0, 250.0]), tmp_path / "out")
+    assert [entry["T"] for entry in numbers["runs"]] == [300.0, 340.0, 400.0]
+    assert (numbers["temperatures_from"], numbers["temperatures_measured"]) == ("variable", False)
+    assert "T as set by the decks' variable" in page
+    told = [note for note in numbers["notes"] if "-var" in note]
+    assert len(told) == 1
+    assert told[0].startswith("s2: its -var says T = 400")
+
+
+def test_logs_tell_the_temperatures_where_one_run_has_none_set(tmp_path):
+    settings = [{"T": ["1"]}, {"T": ["2"]}, None]
+    numbers, page = table_of(melts_set_to(tmp_path, settings, [300.0, 340.0, 400.0]), tmp_path / "out")
+    np.testing.assert_allclose([entry["T"] for entry in numbers["runs"]], [300, 340, 400], rtol=0.02)
+    assert numbers["temperatures_from"] == "log"
+    assert "mean kinetic temperature that LAMMPS printed" in page
+
+
+@pytest.mark.parametrize(
+    ("variables", "temperature"),
+    [
+        ({"T": ["400"]}, 400.0), ({"t": ["4e2"], "x": ["1"]}, 400.0),
+        ({"TEMPERATURE": ["400"], "temp": ["400"]}, 400.0),
+        (None, None), ({}, None), ([], None), ({"T": []}, None), ({"T": ["400", "410"]}, None), ({"T": ["hot"]}, None),
+        ({"T": ["nan"]}, None), ({"T": ["-1"]}, None), ({"T": 400.0}, None), ({"T": None}, None),
+        ({"T": ["400"], "temp": ["410"]}, None), ({"T_end": ["400"]}, None),
+    ],
+)  # fmt: skip
+def test_only_a_single_number_is_a_temperature_that_was_set(run, variables, temperature):
+    assert set_temperature(replace(open_run(run), result={"variables": variables})) == temperature
+
+
+def test_runs_set_to_one_temperature_are_not_at_several(tmp_path, capsys):
+    runs = melts_set_to(tmp_path, [{"T": ["300"]}] * 3, [300.0, 340.0, 400.0])
+    assert "the same temperature" in complaint(capsys, *runs, "--out", tmp_path / "out")
+
+
+def test_sizes_of_reconstructed_chains_are_on_the_page_and_nothing_of_theirs_is_markup(against_md):
+    page = Page(against_md / "report.html")
+    assert "⟨R²⟩ 19.25 ± 0.51 18.50 ± 0.25 1.041 ± 0.031 ⟨b²⟩ 1.000 – –" in page.text
+    assert "the 6 faster ones are drawn anew as normal numbers in each frame; their variances: first frame" in page.text
+    assert not {"b", "i", "u", "s"} & set(page.tags)
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "{}", '{"sizes": 3}', '{"sizes": {"bond_sq": 1}}', '{"sizes": {"other": {}}}', "[" * 100000]
+)
+def test_a_reconstruction_that_says_nothing_is_left_out(tmp_path, text):
+    folder = RunFolder.create(tmp_path / "run")
+    folder.reconstruction.write_text(text)
+    assert reconstruction_of(folder.read_reconstruction()) is None
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1" + "0" * 400, "null", "{}", '"1"'])
+def test_what_is_no_number_in_a_reconstruction_is_a_dash(number):
+    row = json.loads(f'{{"ratio": {number}, "ratio_se": {number}, "md": {number}}}')
+    found = reconstruction_of({"sizes": {"bond_sq": row}, "modes_drawn": row["ratio"], "warnings": row["ratio"]})
+    assert (found.rows[0].ratio, found.rows[0].md, found.warnings) == ("–", "–", ())
 
 
 def complaint(capsys, *arguments):

@@ -12,6 +12,7 @@ from mlgle_lammps.report import comparison_distributions as distributions
 from mlgle_lammps.report import comparison_dynamics as dynamics
 from mlgle_lammps.report.page import Picture, duration, number, traffic_light, write_page
 from mlgle_lammps.report.plots import unit_symbol
+from mlgle_lammps.report.reconstruction import reconstruction_of
 from mlgle_lammps.report.report import D_units, headline_of
 
 if TYPE_CHECKING:  # records of the comparison, for their types only
@@ -70,6 +71,7 @@ def write_comparison(folder: Path, found: AgainstMd, versions: Mapping[str, str]
         cost=_cost(found),
         sizes=[_size(label, stream) for label, stream in found.streams.items()],
         sizes_note=_sizes_note(found),
+        reconstruction=reconstruction_of(found.run.folder.read_reconstruction()),
         length_unit=unit_symbol(system.length_unit),
         time_unit=unit_symbol(system.time_unit),
         relaxations=[

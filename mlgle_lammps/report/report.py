@@ -13,6 +13,7 @@ import numpy as np
 from mlgle_lammps.report import plots
 from mlgle_lammps.report.page import Gaps, Picture, duration, interval, number, traffic_light, write_page
 from mlgle_lammps.report.plots import Curve, Level, unit_symbol
+from mlgle_lammps.report.reconstruction import reconstruction_of
 from mlgle_lammps.report.store import RunFolder, plain
 
 if TYPE_CHECKING:  # records of other stages, for their types only
@@ -23,6 +24,30 @@ if TYPE_CHECKING:  # records of other stages, for their types only
 __all__ = ["Picture", "RunCurves", "duration", "interval", "number", "write_report", "write_run_report"]
 
 NACF_MODES = (1, 2, 5, 10)
+_SHOWN = {
+    "diffusion": (
+        "D as frames come in",
+        "The online estimate with its 95% interval. It should settle, and its interval narrow, well before the last "
+        "point. Horizontal bands, where there are any, should overlap it; of them only full MD is independent.",
+    ),
+    "msd": (
+        "Mean squared displacement of the chains",
+        "Summed over x, y and z, bands are 95% intervals. The generated curve (ML-GLE) should lie on MD's up to t_max, "
+        "and bend into the dotted line 6Dt at late times; where full MD was run, it should do the same. The lower "
+        "panel shows the same over 6t: what is left above D at late times is what subdiffusion has yet to lose.",
+    ),
+    "nacf": (
+        "Relaxation of the modes",
+        "Normalized autocorrelations. The generated one (dashed) should stay within MD's 95% band and cross 1/e "
+        "(dotted) where MD's does; slow modes are the ones that MD knows worst.",
+    ),
+    "modes": (
+        "Mode by mode",
+        "Left: relaxation times fall roughly as p⁻² for unentangled chains. Right: the variance of generated modes "
+        "over MD's should be 1; the grey band is ±5%. Slow modes scatter more: MD saw few relaxations of them.",
+    ),
+}
+"""Figures of the report in their order: name to title and what one should see."""
 _CENTIMETRES = {"Angstrom": 1e-8, "nm": 1e-7, "pm": 1e-10}
 _SECONDS = {"fs": 1e-15, "ps": 1e-12, "ns": 1e-9, "s": 1.0}
 
@@ -57,13 +82,39 @@ def write_run_report(folder: RunFolder, result: dict[str, Any], curves: RunCurve
     return write_report(folder.path, result, [picture for picture in pictures if picture is not None])
 
 
-def write_report(folder: Path, result: Mapping[str, Any], pictures: Sequence[Picture]) -> Path:
+def remake_run_report(folder: RunFolder) -> Path | None:
+    """Write a finished run's report.html anew, with the pictures that are there and the sizes of reconstructed chains.
+
+    Returns:
+        the page; None where result.json or every picture is missing.
+
+    Raises:
+        UserError: result.json is damaged.
+        RunFailure: a picture cannot be read or the page not written.
+    """
+    pictures = [_picture(png) for name in _SHOWN if (png := folder.figures / f"{name}.png").is_file()]
+    if not folder.result.is_file() or not pictures:
+        return None
+    return write_report(folder.path, folder.read_result(), pictures, folder.read_reconstruction())
+
+
+def _picture(png: Path) -> Picture:
+    return Picture(png, *_SHOWN[png.stem])
+
+
+def write_report(
+    folder: Path,
+    result: Mapping[str, Any],
+    pictures: Sequence[Picture],
+    reconstruction: Mapping[str, Any] | None = None,
+) -> Path:
     """Write ``folder``/report.html, which needs no other file and no network.
 
     Args:
         folder: where the page goes.
         result: content of result.json; absent and null numbers are shown as a dash.
         pictures: embedded in this order.
+        reconstruction: content of reconstruct.json; None without.
 
     Raises:
         RunFailure: a picture cannot be read or the page not written.
@@ -78,6 +129,7 @@ def write_report(folder: Path, result: Mapping[str, Any], pictures: Sequence[Pic
         result=Gaps(result),
         headline=headline_of(result),
         comparisons=_comparisons(result),
+        reconstruction=reconstruction_of(reconstruction),
         modes=[Gaps(mode) for mode in result.get("modes") or []],
         units=D_units(result),
         time_unit=unit_symbol(str(result.get("time_unit") or "")),
@@ -147,12 +199,7 @@ def _diffusion(folder: Path, result: dict[str, Any], curves: RunCurves) -> Pictu
     named = {"full MD": _level(result.get("D_full_md")), "generated": _level(result.get("D_generated"))}
     levels = {name: level for name, level in named.items() if level is not None}
     png = plots.draw_diffusion(folder, online, levels, result["length_unit"], result["time_unit"])
-    return Picture(
-        png,
-        "D as frames come in",
-        "The online estimate with its 95% interval. It should settle, and its interval narrow, well before the last "
-        "point. Horizontal bands, where there are any, should overlap it; of them only full MD is independent.",
-    )
+    return _picture(png)
 
 
 def _msd_curve(moments: Moments, dt: float, with_error: bool = True) -> Curve:
@@ -175,13 +222,7 @@ def _msd(folder: Path, result: dict[str, Any], curves: RunCurves) -> Picture | N
     png = plots.draw_msd(
         folder, shown, (result.get("D") or {}).get("value"), result["length_unit"], result["time_unit"], t_max
     )
-    return Picture(
-        png,
-        "Mean squared displacement of the chains",
-        "Summed over x, y and z, bands are 95% intervals. The generated curve (ML-GLE) should lie on MD's up to t_max, "
-        "and bend into the dotted line 6Dt at late times; where full MD was run, it should do the same. The lower "
-        "panel shows the same over 6t: what is left above D at late times is what subdiffusion has yet to lose.",
-    )
+    return _picture(png)
 
 
 def _nacf(folder: Path, result: dict[str, Any], curves: RunCurves) -> Picture | None:
@@ -201,12 +242,7 @@ def _nacf(folder: Path, result: dict[str, Any], curves: RunCurves) -> Picture | 
     generated = by_mode(curves.generated.correlation if curves.generated else None, with_error=False)
     if not md and not generated:
         return None
-    return Picture(
-        plots.draw_nacf(folder, md, generated, result["time_unit"]),
-        "Relaxation of the modes",
-        "Normalized autocorrelations. The generated one (dashed) should stay within MD's 95% band and cross 1/e "
-        "(dotted) where MD's does; slow modes are the ones that MD knows worst.",
-    )
+    return _picture(plots.draw_nacf(folder, md, generated, result["time_unit"]))
 
 
 def _modes(folder: Path, result: dict[str, Any], curves: RunCurves) -> Picture | None:
@@ -216,9 +252,4 @@ def _modes(folder: Path, result: dict[str, Any], curves: RunCurves) -> Picture |
     md = {p: tau for p, tau in enumerate(curves.md_relaxation_times, start=1) if tau}
     if not generated and not ratio:
         return None
-    return Picture(
-        plots.draw_modes(folder, md, generated, ratio, result["time_unit"]),
-        "Mode by mode",
-        "Left: relaxation times fall roughly as p⁻² for unentangled chains. Right: the variance of generated modes "
-        "over MD's should be 1; the grey band is ±5%. Slow modes scatter more: MD saw few relaxations of them.",
-    )
+    return _picture(plots.draw_modes(folder, md, generated, ratio, result["time_unit"]))

@@ -109,6 +109,11 @@ class RunFolder:
         return self.path / "generated.h5"
 
     @property
+    def reconstruction(self) -> Path:
+        """Sizes of the chains whose beads were written last, reconstruct.json."""
+        return self.path / "reconstruct.json"
+
+    @property
     def report(self) -> Path:
         """The page for people, report.html."""
         return self.path / "report.html"
@@ -146,15 +151,14 @@ class RunFolder:
 
     def read_result(self) -> dict[str, Any]:
         """Return result.json; raise UserError where it is missing or damaged."""
+        return _read_object(self.result)
+
+    def read_reconstruction(self) -> dict[str, Any] | None:
+        """Return reconstruct.json; None where it is missing or damaged: no page fails for it."""
         try:
-            if self.result.stat().st_size > MAX_RESULT_BYTES:
-                raise UserError(f"{self.result} is too large for a result")
-            result = json.loads(self.result.read_bytes())
-        except (OSError, ValueError, RecursionError) as error:
-            raise UserError(f"{self.result} cannot be read: {one_line(error)}") from None
-        if not isinstance(result, dict):
-            raise UserError(f"{self.result} does not hold a result")
-        return result
+            return _read_object(self.reconstruction)
+        except UserError:
+            return None
 
     def assemble_modes(self, ending: Ending | None = None) -> Path | None:
         """Write modes.h5 from the journal, check it frame by frame, and then remove the journal's chunks.
@@ -245,6 +249,19 @@ class RunFolder:
                 (self.path / name).unlink()
             elif (self.path / name).is_dir():
                 shutil.rmtree(self.path / name)
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file; raise UserError where there is none."""
+    try:
+        if path.stat().st_size > MAX_RESULT_BYTES:
+            raise UserError(f"{path} is too large for a result")
+        result = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read: {one_line(error)}") from None
+    if not isinstance(result, dict):
+        raise UserError(f"{path} does not hold a result")
+    return result
 
 
 def _move(source: Path, target: Path) -> None:
