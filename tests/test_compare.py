@@ -327,7 +327,7 @@ def test_what_cannot_be_compared_is_refused_in_one_line(run, melts, tmp_path, ca
     assert "tell no temperature" in complaint(capsys, run, melts[0], melts[1], *out)
     same = [make_run(tmp_path / f"s{i}", seed=i, n_frames=260, temperature=300.0, generated=False) for i in range(3)]
     assert "the same temperature" in complaint(capsys, *same, *out)
-    assert "each must be a run's folder" in complaint(capsys, run, run / "modes.h5", run / "modes.h5", *out)
+    assert "each must be a run's folder" in complaint(capsys, run, run / "modes.h5", melts[0] / "modes.h5", *out)
     assert "is one of the runs" in complaint(capsys, run, "--out", run, "--overwrite")
     assert not (tmp_path / "out").exists()
 
