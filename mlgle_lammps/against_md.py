@@ -10,6 +10,7 @@ import numpy as np
 
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.fit_dependence import FitErrors, errors_over_frames, fits_over_modes, moments_of_parts
+from mlgle_lammps.formats.h5md_reader import ModesReader, require_generated_from
 from mlgle_lammps.learn.gle_fit import fit_gle
 from mlgle_lammps.observables import Observables, observe
 from mlgle_lammps.observe.agreement import Cost, cost_at_equal_error, z_score
@@ -25,7 +26,7 @@ from mlgle_lammps.observe.baselines import (
 from mlgle_lammps.observe.correlation import ModeStatistics, autocorrelation, mode_statistics
 from mlgle_lammps.observe.cross_correlation import CrossCorrelation, cross_correlation
 from mlgle_lammps.observe.diffusion import mean_over_time, normal_diffusion
-from mlgle_lammps.records import Estimate, Float64
+from mlgle_lammps.records import Estimate, Float64, Int64
 from mlgle_lammps.run_results import RunResult
 from mlgle_lammps.statistics.moments import Moments
 from mlgle_lammps.trajectories import Trajectory, read_trajectory
@@ -89,6 +90,8 @@ def compare_with_md(run: RunResult, full: Path | None) -> AgainstMd:
     times = _displacement_times(run, md)
     streams = {"MD": _observe(md, times)}
     if run.folder.generated.is_file():
+        with ModesReader(run.folder.generated) as reader:
+            require_generated_from(run.system, reader)
         generated = read_trajectory(run.folder.generated)
         if generated.longest_segment >= LEAST_FRAMES:
             streams["ML-GLE"] = _observe(generated, times)
@@ -144,18 +147,42 @@ def _full_md(run: RunResult, md: Trajectory, full: Path | None) -> tuple[Traject
         if own.longest_segment < LEAST_FRAMES:
             return None, "", (f"the {own.n_frames} frames after the hand-off are too few to compare with",)
         return own, f"{own.n_frames} frames of {run.name} after its hand-off", ()
+    _require_md(full)
     whole = read_trajectory(full)
     if whole.longest_segment < LEAST_FRAMES:
         raise UserError(f"{full} has {whole.n_frames} frames; at least {LEAST_FRAMES} in one piece are needed")
     _require_same_melt(run, whole)
-    same_shape = whole.system.n_chains == md.system.n_chains and whole.n_frames > md.n_frames
-    if not same_shape or not np.array_equal(read_trajectory(full, 0, md.n_frames).ends, md.ends):
+    shared = _shared_frames(whole, md)
+    if len(shared) < 2:  # one is a start that independent runs may have in common
         return whole, f"{full}, {whole.n_frames} frames", ()
-    rest = read_trajectory(full, md.n_frames)
-    if rest.longest_segment < LEAST_FRAMES:
+    rest, where = _longer_rest(full, whole.n_frames, int(shared[0]), int(shared[-1]) + 1)
+    if rest is None or rest.longest_segment < LEAST_FRAMES:
         return None, "", (f"{full} holds hardly more than the frames that D was fitted to: nothing to compare with",)
-    note = f"{full} begins with the {md.n_frames} frames that D was fitted to: they are left out of the reference"
-    return rest, f"{full}, {rest.n_frames} frames after the hand-off", (note,)
+    begins = "begins with" if shared[0] == 0 else "holds"
+    note = f"{full} {begins} {len(shared)} frames that D was fitted to: they are left out of the reference"
+    return rest, f"{full}, {rest.n_frames} frames {where}", (note,)
+
+
+def _require_md(path: Path) -> None:
+    """Raise UserError where a file holds generated chains, which are no reference."""
+    if path.is_file() and path.suffix != ".npz":
+        with ModesReader(path) as reader:
+            if reader.generated:
+                raise UserError(f"{path} holds generated trajectories, not MD: give a run's folder or its modes.h5")
+
+
+def _shared_frames(whole: Trajectory, md: Trajectory) -> Int64:
+    """Return the numbers of frames that are also in ``md``; centres of mass tell them, to single precision."""
+    own = {frame.com.astype(np.float32).tobytes() for frame in md.frames()}
+    shared = [i for i, frame in enumerate(whole.frames()) if frame.com.astype(np.float32).tobytes() in own]
+    return np.array(shared, dtype=np.int64)
+
+
+def _longer_rest(path: Path, n_frames: int, start: int, stop: int) -> tuple[Trajectory | None, str]:
+    """Return the longer one of the stretches before frame ``start`` and from ``stop`` on, None where both are empty."""
+    if n_frames - stop >= start:
+        return read_trajectory(path, stop) if stop < n_frames else None, "after the hand-off"
+    return read_trajectory(path, 0, start), "before those that D was fitted to"
 
 
 def _require_same_melt(run: RunResult, full: Trajectory) -> None:

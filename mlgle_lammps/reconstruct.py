@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -21,8 +22,8 @@ from mlgle_lammps.command import run_command
 from mlgle_lammps.config import ReconstructOptions
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.formats.bead_files import BEAD_BYTES, SUFFIXES, WRITERS, BeadLayout
-from mlgle_lammps.formats.h5md_reader import ModesReader
-from mlgle_lammps.formats.journal import write_bytes_atomically
+from mlgle_lammps.formats.h5md_reader import ModesReader, require_generated_from
+from mlgle_lammps.formats.journal import Chunk, write_bytes_atomically
 from mlgle_lammps.parsers import parse_reconstruct
 from mlgle_lammps.progress import Progress
 from mlgle_lammps.propagate.reconstruct import (
@@ -35,7 +36,7 @@ from mlgle_lammps.propagate.reconstruct import (
     sizes_from_modes,
 )
 from mlgle_lammps.records import Float64, System
-from mlgle_lammps.report.store import RunFolder, plain
+from mlgle_lammps.report.store import OWN_FILES, RunFolder, plain
 
 logger = logging.getLogger("mlgle")
 SCHEMA = 1
@@ -66,12 +67,13 @@ class Melt:
             beads, n_frames = self.system.n_beads or 0, reader.n_mode_frames
             if not n_frames:
                 raise UserError(f"{path} has no frame with modes")
-            self.centres = reader.read(n_frames - 1, n_frames).com[0]
+            self.centres = _finite(reader.read(n_frames - 1, n_frames), n_frames - 1, path).com[0]
             blocks = [range(start, min(start + BLOCK_FRAMES, n_frames)) for start in range(0, n_frames, BLOCK_FRAMES)]
             squares = np.zeros(n_modes)
             sums = np.zeros((reader.system.n_chains, len(SIZES)))
             for block in blocks:
-                modes = reader.read(block.start, block.stop).modes[:, :, :n_modes].astype(np.float64)
+                chunk = _finite(reader.read(block.start, block.stop), block.start, path)
+                modes = chunk.modes[:, :, :n_modes].astype(np.float64)
                 squares += np.mean(modes**2, axis=(1, 3)).sum(axis=0)
                 sums += sizes_from_modes(modes, np.zeros(beads - 1 - n_modes), beads).sum(axis=0)
         self.fast_variances, self.source = _fast_variances(self.system, squares / n_frames)
@@ -107,11 +109,10 @@ def _reconstruct(arguments: Sequence[str]) -> int:
         if not path.is_file():
             raise UserError(f"{path} is missing: {how}")
     path = options.out or folder.path / f"reconstructed.{SUFFIXES[options.format]}"
-    if path.exists() and not options.overwrite:
-        raise UserError(f"{path} exists; give --overwrite to replace it or another --out")
-    if not path.parent.is_dir():
-        raise UserError(f"--out {path}: there is no folder {path.parent}")
+    _require_free(path, folder, options.overwrite)
     with ModesReader(folder.generated) as reader:
+        with ModesReader(folder.modes) as md:
+            require_generated_from(md.system, reader)
         melt = Melt(folder.modes, reader.system.n_modes, options.beads)
         frames = _frames(options, len(reader.steps), folder.generated)
         n_chains = options.trajectories or min(melt.system.n_chains, reader.system.n_chains)
@@ -120,6 +121,26 @@ def _reconstruct(arguments: Sequence[str]) -> int:
         sizes = _write(path, reader, melt, frames, n_chains, options)
     _report(folder, path, melt, reader.system.n_modes, frames, sizes, options)
     return 0
+
+
+def _require_free(path: Path, folder: RunFolder, overwrite: bool) -> None:
+    """Raise UserError where the file cannot or must not be written."""
+    own = path.name in OWN_FILES and not path.name.startswith("reconstructed.")
+    if own and path.resolve().parent == folder.path.resolve():
+        raise UserError(f"--out {path} is a file of the run itself; choose another")
+    if os.path.lexists(path) and not path.is_file():
+        raise UserError(f"--out {path} exists and is not a file; choose another")
+    if path.exists() and not overwrite:
+        raise UserError(f"{path} exists; give --overwrite to replace it or another --out")
+    if not path.parent.is_dir():
+        raise UserError(f"--out {path}: there is no folder {path.parent}")
+
+
+def _finite(chunk: Chunk, frame: int, path: Path) -> Chunk:
+    """Return the chunk; raise UserError where a number in it is not finite."""
+    if not (np.isfinite(chunk.com).all() and np.isfinite(chunk.modes).all()):
+        raise UserError(f"{path}: numbers that are not finite in or after frame {frame}: the file is damaged")
+    return chunk
 
 
 def _frames(options: ReconstructOptions, n_frames: int, path: Path) -> range:
@@ -164,7 +185,7 @@ def _beads(reader: ModesReader, melt: Melt, frames: range, n_chains: int, seed: 
     generator = np.random.default_rng(seed)
     start = melt.centres[np.arange(n_chains) % len(melt.centres)]
     for number in frames:
-        chunk = reader.read(number, number + 1)
+        chunk = _finite(reader.read(number, number + 1), number, reader.path)
         fast = draw_fast_modes(melt.fast_variances, (n_chains,), generator)
         modes = np.concatenate([chunk.modes[0, :n_chains].astype(np.float64), fast], axis=1)
         yield int(chunk.steps[0]), bead_positions(start + chunk.com[0, :n_chains], modes, melt.system.n_beads or 0)

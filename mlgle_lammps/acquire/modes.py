@@ -77,7 +77,7 @@ class LocalModeSum:
 
     def slots(self, ids: NDArray[np.integer]) -> Int64:
         """Return each atom's slot (position along the chain · chains + chain), -1 for atoms of no chain."""
-        inside = ids < len(self._slot_of_id)
+        inside = (ids >= 0) & (ids < len(self._slot_of_id))
         if inside.all():
             return self._slot_of_id[ids]
         found = np.full(len(ids), -1, dtype=np.int64)

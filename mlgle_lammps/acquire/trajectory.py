@@ -46,6 +46,8 @@ def open_trajectory(path: Path, options: TrajectoryOptions, n_modes: int) -> Rec
         raise UserError(f"{path} is a trajectory: name its LAMMPS data file (or another topology) with --topology")
     if not path.is_file():
         raise UserError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise UserError(f"{path} is empty")
     topology = read_topology(options.topology, options.select)
     chains = _chains(topology, options)
     k, lowered = limit_modes(n_modes, chains.ids.shape[1])
@@ -171,6 +173,10 @@ class _Snapshot:
                 f"{self._path}: frame {number} has {np.count_nonzero(found)} of the chains' {self._sum.n_slots} beads"
                 f"{', some twice' if (found > 1).any() else ''}: trajectory and topology do not belong together"
             )
+        finite = np.isfinite(frame.positions).all(axis=1) | (slots < 0)
+        if not finite.all():
+            atom = frame.ids[np.argmin(finite)]
+            raise UserError(f"{self._path}: frame {number}: the position of atom {atom} is not a finite number")
         return self._sum(slots[slots >= 0], self.unwrap(number, frame, slots))
 
 

@@ -5,7 +5,8 @@ MDAnalysis ignores H5MD's image flags and reads in single precision.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from mlgle_lammps.errors import UserError, one_line
 from mlgle_lammps.formats.bead_frames import BeadFrame
+from mlgle_lammps.formats.npz import MAX_COMPRESSION
 from mlgle_lammps.records import Float64, Int64
 
 BLOCK_BYTES = 2**25
@@ -25,7 +27,7 @@ def has_mode_stream(path: Path) -> bool:
     try:
         with h5py.File(path, "r") as file:
             return "mlgle" in file
-    except OSError:
+    except (OSError, RuntimeError):
         return path.suffix == ".h5"
 
 
@@ -73,64 +75,98 @@ def _group(file: h5py.File, path: Path) -> h5py.Group:
 
 def _unit(dataset: Any) -> str | None:
     name = None if dataset is None else dataset.attrs.get("unit")
-    return name.decode() if isinstance(name, bytes) else name
+    name = name.decode() if isinstance(name, bytes) else name
+    return name if isinstance(name, str) else None
 
 
 class _Particles:
     """One pass over a group of particles."""
 
     def __init__(self, path: Path, group: h5py.Group, ids: Int64) -> None:
-        self._group = group
+        self._path, self._group = path, group
         self._value = group["position/value"]
-        self._n_frames, n_atoms = self._value.shape[:2]
-        if self._element("id") is None and n_atoms != len(ids):
-            raise UserError(f"{path} has {n_atoms} particles without ids, the topology has {len(ids)} atoms")
+        self._n_frames, self._n_atoms = self._checked(self._value, "iuf", (None, None, 3)).shape[:2]
+        if self._element("id") is None and self._n_atoms != len(ids):
+            raise UserError(f"{path} has {self._n_atoms} particles without ids, the topology has {len(ids)} atoms")
         self._ids = ids
+
+    def _checked(self, dataset: Any, kinds: str, *shapes: tuple[int | None, ...]) -> h5py.Dataset:
+        """Return a dataset of numbers of one of the shapes (None is any length), no larger than its file.
+
+        Raises:
+            UserError: it is not.
+        """
+        where = f"{self._path}: {getattr(dataset, 'name', self._group.name)}"
+        if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in kinds or not dataset.shape:
+            raise UserError(f"{where} is not an array of {'numbers' if 'f' in kinds else 'whole numbers'}")
+        fitting = [
+            shape
+            for shape in shapes
+            if len(shape) == dataset.ndim and all(n in (None, m) for n, m in zip(shape, dataset.shape, strict=True))
+        ]
+        if not fitting:
+            expected = " or ".join(str(tuple("any" if n is None else n for n in shape)) for shape in shapes)
+            raise UserError(f"{where} has shape {dataset.shape}, not {expected}".replace("'", ""))
+        declared = math.prod(dataset.shape) * dataset.dtype.itemsize
+        stored = min(dataset.id.get_storage_size(), self._path.stat().st_size)
+        if dataset.is_virtual or dataset.external or declared > (MAX_COMPRESSION if dataset.chunks else 1) * stored:
+            raise UserError(f"{where} declares {declared} bytes (shape {dataset.shape}), the file holds {stored}")
+        return dataset
 
     def _element(self, name: str) -> Any:
         """Return an H5MD element: its group where it depends on time, its dataset where it does not, or None."""
         return self._group.get(name)
 
-    def _block(self, name: str, start: int, stop: int) -> np.ndarray | None:
-        """Return an element for a range of frames, None where there is none."""
+    def _series(self, name: str, kinds: str, *shapes: tuple[int, ...]) -> Callable[[int, int], np.ndarray] | None:
+        """Return a function that reads an element of one of the shapes for a range of frames, None without it."""
         element = self._element(name)
         if element is None:
             return None
         if isinstance(element, h5py.Group):
-            return np.asarray(element["value"][start:stop])
-        return np.broadcast_to(element[()], (stop - start, *element.shape))
+            value = self._checked(element.get("value"), kinds, *((self._n_frames, *shape) for shape in shapes))
+            return lambda start, stop: np.asarray(value[start:stop])
+        fixed = self._checked(element, kinds, *shapes)[()]
+        return lambda start, stop: np.broadcast_to(fixed, (stop - start, *fixed.shape))
 
     def _clock(self, name: str) -> np.ndarray | None:
         """Return steps or times of all frames; H5MD may give them by stride and offset."""
         dataset = self._group["position"].get(name)
         if dataset is None:
             return None
+        kinds = "iu" if name == "step" else "iuf"
         if dataset.shape:
-            return np.asarray(dataset[: self._n_frames])
+            return np.asarray(self._checked(dataset, kinds, (self._n_frames,))[:])
+        if dataset.dtype.kind not in kinds:
+            raise UserError(f"{self._path}: {dataset.name} is not a number")
         return dataset.attrs.get("offset", 0) + dataset[()] * np.arange(self._n_frames)
 
-    def _cells(self, start: int, stop: int) -> Float64 | None:
-        """Return (frame, 3, 3) rows, zero where not periodic; None where the file has no box."""
-        edges = self._block("box/edges", start, stop)
-        if edges is None:
-            return None
+    def _cells(self, edges: np.ndarray) -> Float64:
+        """Return (frame, 3, 3) rows, zero where not periodic."""
         cells = edges.astype(np.float64)
         if cells.ndim == 2:
             cells = cells[:, :, np.newaxis] * np.eye(3)
         boundary = self._group["box"].attrs.get("boundary", ["periodic"] * 3)
         names = [name.decode() if isinstance(name, bytes) else str(name) for name in np.atleast_1d(boundary)]
-        periodic = np.array([name == "periodic" for name in (names * 3 if len(names) == 1 else names)], float)
-        return cells * periodic[:, np.newaxis]
+        names = names * 3 if len(names) == 1 else names
+        if len(names) != 3 or not set(names) <= {"periodic", "none"}:
+            raise UserError(f"{self._path}: the box's boundary is {', '.join(names)[:60]}, not 3 of periodic and none")
+        periodic = np.array([name == "periodic" for name in names])[:, np.newaxis]
+        if not np.all(np.linalg.det(np.where(periodic, cells, np.eye(3))) > 0):
+            raise UserError(f"{self._path}: box/edges {edges[0].tolist()} span no box")
+        return np.where(periodic, cells, 0.0)
 
     def frames(self) -> Iterator[BeadFrame]:
         """Yield the frames, read in blocks."""
         steps, times = self._clock("step"), self._clock("time")
-        size = max(BLOCK_BYTES // (max(self._value.shape[1], 1) * 48), 1)
+        n = self._n_atoms
+        read_ids, read_images = self._series("id", "iu", (n,)), self._series("image", "iu", (n, 3))
+        read_edges = self._series("box/edges", "iuf", (3,), (3, 3))
+        size = max(BLOCK_BYTES // (max(n, 1) * 48), 1)
         for start in range(0, self._n_frames, size):
             stop = min(start + size, self._n_frames)
             positions = self._value[start:stop].astype(np.float64)
-            ids, images = self._block("id", start, stop), self._block("image", start, stop)
-            cells = self._cells(start, stop)
+            ids, images = (None if read is None else read(start, stop) for read in (read_ids, read_images))
+            cells = None if read_edges is None else self._cells(read_edges(start, stop))
             for i in range(stop - start):
                 yield BeadFrame(
                     step=None if steps is None else int(steps[start + i]),

@@ -29,6 +29,7 @@ class ModesReader:
         steps: (time,) int64, strictly increasing.
         segments: (time,) int64, non-decreasing.
         n_mode_frames: frames that have modes; they come first.
+        generated: whether the integrator made them, not MD.
     """
 
     def __init__(self, path: Path) -> None:
@@ -72,6 +73,7 @@ class ModesReader:
             )
         attributes = self._read_attributes() | {"n_chains": n_chains, "n_modes": n_modes}
         self.system: System = system_from_mapping(attributes, str(self.path))
+        self.generated = "integrator_dt" in self._file["mlgle"].attrs
         self.steps: Int64 = step[:].astype(np.int64)
         self.segments = self._read_segments(attributes)
         if n_frames and np.any(np.diff(self.steps) <= 0):
@@ -166,6 +168,23 @@ class ModesReader:
     ) -> None:
         """Close the file."""
         self.close()
+
+
+def require_generated_from(md: System, generated: ModesReader) -> None:
+    """Raise UserError where a generated.h5 cannot be made from the chains of ``md``.
+
+    Args:
+        md: what the run's modes.h5 is about.
+        generated: the file.
+    """
+    made = generated.system
+    step = made.dt / made.every  # of the integrator, which is MD's time between frames
+    same = generated.generated and made.n_modes <= md.n_modes and math.isclose(step, md.dt, rel_tol=1e-6)
+    if not same or (made.n_beads, made.length_unit) != (md.n_beads, md.length_unit):
+        raise UserError(
+            f"{generated.path} ({made.n_modes} modes, {made.n_beads} beads, steps of {step:g}) was not generated from "
+            f"{md.source} ({md.n_modes} modes, {md.n_beads} beads, frames each {md.dt:g}): run mlgle generate"
+        )
 
 
 def _plain(value: Any) -> Any:

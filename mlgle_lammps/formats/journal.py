@@ -84,6 +84,10 @@ def system_from_mapping(values: Mapping[str, Any], where: str) -> System:
     n_variances = None if kept["n_beads"] is None else kept["n_beads"] - 1
     kept["box"] = _numbers(kept.get("box"), "box", 6, where)
     kept["mode_variances"] = _numbers(kept.get("mode_variances"), "mode_variances", n_variances, where)
+    if min((kept["box"] or (1.0,))[:3]) <= 0:
+        raise UserError(f"{where}: the box is {kept['box']}, with an edge that is not above 0")
+    if min(kept["mode_variances"] or (0.0,)) < 0:
+        raise UserError(f"{where}: mode_variances has numbers below 0")
     kept["notes"] = tuple(str(note) for note in kept.get("notes") or ())
     return System(**kept)
 

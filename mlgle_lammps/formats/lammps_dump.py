@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import sys
+import zlib
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -22,7 +24,9 @@ POSITIONS = (("xu", "yu", "zu"), ("xsu", "ysu", "zsu"), ("x", "y", "z"), ("xs", 
 """Columns of positions, the most telling first."""
 IMAGES = ("ix", "iy", "iz")
 LONGEST_LINE = 2**16
-_BROKEN = (OSError, EOFError, UnicodeDecodeError)
+LARGEST_WHOLE = 2**53
+"""Ids and image flags are read as double precision numbers, which are exact up to here."""
+_BROKEN = (OSError, EOFError, UnicodeDecodeError, zlib.error)
 
 
 def _open_text(path: Path) -> IO[str]:
@@ -72,6 +76,7 @@ class _Dump:
     def __init__(self, path: Path, file: IO[str], warn: Warn) -> None:
         self._path, self._file, self._warn = path, file, warn
         self._step: int | None = None
+        self._told_step = False
         self._time: float | None = None
         self._n_atoms: int | None = None
         self._box: tuple[Float64, Float64, Float64] | None = None
@@ -79,10 +84,13 @@ class _Dump:
     def frames(self) -> Iterator[BeadFrame]:
         """Yield the frames."""
         n_frames = 0
-        while title := self._file.readline(LONGEST_LINE):
+        while True:
             try:
+                title = self._file.readline(LONGEST_LINE)
+                if not title:
+                    return
                 frame = self._item(title)
-            except _CutOff:
+            except (_CutOff, EOFError):  # the latter from a compressed file that was cut off
                 self._warn(f"{self._path} ends within frame {n_frames}, at step {self._step}: that frame is left out")
                 return
             except (ValueError, IndexError) as error:
@@ -90,6 +98,8 @@ class _Dump:
             if frame is not None:
                 n_frames += 1
                 yield frame
+                self._n_atoms = self._box = None  # every frame tells its own
+                self._told_step = False
 
     def _item(self, title: str) -> BeadFrame | None:
         words = title.split()
@@ -97,13 +107,15 @@ class _Dump:
             raise self._damaged(f"'{title.strip()[:40]}' where a line 'ITEM: ..' belongs after step {self._step}")
         match words[1:]:
             case ["TIMESTEP"]:
-                self._step = int(self._line())
+                self._step, self._told_step = int(self._line()), True
             case ["TIME"]:
                 self._time = float(self._line())
             case ["UNITS"]:
                 self._line()
             case ["NUMBER", "OF", "ATOMS"]:
                 self._n_atoms = int(self._line())
+                if not 0 < self._n_atoms < sys.maxsize:
+                    raise ValueError(f"{self._n_atoms} atoms")
             case ["BOX", "BOUNDS", *rest]:
                 self._box = self._read_box(rest)
             case ["ATOMS", *columns]:
@@ -124,14 +136,20 @@ class _Dump:
             raise UserError(
                 f"{self._path}: boxes of 'dump_modify triclinic/general yes' are not read; dump without that option"
             )
-        bounds = np.array([[float(word) for word in self._line().split()] for _ in range(3)])
-        low, high = bounds[:, 0].copy(), bounds[:, 1].copy()
-        xy, xz, yz = bounds[:, 2] if bounds.shape[1] == 3 else (0.0, 0.0, 0.0)
+        lines = [self._line() for _ in range(3)]
+        tilted = "xy" in words
+        bounds = [[float(word) for word in line.split()] for line in lines]
+        if any(len(row) != 2 + tilted for row in bounds) or not np.all(np.isfinite(bounds)):
+            raise ValueError(f"the box is {', '.join(line.strip()[:40] for line in lines)}")
+        low, high, *tilts = np.array(bounds).T
+        xy, xz, yz = tilts[0] if tilted else (0.0, 0.0, 0.0)
         # the bounds of a tilted box are those of its bounding box
         low[:2] -= min(0.0, xy, xz, xy + xz), min(0.0, yz)
         high[:2] -= max(0.0, xy, xz, xy + xz), max(0.0, yz)
         lx, ly, lz = high - low
         edges = [word for word in words if word not in ("xy", "xz", "yz")] or ["pp"] * 3
+        if min(lx, ly, lz) <= 0 or len(edges) != 3:
+            raise ValueError(f"a box of {lx:g}, {ly:g}, {lz:g} with boundaries {' '.join(edges)[:40]}")
         return (
             low,
             np.array([[lx, 0.0, 0.0], [xy, ly, 0.0], [xz, yz, lz]]),
@@ -139,8 +157,8 @@ class _Dump:
         )
 
     def _atoms(self, columns: list[str]) -> BeadFrame:
-        if self._n_atoms is None or self._box is None:
-            raise self._damaged(f"no number of atoms or no box before the atoms of step {self._step}")
+        if self._n_atoms is None or self._box is None or not self._told_step:
+            raise self._damaged(f"no step, number of atoms or box before the atoms after step {self._step}")
         place = {name: column for column, name in enumerate(columns)}
         kind = next((names for names in POSITIONS if all(name in place for name in names)), None)
         if kind is None or "id" not in place:
@@ -151,6 +169,9 @@ class _Dump:
         with_images = wrapped and all(name in place for name in IMAGES)
         table = self._table([place[name] for name in ("id", *kind, *(IMAGES if with_images else ()))])
         origin, cell, periodic = self._box
+        whole = table[:, [0, *range(4, table.shape[1])]]
+        if not np.all(np.abs(whole) <= LARGEST_WHOLE) or np.any(whole != np.rint(whole)):
+            raise ValueError("an atom id or image flag is not a whole number")
         positions = table[:, 1:4]
         if kind[0].startswith("xs"):
             positions = origin + positions @ cell
@@ -167,11 +188,13 @@ class _Dump:
 
     def _table(self, columns: list[int]) -> Float64:
         assert self._n_atoms is not None
-        lines = list(islice(self._file, self._n_atoms))
-        if len(lines) < self._n_atoms or (lines and not lines[-1].endswith("\n")):
+        lines: list[str] = []
+        for line in islice(self._file, self._n_atoms):
+            if line[0] == "I":  # of the next ITEM: whatever the file claims, one frame is held at a time
+                raise ValueError(f"{len(lines)} of {self._n_atoms} atoms")
+            lines.append(line)
+        if len(lines) < self._n_atoms or not lines[-1].endswith("\n"):
             raise _CutOff
-        if not lines:
-            raise ValueError("no atoms")
         return np.loadtxt(lines, usecols=columns, comments=None, ndmin=2)
 
     def _damaged(self, what: str) -> UserError:

@@ -71,6 +71,8 @@ def read_topology(path: Path, selection: str | None = None) -> Topology:
     mda = import_mdanalysis()
     if not path.is_file():
         raise UserError(f"--topology {path}: no such file")
+    if path.stat().st_size == 0:
+        raise UserError(f"--topology {path} is empty")
     kind = "DATA" if _is_lammps_data(path) else None
     with _reported(f"--topology {path}"):
         universe = mda.Universe(str(path), topology_format=kind, format=kind, to_guess=())
@@ -79,6 +81,8 @@ def read_topology(path: Path, selection: str | None = None) -> Topology:
         pairs = np.asarray(universe.bonds.indices, dtype=np.int64) if hasattr(universe, "bonds") else np.empty((0, 2))
         masses = np.asarray(atoms.masses, dtype=np.float64) if hasattr(atoms, "masses") else None
         resids = atoms.resids if hasattr(atoms, "resids") else ()
+    if kind is not None:
+        _require_counts(path, len(np.unique(ids)), len(pairs))
     chosen = None
     if selection is not None:
         with _reported(f"--select '{selection}'"):
@@ -87,6 +91,19 @@ def read_topology(path: Path, selection: str | None = None) -> Topology:
             raise UserError(f"--select '{selection}' finds no atom in {path}")
     molecules = dict(zip(ids.tolist(), map(int, resids), strict=False))
     return Topology(ids, ids[pairs.reshape(-1, 2).astype(np.int64)], molecules, masses, chosen)
+
+
+def _require_counts(path: Path, n_atoms: int, n_bonds: int) -> None:
+    """Raise UserError where a LAMMPS data file counts other atoms or bonds in its head than were read from it."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        head = file.read(_HEADER_BYTES)
+    for name, found in (("atoms", n_atoms), ("bonds", n_bonds)):
+        told = re.search(rf"^\s*(\d{{1,18}})\s+{name}\b", head, re.MULTILINE)
+        if told is not None and int(told[1]) != found:
+            raise UserError(
+                f"--topology {path} counts {told[1]} {name}, and {found} could be read: is it whole, each id there "
+                "once, and does each bond join two atoms that are there?"
+            )
 
 
 def _is_lammps_data(path: Path) -> bool:
@@ -110,7 +127,10 @@ def _reported(where: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"{where} cannot be read: {one_line(error).split(' You can use ')[0][:300]}") from None
+        line = one_line(error)
+        for chatter in (" You can use ", " The FORMATs ", " You can supply "):
+            line = line.split(chatter)[0]
+        raise UserError(f"{where} cannot be read: {line[:300]}") from None
 
 
 def read_with_mdanalysis(path: Path, ids: Int64, units: str, time_unit: str, length_unit: str) -> Iterator[BeadFrame]:

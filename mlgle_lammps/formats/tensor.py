@@ -36,8 +36,11 @@ def open_mode_tensor(path: Path) -> NDArray[Any]:
         raise UserError(f"{path} is not a readable torch file: {one_line(error)[:200]}") from None
     if not isinstance(tensor, torch.Tensor):
         raise UserError(f"{path} holds a {type(tensor).__name__} where one tensor (time, chain, mode, 3) belongs")
-    if tensor.layout != torch.strided or not tensor.is_floating_point() or tensor.dtype == torch.bfloat16:
+    plain = tensor.layout == torch.strided and not tensor.is_nested and tensor.device.type == "cpu"
+    if not plain or tensor.dtype not in (torch.float16, torch.float32, torch.float64):
         raise UserError(f"{path} holds a tensor of {tensor.dtype}; plain real numbers belong there")
+    if tensor.numel() * tensor.element_size() > path.stat().st_size:
+        raise UserError(f"{path} declares a tensor of shape {tuple(tensor.shape)}, larger than the file")
     if tensor.ndim != 4 or tensor.shape[3] != 3 or tensor.shape[2] < 2 or 0 in tensor.shape:
         raise UserError(
             f"{path} holds a tensor of shape {tuple(tensor.shape)}; (time, chain, mode, 3) with mode 0 the centre of "

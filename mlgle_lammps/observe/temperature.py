@@ -74,7 +74,7 @@ def fit_arrhenius(temperature: Float64, D: Float64, se: Float64) -> ArrheniusFit
         se: (run,) standard errors of D, above 0; runs are independent.
 
     Raises:
-        NotDetermined: fewer than two temperatures, or a D or an error that is not positive.
+        NotDetermined: fewer than two temperatures, all but the same, or a D or an error that is not positive.
 
     Limit: two temperatures give E/k_B = ln(D2/D1)/(1/T1 - 1/T2) exactly.
     """
@@ -86,6 +86,8 @@ def fit_arrhenius(temperature: Float64, D: Float64, se: Float64) -> ArrheniusFit
     to_zero = np.array([[1.0, middle], [0.0, 1.0]])  # from the value at the middle to that at 1/T = 0
     covariance = to_zero @ np.linalg.inv(weighted.T @ weighted) @ to_zero.T
     at_middle, activation = solution.values
+    if not (np.all(np.isfinite(covariance)) and np.all(np.diag(covariance) > 0)):
+        raise NotDetermined("temperatures too close to one another, or too far apart, for the precision of numbers")
     return ArrheniusFit(at_middle + activation * middle, activation, covariance, solution.chi2, solution.dof)
 
 
@@ -169,5 +171,7 @@ def _check(temperature: Float64, D: Float64, se: Float64, least: int) -> None:
     found = len(np.unique(temperature))
     if found < least:
         raise NotDetermined(f"{found} temperatures; the fit needs {least}")
+    if not 1e-6 * temperature.max() < np.ptp(temperature) < (1 - 1e-6) * temperature.max():
+        raise NotDetermined(f"temperatures of {temperature.min():g} to {temperature.max():g} do not fix it")
     if np.any(temperature <= 0) or np.any(D <= 0) or not np.all(se > 0):
         raise NotDetermined("every temperature, D and its error must be above 0")
