@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.random import default_rng  # loaded lazily, numpy.random swallows the exception of a signal
 
 from mlgle_lammps.command import run_command
 from mlgle_lammps.config import ReconstructOptions
@@ -182,7 +183,7 @@ def _write(
 
 def _beads(reader: ModesReader, melt: Melt, frames: range, n_chains: int, seed: int) -> Iterator[tuple[int, Float64]]:
     """Yield integrator step and beads (chain, bead, 3) of each frame; chains go on from the MD chains' centres."""
-    generator = np.random.default_rng(seed)
+    generator = default_rng(seed)
     start = melt.centres[np.arange(n_chains) % len(melt.centres)]
     for number in frames:
         chunk = _finite(reader.read(number, number + 1), number, reader.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +15,7 @@ import numpy as np
 from mlgle_lammps import __version__
 from mlgle_lammps.errors import RunFailure, one_line
 from mlgle_lammps.formats.h5md import CREATOR, KNOWN_UNITS
-from mlgle_lammps.formats.sink import Sink
+from mlgle_lammps.formats.sink import Sink, uninterrupted
 from mlgle_lammps.records import Float64, Int64
 
 BEAD_BYTES = {"lammps-dump": 52, "h5md": 24, "xyz": 38, "data": 60}
@@ -74,6 +75,8 @@ class BeadLayout:
 class BeadWriter:
     """Write frames to a file that gets its name when it is whole; a context manager. Subclasses know the format.
 
+    Signals wait until a frame is written.
+
     Raises:
         RunFailure: from every method, where the file cannot be written.
     """
@@ -81,15 +84,12 @@ class BeadWriter:
     def __init__(self, path: Path, layout: BeadLayout) -> None:
         self.path, self._layout = path, layout
         self._temporary = path.with_name(f"{path.name}.tmp")
-        try:
-            self._open()
-        except OSError as error:
-            raise self._failure(error) from None
 
     def write(self, step: int, time: float, positions: Float64) -> None:
         """Write one frame of unwrapped positions, (chain, bead, 3)."""
         try:
-            self._write(step, time, positions.reshape(-1, 3))
+            with uninterrupted():
+                self._write(step, time, positions.reshape(-1, 3))
         except OSError as error:
             raise self._failure(error) from None
 
@@ -106,9 +106,18 @@ class BeadWriter:
         raise NotImplementedError
 
     def __enter__(self) -> BeadWriter:
-        """Return the writer."""
+        """Open the file and return the writer."""
+        try:
+            with uninterrupted():
+                self._open()
+        except OSError as error:
+            raise self._failure(error) from None
+        except BaseException:
+            self.__exit__(*sys.exc_info())
+            raise
         return self
 
+    @uninterrupted()
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from mlgle_lammps import __version__
 from mlgle_lammps.errors import RunFailure, UserError, one_line
-from mlgle_lammps.formats.sink import Sink
+from mlgle_lammps.formats.sink import Sink, uninterrupted
 from mlgle_lammps.records import System
 
 SCHEMA = 1
@@ -45,6 +45,7 @@ class ModesWriter:
     Leaving the ``with`` block by an exception removes the unfinished file.
     """
 
+    @uninterrupted()
     def __init__(
         self,
         path: Path,
@@ -122,6 +123,7 @@ class ModesWriter:
                 self._group.attrs[name] = value
         self._group.attrs.create("notes", list(self._system.notes), dtype=h5py.string_dtype())
 
+    @uninterrupted()
     def append(self, steps: ArrayLike, segments: ArrayLike, com: ArrayLike, modes: ArrayLike) -> None:
         """Write consecutive frames.
 
@@ -163,6 +165,7 @@ class ModesWriter:
         dataset.resize(start + len(rows), axis=0)
         dataset[start:] = rows
 
+    @uninterrupted()
     def close(self) -> None:
         """Finish the file and give it its name; raise RunFailure where that fails."""
         self._group.attrs["mode_frames"] = self.n_mode_frames
@@ -178,6 +181,7 @@ class ModesWriter:
             self.abort()
             raise self._failure(error) from None
 
+    @uninterrupted()
     def abort(self) -> None:
         """Remove the unfinished file."""
         self._file.close()

@@ -2,8 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import signal
+import threading
+from collections.abc import Iterator
 from typing import Any
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold back what Ctrl-C and SIGTERM raise until the block is done; also a decorator.
+
+    HDF5 calls back into Python to write; an exception that a signal raises in there is lost, and the file with it.
+    """
+    held: list[tuple[int, Any]] = []
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if callable(signal.getsignal(number)):
+                before[number] = signal.signal(number, lambda number, frame: held.append((number, frame)))
+    try:
+        yield
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+        for kind, frame in held:
+            before[kind](kind, frame)
 
 
 class Sink(io.FileIO):
