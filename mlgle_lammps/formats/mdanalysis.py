@@ -101,8 +101,8 @@ def _require_counts(path: Path, n_atoms: int, n_bonds: int) -> None:
         told = re.search(rf"^\s*(\d{{1,18}})\s+{name}\b", head, re.MULTILINE)
         if told is not None and int(told[1]) != found:
             raise UserError(
-                f"--topology {path} counts {told[1]} {name}, and {found} could be read: is it whole, each id there "
-                "once, and does each bond join two atoms that are there?"
+                f"--topology {path} counts {told[1]} {name}, and {found} could be read: is it whole, each atom and "
+                "bond in it once, and does each bond join two atoms that are there?"
             )
 
 
