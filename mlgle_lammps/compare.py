@@ -19,7 +19,7 @@ from mlgle_lammps.records import Estimate
 from mlgle_lammps.report.store import PREVIOUS, RunFolder, plain
 
 if TYPE_CHECKING:  # commands import what is slow to load where they need it
-    from mlgle_lammps.over_temperatures import Temperatures
+    from mlgle_lammps.comparison.over_temperatures import Temperatures
 
 logger = logging.getLogger("mlgle")
 NUMBERS = "comparison.json"
@@ -27,8 +27,8 @@ NUMBERS = "comparison.json"
 
 def _compare(arguments: Sequence[str]) -> int:
     options = parse_compare(arguments)
-    from mlgle_lammps.over_temperatures import Temperatures, known_temperatures
-    from mlgle_lammps.run_results import open_run
+    from mlgle_lammps.comparison.over_temperatures import Temperatures, known_temperatures
+    from mlgle_lammps.comparison.run_results import open_run
 
     if {options.out.resolve()} & {path.resolve() for path in options.runs}:
         raise UserError(f"--out {options.out} is one of the runs; choose another folder")
@@ -62,10 +62,10 @@ def _compare(arguments: Sequence[str]) -> int:
 
 def _against_md(options: CompareOptions, folder: RunFolder) -> dict[str, Any]:
     """Compare a run with full MD, draw it, and return the numbers."""
-    from mlgle_lammps.against_md import compare_with_md
+    from mlgle_lammps.comparison.against_md import compare_with_md
+    from mlgle_lammps.comparison.run_results import open_run
     from mlgle_lammps.report.comparison import write_comparison
     from mlgle_lammps.report.result import versions
-    from mlgle_lammps.run_results import open_run
 
     run = open_run(options.runs[0])
     full = options.runs[1] if len(options.runs) > 1 else None
@@ -102,10 +102,10 @@ def _against_md(options: CompareOptions, folder: RunFolder) -> dict[str, Any]:
 
 def _over_T(options: CompareOptions, temperatures: Temperatures, folder: RunFolder) -> dict[str, Any]:
     """Put runs in the order of their temperatures, fit the laws, draw, and return the numbers."""
-    from mlgle_lammps.over_temperatures import activation_energy, compare_temperatures
+    from mlgle_lammps.comparison.over_temperatures import activation_energy, compare_temperatures
+    from mlgle_lammps.comparison.run_results import open_run
     from mlgle_lammps.report.result import versions
     from mlgle_lammps.report.temperature_page import write_temperatures
-    from mlgle_lammps.run_results import open_run
 
     runs = [open_run(path) for path in options.runs]
     found = compare_temperatures(runs, temperatures)

@@ -103,7 +103,7 @@ def write_page(
     except OSError as error:
         raise RunFailure(f"cannot read a picture: {error.strerror or one_line(error)}") from None
     page = environment.get_template(template).render(pictures=embedded, versions=versions, light=light, **content)
-    write_bytes_atomically(path, page.encode())
+    write_bytes_atomically(path, page.encode(errors="xmlcharrefreplace"))  # paths may not be UTF-8
     return path
 
 

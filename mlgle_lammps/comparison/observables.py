@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mlgle_lammps.comparison.trajectories import ChainGroup, Trajectory
 from mlgle_lammps.observe.chain_size import ChainSize, chain_size, end_to_end, squared_gyration
 from mlgle_lammps.observe.correlation import Autocorrelation, join_groups, lagged_products
 from mlgle_lammps.observe.diffusion import LAGS_PER_OCTAVE
@@ -15,7 +16,6 @@ from mlgle_lammps.observe.distributions import Distribution, DistributionGathere
 from mlgle_lammps.observe.exponent import AnomalousExponent, anomalous_exponent
 from mlgle_lammps.records import Float64
 from mlgle_lammps.statistics.moments import MomentAccumulator, Moments, logarithmic_lags
-from mlgle_lammps.trajectories import ChainGroup, Trajectory
 
 SHOWN_MODES = (1, 2, 5, 10)
 

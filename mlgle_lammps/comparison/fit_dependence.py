@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mlgle_lammps.comparison.run_results import RunResult
+from mlgle_lammps.comparison.trajectories import Trajectory
 from mlgle_lammps.learn.gle_fit import fit_gle
 from mlgle_lammps.records import Estimate, Frame
-from mlgle_lammps.run_results import RunResult
 from mlgle_lammps.statistics.moments import MomentAccumulator, Moments
-from mlgle_lammps.trajectories import Trajectory
 
 MOST_SEGMENTS = 12
 

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mlgle_lammps.comparison.run_results import MeasuredTemperature, RunResult, measured_temperature, set_temperature
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.observe.temperature import ArrheniusFit, NotDetermined, VogelFit, fit_arrhenius, fit_vogel
 from mlgle_lammps.records import Estimate
-from mlgle_lammps.run_results import MeasuredTemperature, RunResult, measured_temperature, set_temperature
 
 DISTINCT = 0.02  # temperatures that differ by more, and by more than four standard errors, are different ones
 DISAGREEMENT = 0.1  # of a temperature with the log's, beyond which a note says so

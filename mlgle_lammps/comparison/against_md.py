@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from mlgle_lammps.comparison.fit_dependence import FitErrors, errors_over_frames, fits_over_modes, moments_of_parts
+from mlgle_lammps.comparison.observables import Observables, observe
+from mlgle_lammps.comparison.run_results import RunResult
+from mlgle_lammps.comparison.trajectories import Trajectory, read_trajectory
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.fit_dependence import FitErrors, errors_over_frames, fits_over_modes, moments_of_parts
 from mlgle_lammps.formats.h5md_reader import ModesReader, require_generated_from
 from mlgle_lammps.learn.gle_fit import fit_gle
-from mlgle_lammps.observables import Observables, observe
 from mlgle_lammps.observe.agreement import Cost, cost_at_equal_error, z_score
 from mlgle_lammps.observe.baselines import (
     GeneralizedRouseKernel,
@@ -27,9 +29,7 @@ from mlgle_lammps.observe.correlation import ModeStatistics, autocorrelation, mo
 from mlgle_lammps.observe.cross_correlation import CrossCorrelation, cross_correlation
 from mlgle_lammps.observe.diffusion import mean_over_time, normal_diffusion
 from mlgle_lammps.records import Estimate, Float64, Int64
-from mlgle_lammps.run_results import RunResult
 from mlgle_lammps.statistics.moments import Moments
-from mlgle_lammps.trajectories import Trajectory, read_trajectory
 
 FITTED_LAGS = 1000  # of the NACFs, as in JCP fig. 6
 KERNEL_TERMS = 100  # of the Generalized Rouse Kernel where the beads are not counted
