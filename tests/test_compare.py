@@ -39,7 +39,7 @@ def make_run(
     accumulator = MomentAccumulator(CHAINS, MODES, MEMORY)
     for frame in frames[:handoff]:
         accumulator.add(frame)
-    fit = fit_gle(accumulator.moments(), 1.0)
+    fit = fit_gle(accumulator.moments(), 1.0, n_beads=BEADS)
     value, se = D or (fit.D.value, fit.D.se)
     entry = {"value": value, "se": se, "ci95": [value - 2 * se, value + 2 * se], "method": "GLE fit"}
     folder.write_result({

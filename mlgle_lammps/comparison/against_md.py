@@ -126,7 +126,7 @@ def compare_with_md(run: RunResult, full: Path | None) -> AgainstMd:
         exponential={p: fit_ornstein_uhlenbeck(nacf, dt) for p, nacf in nacfs.items()},
         stretched={p: fit_stretched_exponential(nacf, dt) for p, nacf in nacfs.items()},
         cross=cross_correlation(window, autocorrelation(window.modes, window.segments, max(2, len(window.steps) // 2))),
-        of_modes={n: fits_over_modes(moments, dt) for n, moments in by_length.items()},
+        of_modes={n: fits_over_modes(moments, dt, run.system.n_beads) for n, moments in by_length.items()},
         of_frames=errors,
         of_frames_source=errors_source,
         of_frames_shared=shared,

@@ -10,7 +10,7 @@ import numpy as np
 from mlgle_lammps.comparison.run_results import RunResult
 from mlgle_lammps.comparison.trajectories import Trajectory
 from mlgle_lammps.learn.gle_fit import fit_gle
-from mlgle_lammps.records import Estimate, Frame
+from mlgle_lammps.records import Estimate, Frame, System
 from mlgle_lammps.statistics.moments import MomentAccumulator, Moments
 
 MOST_SEGMENTS = 12
@@ -54,12 +54,12 @@ def _fit_size(run: RunResult, n_frames: int) -> tuple[int, int, int]:
     return k, min(int(run.result.get("m") or 128), n_frames - 1), n_frames
 
 
-def fits_over_modes(moments: Moments, dt: float) -> list[Estimate]:
-    """Return D fitted with modes 1..k for every k (JCP fig. 10)."""
+def fits_over_modes(moments: Moments, dt: float, n_beads: int | None) -> list[Estimate]:
+    """Return D fitted with modes 1..k for every k (JCP fig. 10), modes k+1..N/2 added where N is known."""
     estimates = []
     for k in range(1, moments.msd_modes.shape[1] + 1):
         fewer = replace(moments, msd_modes=moments.msd_modes[:, :k], mode_variance=moments.mode_variance[:k])
-        estimates.append(fit_gle(fewer, dt).D)
+        estimates.append(fit_gle(fewer, dt, "default", n_beads).D)
     return estimates
 
 
@@ -74,9 +74,9 @@ def errors_over_frames(
     if not lengths:
         return {}, "", False
     moments, whole = _segment_moments(stream.frames(k), stream.system.n_chains, k, memory, lengths)
-    dt = stream.system.dt
-    base = fit_gle(whole, dt).D.value if reference is None else reference.value
-    errors = {preset: _errors(moments, dt, preset, base) for preset in ("default", "paper")}
+    system = stream.system
+    base = fit_gle(whole, system.dt, "default", system.n_beads).D.value if reference is None else reference.value
+    errors = {preset: _errors(moments, system, preset, base) for preset in ("default", "paper")}
     against = f"the fit to all {n} of them" if reference is None else "full MD"
     shared = reference is None or stream is not md
     return errors, f"{stream.system.source}, {n} frames, error against {against}", shared
@@ -101,10 +101,10 @@ def _segment_moments(
     return found, whole.moments()
 
 
-def _errors(moments: dict[int, list[Moments]], dt: float, preset: str, base: float) -> FitErrors:
+def _errors(moments: dict[int, list[Moments]], system: System, preset: str, base: float) -> FitErrors:
     rows = []
     for length, segments in moments.items():
-        fits = [fit_gle(segment, dt, preset).D for segment in segments]
+        fits = [fit_gle(segment, system.dt, preset, system.n_beads).D for segment in segments]
         rmse = float(np.sqrt(np.mean([(D.value / base - 1) ** 2 for D in fits])))
         claimed = float(np.mean([D.se for D in fits])) / abs(base)
         rows.append((length, rmse, rmse / np.sqrt(2 * len(fits)), claimed, len(fits)))
