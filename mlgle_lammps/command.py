@@ -9,15 +9,27 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from typing import TextIO
 
 from mlgle_lammps.errors import UserError, one_line
+
+
+class _ToStderr(logging.StreamHandler[TextIO]):
+    """Write to what stderr is at the time, not to what it was when the first command of a process began."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stderr
 
 
 def set_up_logging() -> None:
     """Send the package's log lines to stderr as they are."""
     logger = logging.getLogger("mlgle")
     if not logger.handlers:
-        handler = logging.StreamHandler(sys.stderr)
+        handler = _ToStderr()
         handler.setFormatter(logging.Formatter("%(message)s"))
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
