@@ -24,7 +24,7 @@ from mlgle_lammps.config import ReconstructOptions
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.formats.bead_files import BEAD_BYTES, SUFFIXES, WRITERS, BeadLayout
 from mlgle_lammps.formats.h5md_reader import ModesReader, require_generated_from
-from mlgle_lammps.formats.journal import Chunk, write_bytes_atomically
+from mlgle_lammps.formats.journal import Chunk, require_finite, write_bytes_atomically
 from mlgle_lammps.parsers import parse_reconstruct
 from mlgle_lammps.progress import Progress
 from mlgle_lammps.propagate.reconstruct import (
@@ -68,12 +68,12 @@ class Melt:
             beads, n_frames = self.system.n_beads or 0, reader.n_mode_frames
             if not n_frames:
                 raise UserError(f"{path} has no frame with modes")
-            self.centres = _finite(reader.read(n_frames - 1, n_frames), n_frames - 1, path).com[0]
+            self.centres = _read(reader, n_frames - 1, n_frames).com[0]
             blocks = [range(start, min(start + BLOCK_FRAMES, n_frames)) for start in range(0, n_frames, BLOCK_FRAMES)]
             squares = np.zeros(n_modes)
             sums = np.zeros((reader.system.n_chains, len(SIZES)))
             for block in blocks:
-                chunk = _finite(reader.read(block.start, block.stop), block.start, path)
+                chunk = _read(reader, block.start, block.stop)
                 modes = chunk.modes[:, :, :n_modes].astype(np.float64)
                 squares += np.mean(modes**2, axis=(1, 3)).sum(axis=0)
                 sums += sizes_from_modes(modes, np.zeros(beads - 1 - n_modes), beads).sum(axis=0)
@@ -137,10 +137,10 @@ def _require_free(path: Path, folder: RunFolder, overwrite: bool) -> None:
         raise UserError(f"--out {path}: there is no folder {path.parent}")
 
 
-def _finite(chunk: Chunk, frame: int, path: Path) -> Chunk:
-    """Return the chunk; raise UserError where a number in it is not finite."""
-    if not (np.isfinite(chunk.com).all() and np.isfinite(chunk.modes).all()):
-        raise UserError(f"{path}: numbers that are not finite in or after frame {frame}: the file is damaged")
+def _read(reader: ModesReader, start: int, stop: int) -> Chunk:
+    """Return frames start..stop - 1; raise UserError where a number in them is not finite."""
+    chunk = reader.read(start, stop)
+    require_finite(chunk, reader.path, start)
     return chunk
 
 
@@ -186,7 +186,7 @@ def _beads(reader: ModesReader, melt: Melt, frames: range, n_chains: int, seed: 
     generator = default_rng(seed)
     start = melt.centres[np.arange(n_chains) % len(melt.centres)]
     for number in frames:
-        chunk = _finite(reader.read(number, number + 1), number, reader.path)
+        chunk = _read(reader, number, number + 1)
         fast = draw_fast_modes(melt.fast_variances, (n_chains,), generator)
         modes = np.concatenate([chunk.modes[0, :n_chains].astype(np.float64), fast], axis=1)
         yield int(chunk.steps[0]), bead_positions(start + chunk.com[0, :n_chains], modes, melt.system.n_beads or 0)

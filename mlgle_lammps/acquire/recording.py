@@ -10,7 +10,14 @@ import numpy as np
 
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.formats.h5md_reader import ModesReader
-from mlgle_lammps.formats.journal import Chunk, chunk_paths, read_journal, read_journal_system, system_from_mapping
+from mlgle_lammps.formats.journal import (
+    Chunk,
+    chunk_paths,
+    read_journal,
+    read_journal_system,
+    require_finite,
+    system_from_mapping,
+)
 from mlgle_lammps.formats.npz import NpyStream, NpzReader
 from mlgle_lammps.records import System
 
@@ -153,10 +160,7 @@ def checked_blocks(recording: Recording, want_modes: WantModes) -> Iterator[Chun
     n_frames, modes_ended = 0, False
     for chunk in recording.read(want_modes):
         where = f"{recording.path}: frame "
-        for name, block in (("com", chunk.com), ("modes", chunk.modes)):
-            if not np.all(np.isfinite(block)):
-                bad = ~np.isfinite(block).all(axis=tuple(range(1, block.ndim)))
-                raise UserError(f"{where}{n_frames + int(np.argmax(bad))} has {name} that are not finite numbers")
+        require_finite(chunk, recording.path, n_frames)
         steps, segments = chunk.steps, chunk.segments
         if last is not None:
             steps, segments = np.append(last[0], steps), np.append(last[1], segments)

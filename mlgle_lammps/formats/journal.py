@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlgle_lammps.errors import RunFailure, UserError, one_line
+from mlgle_lammps.formats.json_object import read_object
 from mlgle_lammps.formats.npz import NpzReader
 from mlgle_lammps.records import Float32, Float64, Frame, Int64, System
 
@@ -43,6 +44,14 @@ class Chunk:
     segments: Int64
     com: Float64
     modes: Float32
+
+
+def require_finite(chunk: Chunk, path: Path, first: int) -> None:
+    """Raise UserError naming the first frame with a number that is not finite; ``first`` is the chunk's first frame."""
+    for name, block in (("com", chunk.com), ("modes", chunk.modes)):
+        if not np.all(np.isfinite(block)):
+            bad = ~np.isfinite(block).all(axis=tuple(range(1, block.ndim)))
+            raise UserError(f"{path}: frame {first + int(np.argmax(bad))} has {name} that are not finite numbers")
 
 
 def write_bytes_atomically(path: Path, data: bytes) -> None:
@@ -203,14 +212,7 @@ def chunk_paths(folder: Path) -> list[Path]:
 def read_journal_system(folder: Path) -> System:
     """Return what the journal in ``folder`` is about; raise UserError where that cannot be read."""
     path = folder / "system.json"
-    try:
-        if path.stat().st_size > MAX_SYSTEM_BYTES:
-            raise UserError(f"{path} is too large to describe a stream")
-        values = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read: {one_line(error)}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path} does not describe a stream")
+    values = read_object(path, MAX_SYSTEM_BYTES, "describe a stream")
     return system_from_mapping(values, str(path))
 
 

@@ -22,6 +22,7 @@ from mlgle_lammps.formats.journal import (
     read_journal_system,
     write_bytes_atomically,
 )
+from mlgle_lammps.formats.json_object import read_object
 from mlgle_lammps.records import Ending, System
 
 MARKER = ".mlgle"
@@ -151,12 +152,12 @@ class RunFolder:
 
     def read_result(self) -> dict[str, Any]:
         """Return result.json; raise UserError where it is missing or damaged."""
-        return _read_object(self.result)
+        return read_object(self.result, MAX_RESULT_BYTES, "hold a result")
 
     def read_reconstruction(self) -> dict[str, Any] | None:
         """Return reconstruct.json; None where it is missing or damaged: no page fails for it."""
         try:
-            return _read_object(self.reconstruction)
+            return read_object(self.reconstruction, MAX_RESULT_BYTES, "hold a result")
         except UserError:
             return None
 
@@ -249,19 +250,6 @@ class RunFolder:
                 (self.path / name).unlink()
             elif (self.path / name).is_dir():
                 shutil.rmtree(self.path / name)
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a file; raise UserError where there is none."""
-    try:
-        if path.stat().st_size > MAX_RESULT_BYTES:
-            raise UserError(f"{path} is too large for a result")
-        result = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read: {one_line(error)}") from None
-    if not isinstance(result, dict):
-        raise UserError(f"{path} does not hold a result")
-    return result
 
 
 def _move(source: Path, target: Path) -> None:
