@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -49,18 +50,15 @@ def draw_densities(folder: Path, name: str, panels: Sequence[Panel], quantity: s
             axes.plot(x, stats.norm.pdf(x), "--", color=GREY, linewidth=1.5, label="normal")
             for label, curve in panel.curves.items():
                 seen = (curve.y > 0) & (np.abs(curve.x) < 5.05)
-                colour = LOOKS.get(label, OTHER_LOOK)[0]
                 se = None if curve.se is None else np.minimum(1.96 * curve.se[seen], 0.9 * curve.y[seen])
                 axes.errorbar(
                     curve.x[seen],
                     curve.y[seen],
                     se,
-                    fmt=_MARKERS.get(label, "o"),
-                    color=colour,
+                    linestyle="none",
                     markersize=3.6,
                     linewidth=0.8,
-                    label=label,
-                    markerfacecolor=colour if label == "MD" else "none",
+                    **_points(label),
                 )
             axes.set(yscale="log", xlim=(-5.05, 5.05), ylim=(3e-6, 1.5), xlabel=quantity)
             axes.set_title(panel.title, fontsize=11)
@@ -82,21 +80,21 @@ def draw_normal_probability(folder: Path, panels: Sequence[Panel]) -> Path:
         for panel, axes in zip(panels, axes_of, strict=True):
             axes.plot([-4, 4], [-4, 4], color=GREY, linewidth=1.2)
             for label, curve in panel.curves.items():
-                colour = LOOKS.get(label, OTHER_LOOK)[0]
-                axes.plot(
-                    curve.x,
-                    curve.y,
-                    _MARKERS.get(label, "o"),
-                    color=colour,
-                    markersize=3.8,
-                    label=label,
-                    markerfacecolor=colour if label == "MD" else "none",
-                )
+                axes.plot(curve.x, curve.y, linestyle="none", markersize=3.8, **_points(label))
             axes.set(xlim=(-4.2, 4.2), ylim=(-4.8, 4.8), xlabel="quantile of the normal distribution")
             axes.set_title(panel.title, fontsize=11)
         _legend_above(figure, axes_of[0])
         figure.supylabel("quantile found / standard deviation", fontsize=11.5)
         return save(figure, folder, "normal_probability")
+
+
+def _points(label: str) -> dict[str, Any]:
+    """Return how the points of a trajectory look: MD's are filled."""
+    colour = LOOKS.get(label, OTHER_LOOK)[0]
+    return {
+        "marker": _MARKERS.get(label, "o"), "color": colour, "label": label,
+        "markerfacecolor": colour if label == "MD" else "none",
+    }  # fmt: skip
 
 
 def _panels(n_panels: int) -> tuple[Figure, list[Axes]]:
@@ -166,19 +164,16 @@ def draw_chain_sizes(folder: Path, ends: Mapping[str, Curve], gyration: Mapping[
         left.plot(x, gaussian, "--", color=GREEN, linewidth=1.6, label="Gaussian chain")
         for axes, curves in ((left, ends), (right, gyration)):
             for label, curve in curves.items():
-                colour = LOOKS.get(label, OTHER_LOOK)[0]
                 seen = (curve.x > 0) & (curve.x < 2.6)
                 se = None if curve.se is None else 1.96 * curve.se[seen]
                 axes.errorbar(
                     curve.x[seen],
                     curve.y[seen],
                     se,
-                    fmt=_MARKERS.get(label, "o"),
-                    color=colour,
+                    linestyle="none",
                     markersize=4.2,
                     linewidth=0.9,
-                    label=label,
-                    markerfacecolor=colour if label == "MD" else "none",
+                    **_points(label),
                 )
             axes.set(xlim=(0, 2.6), ylim=(0, None))
         left.set(xlabel="$R$ / ⟨$R$²⟩$^{1/2}$", ylabel="probability density")
