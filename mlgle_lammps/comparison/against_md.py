@@ -32,6 +32,7 @@ from mlgle_lammps.records import Estimate, Float64, Int64
 from mlgle_lammps.statistics.moments import Moments
 
 FITTED_LAGS = 1000  # of the NACFs, as in JCP fig. 6
+REFERENCE = "full MD, slope"
 KERNEL_TERMS = 100  # of the Generalized Rouse Kernel where the beads are not counted
 LEAST_FRAMES = 8  # in one piece, of a trajectory that is worth a comparison
 
@@ -107,7 +108,7 @@ def compare_with_md(run: RunResult, full: Path | None) -> AgainstMd:
     slowest = _slowest(relaxations)
     n_terms = run.system.n_beads or KERNEL_TERMS
     estimates = _estimates(run, streams, fitted, slowest, n_terms)
-    reference = next((way for way in estimates if way.startswith("full MD, slope")), None)
+    reference = REFERENCE if REFERENCE in estimates else None
     if plain is not None and reference is None:
         notes = (*notes, f"{plain.n_frames} frames of full MD show no normal diffusion long enough for a reference D")
     dt, lags = run.system.dt, fitted.lags.astype(np.float64)
@@ -226,7 +227,7 @@ def _estimates(
         "ML-GLE generated": run.D_generated,
     }
     if (full := streams.get("full MD")) is not None:
-        found["full MD, slope"] = normal_diffusion(full.moments, full.dt, slowest / full.dt)
+        found[REFERENCE] = normal_diffusion(full.moments, full.dt, slowest / full.dt)
         found["full MD, eq. 35"] = mean_over_time(full.moments, full.dt, slowest / full.dt)
     found["same frames: slope"] = normal_diffusion(streams["MD"].moments, dt, slowest / dt)
     found["same frames: published fit"] = fit_gle(fitted, dt, "paper").D

@@ -32,7 +32,6 @@ ALLOWANCE_REACH = 1.0  # errors of neighbouring lags are alike: correlation exp(
 TRUST_LEVEL = 0.01  # lags are left out from the short end until the residuals' chi-square is as likely as this
 LEAST_LAGS = 5
 MEMORIES = 64  # of mode k, after which it is taken as relaxed
-SHORTEST_WAVE = 0.5  # modes 1..N/2 take part in the ansatz; those of them beyond k are added from mode k
 
 
 @dataclass(frozen=True)
@@ -166,7 +165,7 @@ def _with_missing_modes(moments: Moments, n_beads: int | None) -> tuple[Moments,
     """
     k = moments.msd_modes.shape[1]
     n_beads = n_beads or 0
-    missing = np.arange(k + 1, int(SHORTEST_WAVE * n_beads) + 1)
+    missing = np.arange(k + 1, n_beads // 2 + 1)
     if not len(missing) or moments.mode_variance[-1] <= 0:
         return moments, 0
     ratio = np.sin(k * np.pi / (2 * n_beads)) ** 2 / np.sin(missing * np.pi / (2 * n_beads)) ** 2
