@@ -76,8 +76,9 @@ def test_unwrapping_is_that_of_lammps(open_system, comm, more):
 
 def test_image_flags_that_wrap_are_unwrapped(open_system, comm):
     """10-bit flags run from -512 to 511; a box crossed every 5 steps gets there from 505 in 30 steps."""
-    lmp = open_system("set atom * image 505 -509 0\nvelocity all set 100 -50 0\nfix 1 all nve\ntimestep 0.01\nrun 0")
+    lmp = open_system("velocity all set 100 -50 0\nfix 1 all nve\ntimestep 0.01")
     _, chains = read_system(lmp, comm, deck="d", every=10, n_modes=2)
+    lmp.commands_string("set atom * image 505 -509 0\nrun 0")
     snapshots = Snapshots(lmp, comm, chains.ids, 2)
     centres = []
     for _ in range(40):
@@ -86,6 +87,35 @@ def test_image_flags_that_wrap_are_unwrapped(open_system, comm):
     flags = lmp.numpy.extract_atom("image")[:100] & 1023
     assert flags.max() < 512  # LAMMPS's own flags have wrapped
     np.testing.assert_allclose(np.diff(centres, axis=0), np.tile([4.0, -2.0, 0.0], (39, 1)), atol=1e-9)
+
+
+@pytest.mark.parametrize("unwrapped", [False, True])
+def test_data_files_without_image_flags_are_refused_unless_unwrapped(tmp_path, comm, unwrapped):
+    path = tmp_path / "data"
+    write_data(path)
+    lines = path.read_text().splitlines()
+    for i in range(lines.index("Atoms # bond") + 2, lines.index("Bonds") - 1):
+        *names, x, y, z, ix, iy, iz = lines[i].split()
+        shift = np.array([ix, iy, iz], dtype=float) * 5.0 if unwrapped else 0.0
+        lines[i] = " ".join([*names, *map(str, np.array([x, y, z], dtype=float) + shift)])
+    path.write_text("\n".join(lines) + "\n")
+    lmp = mpi.open_lammps(["-screen", "none", "-log", "none"], comm)
+    lmp.commands_string(SETUP.format(units="lj", data=path, more=""))
+    if unwrapped:
+        assert read_system(lmp, comm, deck="d", every=10, n_modes=2)[0].n_chains == 10
+        return
+    message = r"d: \d+ bonds span more than half the box; the longest, of atoms \d+ and \d+ in chain \d+, is"
+    with pytest.raises(UserError, match=message):
+        read_system(lmp, comm, deck="d", every=10, n_modes=2)
+
+
+def test_flags_that_have_wrapped_within_a_chain_are_refused(open_system, comm):
+    lmp = open_system()
+    _, chains = read_system(lmp, comm, deck="d", every=10, n_modes=2)
+    end, neighbour = chains.ids[3, -1], chains.ids[3, -2]
+    lmp.command(f"set atom {end} image -512 NULL NULL")  # what LAMMPS shows where 512 would be right
+    with pytest.raises(UserError, match=rf"of atoms {neighbour} and {end} in chain 4, is 2\.5.e\+03 long"):
+        read_system(lmp, comm, deck="d", every=10, n_modes=2)
 
 
 def test_changing_box_and_timestep_are_refused(open_system, comm):

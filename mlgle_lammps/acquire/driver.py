@@ -196,7 +196,7 @@ class Driver:
             md_s=seconds,
             callback_s=self._callback_s,
             waits=self._outbox.waits,
-            warnings=tuple(self._warnings),
+            warnings=(*self._warnings, *self._snapshots.warnings),
             notes=tuple(self._notes),
         )
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlgle_lammps.acquire.modes import LocalModeSum
+from mlgle_lammps.acquire.physics import PhysicsWatch
 from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.records import Float64, Int64
 
@@ -22,6 +23,7 @@ class Snapshots:
         n_modes: k.
 
     Attributes:
+        cell: rows (lx,0,0),(xy,ly,0),(xz,yz,lz); rows of directions that are not periodic are zero.
         follow_images: image flags have come half-way to their limit, so their wraps are followed from now on.
     """
 
@@ -31,7 +33,9 @@ class Snapshots:
         self._mask, self._limit = lmp.extract_setting("IMGMASK"), lmp.extract_setting("IMGMAX")
         self._bits = lmp.extract_setting("IMGBITS"), lmp.extract_setting("IMG2BITS")
         self._timestep = lmp.extract_global("dt")
-        self._cell = self._read_cell()
+        self.cell = self._read_cell()
+        self._physics = PhysicsWatch(lmp, self.cell)
+        self._kinetic = (0.0, 0.0)
         self._followed: NDArray[np.int64] | None = None
         self._wraps = np.zeros((self._sum.n_slots, 3), dtype=np.int64)
         self._n_found = 0
@@ -53,7 +57,7 @@ class Snapshots:
         inside = slots >= 0
         if not inside.all():
             slots, positions, images = slots[inside], positions[inside], images[inside]
-        self._n_found = len(slots)
+        self._n_found, self._kinetic = len(slots), self._physics.local(len(ids))
         far = bool(len(images)) and int(np.abs(images).max()) >= self._limit // 2
         if self.follow_images:
             images = self._follow(slots, images)
@@ -63,9 +67,9 @@ class Snapshots:
         """Return the sum over ranks, (chain, k+1, 3), on the first MD rank, None on the others.
 
         Raises:
-            RunFailure: beads of the chains are gone; on the first MD rank.
+            RunFailure: beads of the chains are gone, or their motion cannot be right; on the first MD rank.
         """
-        message = np.append(part.ravel(), float(self._n_found))
+        message = np.append(part.ravel(), (*self._kinetic, float(self._n_found)))
         if self._comm.size > 1:
             total = np.empty_like(message) if self._comm.rank == 0 else None
             self._comm.Reduce(message, total, root=0)
@@ -75,7 +79,14 @@ class Snapshots:
         if int(message[-1]) != self._sum.n_slots:
             gone = self._sum.n_slots - int(message[-1])
             raise RunFailure(f"{gone} of {self._sum.n_slots} chain beads are gone: LAMMPS has lost atoms")
-        return message[:-1].reshape(part.shape)
+        modes = message[:-3].reshape(part.shape)
+        self._physics.judge(modes[:, 0], *message[-3:-1])
+        return modes
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was found in the physics that ended nothing, one line each; on the first MD rank."""
+        return self._physics.warnings
 
     def _images(self, n_local: int) -> Int64:
         """Return (local atom, 3) image flags."""
@@ -104,7 +115,7 @@ class Snapshots:
         return images + self._wraps[slots]
 
     def _read_cell(self) -> Float64:
-        """Return H, rows (lx,0,0),(xy,ly,0),(xz,yz,lz); rows of directions that are not periodic are zero."""
+        """Return the box vectors; raise UserError where a fix changes them."""
         low, high, xy, yz, xz, periodic, changes = self._lmp.extract_box()
         if changes and all(periodic):
             raise UserError("the box changes during production (a fix such as npt or deform): run at constant volume")
@@ -114,7 +125,7 @@ class Snapshots:
 
     def _check_constant(self) -> Float64:
         cell = self._read_cell()
-        if not np.array_equal(cell, self._cell):
+        if not np.array_equal(cell, self.cell):
             raise UserError("the box changed during production: run at constant volume")
         if self._lmp.extract_global("dt") != self._timestep:
             raise UserError("the time step changed during production: keep it constant")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from mlgle_lammps.acquire.modes import component_variances
+from mlgle_lammps.acquire.physics import torn_bond
 from mlgle_lammps.acquire.snapshot import Snapshots
 from mlgle_lammps.acquire.topology import Chains, find_chains, keep_group, limit_modes
 from mlgle_lammps.errors import UserError
@@ -41,7 +42,7 @@ def read_system(
     """Return what the stream will be about, and its chains; collective over the MD ranks.
 
     Raises:
-        UserError: no system yet, r-RESPA, no bonds, or chains that are not linear.
+        UserError: no system yet, r-RESPA, no bonds, chains that are not linear, or that wrong image flags tear apart.
     """
     if not lmp.extract_setting("box_exist") or lmp.get_natoms() == 0:
         raise UserError(f"{deck}: there are no atoms when production begins; move the marker below the system's set-up")
@@ -66,7 +67,7 @@ def read_system(
         source=f"deck {deck}",
         notes=(*notes, *chains.notes, *lowered, *_mass_note(lmp, comm, chains.ids)),
         box=_periodic_box(lmp),
-        mode_variances=_mode_variances(lmp, comm, chains.ids),
+        mode_variances=_mode_variances(lmp, comm, chains.ids, deck),
     )
     return system, chains
 
@@ -80,18 +81,26 @@ def _periodic_box(lmp: Any) -> tuple[float, ...] | None:
     return (lx, ly, lz, xy, xz, yz)
 
 
-def _mode_variances(lmp: Any, comm: Any, chains: Int64) -> tuple[float, ...] | None:
+def _mode_variances(lmp: Any, comm: Any, chains: Int64, deck: str) -> tuple[float, ...] | None:
     """Return the variances of all modes 1..N-1 as the beads lie now.
 
     None on all but the first MD rank, and where the box changes or beads are lost: production says so soon enough.
+
+    Raises:
+        UserError: a bond spans more than half the box.
     """
+    variances, torn = None, ""
     try:
         snapshots = Snapshots(lmp, comm, chains, chains.shape[1] - 1)
         part, _ = snapshots.local(_local(lmp, "id"), _local(lmp, "x").reshape(-1, 3).astype(np.float64))
         total = snapshots.total(part)
+        if total is not None:
+            variances, torn = component_variances(total[:, 1:]), torn_bond(total, chains, snapshots.cell)
     except UserError:
-        return None
-    return None if total is None else component_variances(total[:, 1:])
+        pass
+    if torn := comm.bcast(torn, root=0):
+        raise UserError(f"{deck}: {torn}")
+    return variances
 
 
 def _read_chains(lmp: Any, comm: Any, group: str | None, strict: bool) -> Chains:
