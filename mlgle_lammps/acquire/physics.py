@@ -119,10 +119,10 @@ class PhysicsWatch:
 
     def _judge_steps(self, com: Float64) -> None:
         """Compare the chains' steps with one another, so that a motion of all of them does not count."""
-        previous, self._com = self._com, com
+        previous, self._com = self._com, com.copy()  # a view would keep all modes of the frame
         if previous is None:
             return
-        steps = com - previous
+        steps = self._com - previous
         steps -= steps[0].copy()
         largest = float(np.abs(steps).max())
         if largest <= self._half:

@@ -69,7 +69,9 @@ class Snapshots:
         Raises:
             RunFailure: beads of the chains are gone, or their motion cannot be right; on the first MD rank.
         """
-        message = np.append(part.ravel(), (*self._kinetic, float(self._n_found)))
+        message = np.empty(part.size + 3)
+        message[:-3] = part.ravel()
+        message[-3:] = *self._kinetic, self._n_found
         if self._comm.size > 1:
             total = np.empty_like(message) if self._comm.rank == 0 else None
             self._comm.Reduce(message, total, root=0)
