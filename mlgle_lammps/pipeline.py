@@ -12,7 +12,7 @@ import torch
 
 from mlgle_lammps.compute import available_cores, describe_device, resolve_device
 from mlgle_lammps.config import LearnOptions
-from mlgle_lammps.errors import RunFailure, UserError
+from mlgle_lammps.errors import RunFailure, UserError, one_line
 from mlgle_lammps.generation import generate_to_file, uninterrupted_end
 from mlgle_lammps.learn.gle_fit import fit_gle
 from mlgle_lammps.learn.trainer import ModeTrainer, TrainOptions
@@ -92,6 +92,7 @@ class _Pipeline:
         self.model: ModeModel | None = None
         self.histories: Float32 | None = None
         self.generation_failed = False
+        self.no_fit = ""
         self.correlation: Autocorrelation | None = None
 
     def run(self) -> int:
@@ -156,6 +157,7 @@ class _Pipeline:
                 fit_gle(moments, self.state.system.dt, self.options.preset, self.state.system.n_beads)
             )
         except (ValueError, np.linalg.LinAlgError) as error:
+            self.no_fit = one_line(error)
             self.state.note("some early fits failed; the numbers come from those that did not")
             logger.warning("no GLE fit at %d frames: %s", moments.n_frames, error)
             return False
@@ -168,6 +170,11 @@ class _Pipeline:
         return D is not None and D.value > 0 and (D.ci95[1] - D.ci95[0]) / 2 <= self.options.target_ci * D.value
 
     def _hand_off(self, step: int) -> None:
+        if not self.state.fits:
+            raise RunFailure(
+                f"{self.state.system.source}: no D can be fitted to {self.state.n_frames} frames ({self.no_fit}): do "
+                "the chains move, and do uninterrupted pieces hold several frames more than --memory?"
+            )
         self.source.hand_off()
         self.window = self.ring.window()
         self.state.handoff = {

@@ -21,6 +21,7 @@ from mlgle_lammps.formats.journal import (
 from mlgle_lammps.formats.npz import NpyStream, NpzReader
 from mlgle_lammps.records import System
 
+LARGEST_STEP = 2**53
 BLOCK_BYTES = 2**25
 """Frames are read in blocks of about this size (at least one frame)."""
 
@@ -162,6 +163,8 @@ def checked_blocks(recording: Recording, want_modes: WantModes) -> Iterator[Chun
         where = f"{recording.path}: frame "
         require_finite(chunk, recording.path, n_frames)
         steps, segments = chunk.steps, chunk.segments
+        if max(np.abs(steps).max(), np.abs(segments).max()) > LARGEST_STEP:
+            raise UserError(f"{where}{n_frames} or later: a step or segment number beyond {LARGEST_STEP}")
         if last is not None:
             steps, segments = np.append(last[0], steps), np.append(last[1], segments)
         on, over = np.diff(steps), np.diff(segments)

@@ -74,7 +74,10 @@ class ModesReader:
         attributes = self._read_attributes() | {"n_chains": n_chains, "n_modes": n_modes}
         self.system: System = system_from_mapping(attributes, str(self.path))
         self.generated = "integrator_dt" in self._file["mlgle"].attrs
-        self.steps: Int64 = step[:].astype(np.int64)
+        steps = step[:]
+        if n_frames and steps.max() > np.iinfo(np.int64).max:
+            raise UserError(f"{self.path}: step {steps.max()} is beyond what counts steps")
+        self.steps: Int64 = steps.astype(np.int64)
         self.segments = self._read_segments(attributes)
         if n_frames and np.any(np.diff(self.steps) <= 0):
             frame = int(np.argmax(np.diff(self.steps) <= 0)) + 1

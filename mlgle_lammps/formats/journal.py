@@ -27,6 +27,10 @@ from mlgle_lammps.formats.npz import NpzReader
 from mlgle_lammps.records import Float32, Float64, Frame, Int64, System
 
 MAX_SYSTEM_BYTES = 2**20
+LARGEST = 1e15
+"""No position in any unit of length is larger; its fourth power is far from the limits of arithmetic."""
+SHORTEST, LONGEST = 1e-50, 1e50
+"""Times between two frames beyond these come from a damaged file."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,13 @@ class Chunk:
 
 
 def require_finite(chunk: Chunk, path: Path, first: int) -> None:
-    """Raise UserError naming the first frame with a number that is not finite; ``first`` is the chunk's first frame."""
+    """Raise UserError naming the first frame with a number that is not finite, or no position; ``first`` counts it."""
     for name, block in (("com", chunk.com), ("modes", chunk.modes)):
-        if not np.all(np.isfinite(block)):
-            bad = ~np.isfinite(block).all(axis=tuple(range(1, block.ndim)))
-            raise UserError(f"{path}: frame {first + int(np.argmax(bad))} has {name} that are not finite numbers")
+        if not np.all(np.abs(block) < LARGEST):
+            bad = ~(np.abs(block) < LARGEST).all(axis=tuple(range(1, block.ndim)))
+            frame = int(np.argmax(bad))
+            what = f"beyond {LARGEST:g}" if np.isfinite(block[frame]).all() else "that are not finite numbers"
+            raise UserError(f"{path}: frame {first + frame} has {name} {what}")
 
 
 def write_bytes_atomically(path: Path, data: bytes) -> None:
@@ -81,15 +87,17 @@ def system_from_mapping(values: Mapping[str, Any], where: str) -> System:
         if value is None and name in ("n_beads", "every"):
             kept.pop(name, None)
         elif not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**31:
-            raise UserError(f"{where}: {name} is {value!r} where a whole number from {least} up belongs")
+            raise UserError(f"{where}: {name} is {repr(value)[:40]} where a whole number from {least} up belongs")
     kept.setdefault("n_beads", None)
+    if kept["n_beads"] is not None and kept["n_modes"] >= kept["n_beads"]:
+        raise UserError(f"{where}: {kept['n_modes']} modes of chains of {kept['n_beads']} beads, which have fewer")
     dt = kept.get("dt")
-    if not isinstance(dt, int | float) or not 0 < dt < float("inf"):
-        raise UserError(f"{where}: dt is {dt!r} where a time above 0 belongs")
+    if not isinstance(dt, int | float) or not SHORTEST < dt < LONGEST:
+        raise UserError(f"{where}: dt is {repr(dt)[:40]} where a time above 0 belongs")
     kept["dt"] = float(dt)
     for name in ("units", "time_unit", "length_unit", "source"):
         if name in kept and not isinstance(kept[name], str):
-            raise UserError(f"{where}: {name} is {kept[name]!r} where text belongs")
+            raise UserError(f"{where}: {name} is {repr(kept[name])[:40]} where text belongs")
     n_variances = None if kept["n_beads"] is None else kept["n_beads"] - 1
     kept["box"] = _numbers(kept.get("box"), "box", 6, where)
     kept["mode_variances"] = _numbers(kept.get("mode_variances"), "mode_variances", n_variances, where)

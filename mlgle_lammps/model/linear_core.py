@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy.fft import irfft, rfft
+from scipy.signal import lfilter
 
 from mlgle_lammps.records import Float64
 
@@ -83,12 +84,9 @@ def impulse_response(coefficients: Float64, n_steps: int) -> Float64:
     Returns:
         (mode, n) float64.
     """
-    n_modes, order = coefficients.shape
-    response = np.zeros((n_modes, n_steps + order))
-    response[:, order] = 1.0
-    for t in range(order + 1, n_steps + order):
-        response[:, t] = np.einsum("kp,kp->k", coefficients, response[:, t - order : t][:, ::-1])
-    return response[:, order:]
+    impulse = np.zeros(n_steps)
+    impulse[:1] = 1.0
+    return np.array([lfilter([1.0], [1.0, *-row], impulse) for row in coefficients])
 
 
 def autocovariance(core: LinearCore, n_lags: int) -> Float64:
