@@ -30,8 +30,7 @@ class Snapshots:
     def __init__(self, lmp: Any, comm: Any, chains: Int64, n_modes: int) -> None:
         self._lmp, self._comm = lmp, comm
         self._sum = LocalModeSum(chains, n_modes)
-        self._mask, self._limit = lmp.extract_setting("IMGMASK"), lmp.extract_setting("IMGMAX")
-        self._bits = lmp.extract_setting("IMGBITS"), lmp.extract_setting("IMG2BITS")
+        self._mask, self._limit, *self._bits = _image_layout(lmp)
         self._timestep = lmp.extract_global("dt")
         self.cell = self._read_cell()
         self._physics = PhysicsWatch(lmp, self.cell)
@@ -132,3 +131,12 @@ class Snapshots:
         if self._lmp.extract_global("dt") != self._timestep:
             raise UserError("the time step changed during production: keep it constant")
         return cell
+
+
+def _image_layout(lmp: Any) -> tuple[int, int, int, int]:
+    """Return LAMMPS's mask, offset and shifts of packed image flags; of versions that do not tell, by their width."""
+    told = tuple(lmp.extract_setting(name) for name in ("IMGMASK", "IMGMAX", "IMGBITS", "IMG2BITS"))
+    if min(told) > 0:
+        return told
+    bits = 21 if lmp.extract_setting("imageint") == 8 else 10
+    return 2**bits - 1, 2 ** (bits - 1), bits, 2 * bits
