@@ -29,6 +29,8 @@ from mlgle_lammps.records import Float32, Float64, Frame, Int64, System
 MAX_SYSTEM_BYTES = 2**20
 LARGEST = 1e15
 """No position in any unit of length is larger; its fourth power is far from the limits of arithmetic."""
+LONGEST_CHAIN = 10**6
+"""Beads; memory grows with them, so that a damaged number must not pass."""
 SHORTEST, LONGEST = 1e-50, 1e50
 """Times between two frames beyond these come from a damaged file."""
 
@@ -83,11 +85,13 @@ def system_from_mapping(values: Mapping[str, Any], where: str) -> System:
     kept = {field.name: values[field.name] for field in fields(System) if field.name in values}
     for name in ("n_chains", "n_beads", "n_modes", "every"):
         value = kept.get(name)
-        least = 0 if name == "n_modes" else 1
+        least, most = (0 if name == "n_modes" else 1), (LONGEST_CHAIN if name == "n_beads" else 2**31)
         if value is None and name in ("n_beads", "every"):
             kept.pop(name, None)
-        elif not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**31:
-            raise UserError(f"{where}: {name} is {repr(value)[:40]} where a whole number from {least} up belongs")
+        elif not isinstance(value, int) or isinstance(value, bool) or not least <= value < most:
+            raise UserError(
+                f"{where}: {name} is {repr(value)[:40]} where a whole number from {least} to {most - 1} belongs"
+            )
     kept.setdefault("n_beads", None)
     if kept["n_beads"] is not None and kept["n_modes"] >= kept["n_beads"]:
         raise UserError(f"{where}: {kept['n_modes']} modes of chains of {kept['n_beads']} beads, which have fewer")
