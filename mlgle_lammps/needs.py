@@ -116,8 +116,8 @@ def refusal(needs: Needs, out: Path) -> str:
     """
     if lacking := _lacking_memory(needs.learning):
         return f"learning {lacking}: lower --train-frames, --val-frames or --modes, or run where there is more memory"
-    disk = free_disk(out)
-    if 2 * needs.stream + LEAST_FREE > disk:
+    disk, present = free_disk(out), sum(path.stat().st_size for path in out.glob("checkpoint/stream-*.npz"))
+    if 2 * needs.stream - present + LEAST_FREE > disk:
         return (
             f"the stream takes {readable_bytes(needs.stream)}, and as much again while it is put together, and "
             f"{readable_bytes(disk)} are free at {out}: choose another --out, or ask for fewer frames"

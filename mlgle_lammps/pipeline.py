@@ -17,6 +17,7 @@ from mlgle_lammps.generation import generate_to_file, uninterrupted_end
 from mlgle_lammps.learn.gle_fit import fit_gle
 from mlgle_lammps.learn.trainer import ModeTrainer, TrainOptions
 from mlgle_lammps.model.surrogate import ModeModel, Surrogate
+from mlgle_lammps.needs import announcement, needs_of
 from mlgle_lammps.observe.correlation import Autocorrelation, autocorrelation, mode_statistics, relaxation_times
 from mlgle_lammps.observe.diagnosis import (
     convergence_warnings,
@@ -96,6 +97,8 @@ class _Pipeline:
         self.correlation: Autocorrelation | None = None
 
     def run(self) -> int:
+        for line in announcement(needs_of(self.state.system, self.options), self.folder.path):
+            logger.info(line)
         frames = iter(self.source)
         handed_off = self._learn_online(frames)
         if not handed_off and not self._broken():

@@ -15,6 +15,7 @@ from mlgle_lammps.config import TrajectoryOptions
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.formats.h5md_particles import has_mode_stream
 from mlgle_lammps.formats.tensor import is_torch_file
+from mlgle_lammps.needs import needs_of, refusal, refuse_without_libraries
 from mlgle_lammps.parsers import parse_replay
 from mlgle_lammps.records import Ending, Frame, FrameSource, System
 from mlgle_lammps.report.store import RunFolder
@@ -77,7 +78,10 @@ def _replay(arguments: Sequence[str]) -> int:
     if options.out.resolve() in {path.resolve() for path in streams} | {path.resolve().parent for path in streams}:
         raise UserError(f"--out {options.out} holds the stream itself; choose another folder")
     source = RecordedSource(open_streams(streams, trajectory, options.modes), n_modes=options.modes)
+    if why := refusal(needs_of(source.system, options), options.out):
+        raise UserError(why)
     folder = RunFolder.create(options.out, options.overwrite)
+    refuse_without_libraries()
     from mlgle_lammps.pipeline import learn
 
     try:

@@ -30,8 +30,8 @@ from mlgle_lammps.acquire.driver import INTERRUPTED_EARLY, Driver, LostRank
 from mlgle_lammps.command import set_up_logging
 from mlgle_lammps.config import DeckOptions, LearnOptions
 from mlgle_lammps.errors import RunFailure, UserError, one_line
+from mlgle_lammps.needs import check_lines, needs_of, refusal, refuse_without_libraries
 from mlgle_lammps.parsers import parse_run
-from mlgle_lammps.progress import format_seconds
 from mlgle_lammps.records import System
 from mlgle_lammps.report.store import RunFolder
 from mlgle_lammps.stream.links import RankLink, ThreadLink
@@ -111,6 +111,7 @@ class _Run:
         return code
 
     def _create_folder(self) -> None:
+        refuse_without_libraries(with_lammps=self.world.size == 1)
         from mlgle_lammps.compute import resolve_device
 
         resolve_device(self.learn_options.device)
@@ -135,7 +136,7 @@ class _Run:
         assert self.outbox is not None
         try:
             self.driver = self._open(deck, self.learn_options.out / "log.lammps")
-            self.driver.prepare()
+            self._refuse_what_cannot_fit(self.driver.prepare())
             ending = self.driver.produce()
             if self.world.leads_md:
                 self.outbox.end(ending)
@@ -156,6 +157,12 @@ class _Run:
         finally:
             self.outbox.flush(60.0)
 
+    def _refuse_what_cannot_fit(self, system: System) -> None:
+        """Raise UserError on all MD ranks where the first one finds too little memory or disk for the learning."""
+        why = refusal(needs_of(system, self.learn_options), self.learn_options.out) if self.world.leads_md else ""
+        if why := self.world.md_comm.bcast(why, root=0):
+            raise UserError(why)
+
     def _open(self, deck: Deck, log_file: Path | None) -> Driver:
         assert self.outbox is not None
         return Driver(
@@ -170,7 +177,7 @@ class _Run:
         system = driver.prepare()
         seconds = driver.seconds_per_step(CHECK_STEPS)
         if self.world.leads_md:
-            print("\n".join(needs(system, self.learn_options, seconds)), flush=True)
+            print("\n".join(check_lines(system, self.learn_options, seconds)), flush=True)
         return 0
 
     # ------------------------------------------------------------------ trainer side
@@ -274,36 +281,6 @@ class _Run:
         timer = threading.Timer(SAVE_SECONDS, self.world.abort, args=(1,))
         timer.daemon = True
         timer.start()
-
-
-def needs(system: System, options: LearnOptions, seconds_per_step: float) -> list[str]:
-    """Return lines that tell what a run would need: chains, memory, disk, MD time."""
-    frames = (options.handoff_frames or options.learn_frames) + options.full_md
-    frame_bytes = system.n_chains * (3 * 8 + system.n_modes * 3 * 4)
-    kept = options.generate_steps // options.save_every
-    generated = kept * options.ensemble * (system.n_modes + 1) * 3 * 4
-    md_seconds = frames * system.every * seconds_per_step
-    at_least = "" if options.handoff_frames else "at least "
-    return [
-        f"{system.source}: {system.n_chains} chains of {system.n_beads} beads, units {system.units}",
-        *(f"note: {note}" for note in system.notes),
-        f"modes 1..{system.n_modes} every {system.every} steps = {system.dt:g} {system.time_unit}; "
-        f"memory of {options.memory} frames = {options.memory * system.dt:g} {system.time_unit}",
-        f"frames: {at_least}{frames} of {frame_bytes} bytes: "
-        f"{readable_bytes(frames * frame_bytes)} on disk (modes.h5), as much in the trainer's memory at most",
-        f"generated.h5: {kept} steps of {options.ensemble} trajectories: {readable_bytes(generated)} on disk",
-        f"MD: {at_least}{frames * system.every} steps at {1 / seconds_per_step:.0f} steps/s: "
-        f"{format_seconds(md_seconds)}",
-    ]
-
-
-def readable_bytes(count: float) -> str:
-    """Return a byte count with a decimal prefix."""
-    for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} GB"
 
 
 if __name__ == "__main__":
