@@ -80,8 +80,8 @@ def _replay(arguments: Sequence[str]) -> int:
     source = RecordedSource(open_streams(streams, trajectory, options.modes), n_modes=options.modes)
     if why := refusal(needs_of(source.system, options), options.out):
         raise UserError(why)
-    folder = RunFolder.create(options.out, options.overwrite)
     refuse_without_libraries()
+    folder = RunFolder.create(options.out, options.overwrite)
     from mlgle_lammps.pipeline import learn
 
     try:
