@@ -29,6 +29,8 @@ from mlgle_lammps.records import Float32, Float64, Frame, Int64, System
 MAX_SYSTEM_BYTES = 2**20
 LARGEST = 1e15
 """No position in any unit of length is larger; its fourth power is far from the limits of arithmetic."""
+LONGEST_UNIT, LONGEST_TEXT, MOST_NOTES = 40, 4096, 1000
+"""Letters, and lines, that a description may have."""
 LONGEST_CHAIN = 10**6
 """Beads; memory grows with them, so that a damaged number must not pass."""
 SHORTEST, LONGEST = 1e-50, 1e50
@@ -102,6 +104,8 @@ def system_from_mapping(values: Mapping[str, Any], where: str) -> System:
     for name in ("units", "time_unit", "length_unit", "source"):
         if name in kept and not isinstance(kept[name], str):
             raise UserError(f"{where}: {name} is {repr(kept[name])[:40]} where text belongs")
+        if name != "source" and not (len(kept.get(name, "")) <= LONGEST_UNIT and kept.get(name, "").isprintable()):
+            raise UserError(f"{where}: {name} is {repr(kept[name])[:40]} where the name of a unit belongs")
     n_variances = None if kept["n_beads"] is None else kept["n_beads"] - 1
     kept["box"] = _numbers(kept.get("box"), "box", 6, where)
     kept["mode_variances"] = _numbers(kept.get("mode_variances"), "mode_variances", n_variances, where)
@@ -109,8 +113,17 @@ def system_from_mapping(values: Mapping[str, Any], where: str) -> System:
         raise UserError(f"{where}: the box is {kept['box']}, with an edge that is not above 0")
     if min(kept["mode_variances"] or (0.0,)) < 0:
         raise UserError(f"{where}: mode_variances has numbers below 0")
-    kept["notes"] = tuple(str(note) for note in kept.get("notes") or ())
+    notes = kept.get("notes") or ()
+    listed = notes if isinstance(notes, list | tuple) else [notes]
+    kept["notes"] = tuple(_printable(str(note)) for note in listed[:MOST_NOTES])
+    if "source" in kept:
+        kept["source"] = _printable(kept["source"])
     return System(**kept)
+
+
+def _printable(text: str) -> str:
+    """Return text without control characters, cut to a length that people read; paths may hold odd bytes."""
+    return "".join(c if c.isprintable() or "\udc80" <= c <= "\udcff" else " " for c in text[:LONGEST_TEXT])
 
 
 def _numbers(values: Any, name: str, length: int | None, where: str) -> tuple[float, ...] | None:
