@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+LONGEST_LINE = 1000
+
 
 class UserError(Exception):
     """What was found, where, and what to do, in one line; ends the command with exit code 2."""
@@ -16,5 +18,9 @@ class RunFailure(UserError):
 
 
 def one_line(message: object) -> str:
-    """Return ``message`` with every run of white space folded into one space."""
-    return " ".join(str(message).split())
+    """Return ``message`` as one line that is fit for a terminal.
+
+    Every run of white space is one space, what cannot be printed a question mark, and the end of a very long one "...".
+    """
+    line = "".join(c if c.isprintable() else "?" for c in " ".join(str(message).split()))
+    return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} ..."
