@@ -9,6 +9,7 @@ from mlgle_lammps.errors import UserError
 
 HANDOFF_POLICIES = ("tmax", "train", "converged")
 PRESETS = ("default", "paper")
+TRAINER_FAILURES = ("stop", "record")
 DEVICES = ("auto", "cpu", "cuda")
 FORMATS = ("lammps-dump", "h5md", "xyz", "data")
 UNIT_STYLES = ("lj", "real", "metal", "si", "cgs", "electron", "micro", "nano")
@@ -104,6 +105,9 @@ class DeckOptions:
         chain_group: LAMMPS group of the backbone's beads, None for all.
         strict: refuse a system of which a part would be left out.
         check: print what the run would need, and exit.
+        checkpoint_every: frames between two restart files of LAMMPS; 0 for those of production's start and end only.
+        wall_limit: seconds after which the run ends by itself, all saved; None for no limit.
+        on_trainer_failure: "stop" or "record": what MD does where learning fails.
     """
 
     deck: Path
@@ -112,8 +116,12 @@ class DeckOptions:
     chain_group: str | None = None
     strict: bool = False
     check: bool = False
+    checkpoint_every: int = 200
+    wall_limit: float | None = None
+    on_trainer_failure: str = "stop"
 
     def __post_init__(self) -> None:
+        _require_at_least(self, {"checkpoint_every": 0})
         if self.every < 1:
             raise UserError(f"--every is {self.every}; give the number of MD steps between two frames, 1 or more")
 
@@ -121,6 +129,25 @@ class DeckOptions:
     def settings(self) -> dict[str, tuple[str, ...]]:
         """The variables by name; of one given twice the first, which LAMMPS keeps."""
         return dict(reversed(self.variables))
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What a ``run`` command asks for.
+
+    Attributes:
+        deck: options of the deck.
+        learn: options of everything behind the ring buffer.
+        resume: the run's folder, where an earlier run goes on.
+        digest: of the deck when that run began.
+        changed: options of ``learn`` that differ from its.
+    """
+
+    deck: DeckOptions
+    learn: LearnOptions
+    resume: Path | None = None
+    digest: str = ""
+    changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

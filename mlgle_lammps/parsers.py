@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,18 @@ from mlgle_lammps.config import (
     FORMATS,
     HANDOFF_POLICIES,
     PRESETS,
+    TRAINER_FAILURES,
     UNIT_STYLES,
     CompareOptions,
     DeckOptions,
     GenerateOptions,
     LearnOptions,
     ReconstructOptions,
+    RunRequest,
     TrajectoryOptions,
 )
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.formats.origin import read_origin
 
 
 class _Parser(argparse.ArgumentParser):
@@ -67,29 +70,93 @@ def _learn_options(values: argparse.Namespace, default_out: Path) -> LearnOption
     )  # fmt: skip
 
 
-def parse_run(arguments: Sequence[str]) -> tuple[DeckOptions, LearnOptions]:
-    """Return the options of ``mlgle run``; raise UserError on bad ones."""
+def _run_parser() -> _Parser:
     parser = _Parser(prog="mlgle run", description="Run a LAMMPS deck and learn its chains' diffusion while it runs.")
     add = parser.add_argument
-    add("deck", type=Path, metavar="DECK", help="LAMMPS input script")
+    add("deck", type=Path, nargs="?", metavar="DECK", help="LAMMPS input script")
     add("-var", "--var", dest="variables", nargs="+", action="append", default=[], metavar="NAME VALUE",
         help="LAMMPS index variable, as in lmp -var; repeatable")  # fmt: skip
     add("--every", type=int, default=2000, metavar="STEPS", help="Δt: MD steps between two frames (default 2000)")
     add("--chain-group", metavar="GROUP", help="LAMMPS group that holds the backbone beads (default: all bonded beads)")
     add("--strict", action="store_true", help="refuse a system of which a part would be left out")
     add("--check", action="store_true", help="print chains, memory, disk and expected MD time, and exit")
+    add("--resume", type=Path, metavar="RUN", help="go on with the run in this folder, whatever ended it; options "
+        "that are given take the place of its own, where that is possible")  # fmt: skip
+    add("--checkpoint-every", type=int, default=200, metavar="FRAMES", help="frames between two restart files of "
+        "LAMMPS (default 200; 0: where production begins and where it ends only)")  # fmt: skip
+    add("--wall-limit", type=_wall_seconds, metavar="TIME", help="end with all saved before so much wall time, as "
+        "HH:MM:SS, 90m or 23.5h (default: Slurm's limit, where there is one)")  # fmt: skip
+    add("--on-trainer-failure", choices=TRAINER_FAILURES, default="stop", help="where learning fails, MD stops "
+        "(default) or goes on recording")  # fmt: skip
     _add_learn_arguments(parser)
-    values = parser.parse_intermixed_args(arguments)
+    return parser
+
+
+def _wall_seconds(text: str) -> float:
+    """Return seconds; raise ArgumentTypeError where ``text`` is no time."""
+    clock = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d\d):(\d\d)", text)
+    number = re.fullmatch(r"(\d+(?:\.\d*)?)([smhd])", text)
+    seconds = 0.0
+    if clock:
+        days, hours, minutes, rest = (int(part or 0) for part in clock.groups())
+        seconds = 86400.0 * days + 3600 * hours + 60 * minutes + rest
+    elif number:
+        seconds = float(number[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[number[2]]
+    if not 0 < seconds < 1e10:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; write HH:MM:SS, D-HH:MM:SS, 600s, 90m or 23.5h")
+    return seconds
+
+
+FIXED_ON_RESUME = ("deck", "variables", "every", "chain_group", "strict", "out", "overwrite", "check")
+NOT_LEARNT = ("resume", "checkpoint_every", "wall_limit", "on_trainer_failure", *FIXED_ON_RESUME)
+
+
+def parse_run(arguments: Sequence[str]) -> RunRequest:
+    """Return what ``mlgle run`` is asked for; raise UserError on bad options, or on those that a run cannot change."""
+    values = _run_parser().parse_intermixed_args(arguments)
+    if values.resume is None:
+        if values.deck is None:
+            raise UserError("the deck is missing: mlgle run DECK, or --resume RUN (see mlgle run --help)")
+        return _run_request(values, values.out or Path("runs") / values.deck.name)
+    given = {name: value for name, value in _given(arguments).items() if name != "deck" or values.deck is not None}
+    before = read_origin(values.resume / "checkpoint")
+    merged = _run_parser().parse_intermixed_args(list(before.arguments))
+    changed = []
+    for name, value in given.items():
+        old = getattr(merged, name)
+        if name in FIXED_ON_RESUME and value != old:
+            option = {"deck": "the deck", "variables": "-var"}.get(name, f"--{name.replace('_', '-')}")
+            raise UserError(f"{option} cannot be changed when a run goes on: leave it out, or start a run of its own")
+        if name not in NOT_LEARNT and value != old:
+            changed.append(name)
+        setattr(merged, name, value)
+    merged.overwrite = merged.check = False
+    return replace(
+        _run_request(merged, values.resume), resume=values.resume, digest=before.digest, changed=tuple(changed)
+    )
+
+
+def _given(arguments: Sequence[str]) -> dict[str, Any]:
+    """Return the options that are on the command line, without defaults."""
+    parser = _run_parser()
+    for action in parser._actions:
+        action.default = argparse.SUPPRESS
+    return vars(parser.parse_intermixed_args(arguments))
+
+
+def _run_request(values: argparse.Namespace, out: Path) -> RunRequest:
     variables = []
     for name, *entries in values.variables:
         if not entries:
             raise UserError(f"-var {name} has no value; write -var {name} VALUE")
         variables.append((name, tuple(entries)))
     deck = DeckOptions(
-        deck=values.deck, variables=tuple(variables), every=values.every,
-        chain_group=values.chain_group, strict=values.strict, check=values.check,
+        deck=values.deck, variables=tuple(variables), every=values.every, chain_group=values.chain_group,
+        strict=values.strict, check=values.check, checkpoint_every=values.checkpoint_every,
+        wall_limit=values.wall_limit, on_trainer_failure=values.on_trainer_failure,
     )  # fmt: skip
-    return deck, _learn_options(values, Path("runs") / values.deck.name)
+    values.out = out
+    return RunRequest(deck, _learn_options(values, out))
 
 
 def parse_replay(arguments: Sequence[str]) -> tuple[tuple[Path, ...], TrajectoryOptions, LearnOptions]:

@@ -55,7 +55,7 @@ def learn(
         variables: the deck's settings by name, for the record; None for a recorded stream.
 
     Returns:
-        0, or 1 where the stream failed; what there was of it is kept in both cases.
+        0, also where it was interrupted; 1 where the stream failed. What there was of it is kept in all cases.
 
     Raises:
         UserError: a recorded stream too short for one window.
@@ -335,12 +335,16 @@ class _Pipeline:
         self._write_result()
         if not self._broken():
             write_run_report(self.folder, build_result(self.state), self._curves())
+        if self.state.complete:
+            self.folder.discard_checkpoints()
         D = self.state.fits[-1].D if self.state.fits else None
         for line in self.state.warnings:
             logger.warning("warning: %s", line)
         for line in self.state.notes:
             logger.info("note: %s", line)
         logger.info("D = %s; results in %s", self._describe_D(D) if D else "not known yet", self.folder.path)
+        if ending.status == "interrupted":
+            return 0
         return 1 if ending.status == "failed" or self.generation_failed or D is None else 0
 
     def _curves(self) -> RunCurves:

@@ -13,6 +13,7 @@ os.environ["OMP_WAIT_POLICY"] = "passive"
 
 import contextlib
 import io
+import shlex
 import signal
 import socket
 import sys
@@ -27,18 +28,22 @@ from types import TracebackType
 from mlgle_lammps.acquire import mpi
 from mlgle_lammps.acquire.deck import Deck, read_deck
 from mlgle_lammps.acquire.driver import INTERRUPTED_EARLY, Driver, LostRank
+from mlgle_lammps.acquire.resumption import Resumption, plan_resumption
 from mlgle_lammps.command import set_up_logging
-from mlgle_lammps.config import DeckOptions, LearnOptions
+from mlgle_lammps.config import RunRequest
 from mlgle_lammps.errors import RunFailure, UserError, one_line
+from mlgle_lammps.formats.journal import chunk_paths, journalled_frames, write_ending
+from mlgle_lammps.formats.origin import write_origin
 from mlgle_lammps.needs import check_lines, needs_of, refusal, refuse_without_libraries
 from mlgle_lammps.parsers import parse_run
-from mlgle_lammps.records import System
+from mlgle_lammps.records import Ending, System
 from mlgle_lammps.report.store import RunFolder
 from mlgle_lammps.stream.links import RankLink, ThreadLink
 from mlgle_lammps.stream.transport import Inbox, Outbox
 
 SAVE_SECONDS = 8.0  # for partial results, once a rank failed alone
 ABORT_SECONDS = 9.0  # after which the failed rank ends the run itself
+SAVING_SECONDS = 60.0  # kept of the wall limit
 CHECK_STEPS = 200
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
@@ -47,13 +52,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code, the same on all ranks."""
     try:
         with contextlib.redirect_stdout(sys.stdout if mpi.launched_rank() == 0 else io.StringIO()):  # --help, once
-            options, learn_options = parse_run(sys.argv[1:] if argv is None else argv)
+            arguments = sys.argv[1:] if argv is None else argv
+            request = parse_run(arguments)
         world = mpi.start()
     except UserError as error:
         if mpi.launched_rank() == 0:
             complain(error)
         return error.exit_code
-    return _Run(world, options, learn_options).main()
+    return _Run(world, request, tuple(arguments)).main()
 
 
 def complain(error: object) -> None:
@@ -66,8 +72,10 @@ def complain(error: object) -> None:
 class _Run:
     """One run on one rank."""
 
-    def __init__(self, world: mpi.World, options: DeckOptions, learn_options: LearnOptions) -> None:
-        self.world, self.options, self.learn_options = world, options, learn_options
+    def __init__(self, world: mpi.World, request: RunRequest, arguments: tuple[str, ...]) -> None:
+        self.world, self.request, self.arguments = world, request, arguments
+        self.options, self.learn_options = request.deck, request.learn
+        self.resumption: Resumption | None = None
         self.finished = self.stop_requested = False
         self.folder: RunFolder | None = None
         self.driver: Driver | None = None
@@ -96,9 +104,10 @@ class _Run:
             set_up_logging()
         self._listen_to_signals()
         try:
-            deck = self.world.together(lambda: read_deck(self.options.deck, self.options.variables))
+            deck = self.world.together(self._read_deck)
             if not self.options.check:
-                self.world.together(self._create_folder, root=self.world.trainer)
+                self.world.together(lambda: self._open_folder(deck.digest), root=self.world.trainer)
+                self.resumption = self.world.together(lambda: self._plan(deck), root=self.world.trainer)
             code = self._check(deck) if self.options.check else self._go(deck)
         except UserError as error:
             if self.world.leads_md:
@@ -108,14 +117,53 @@ class _Run:
         if self.inbox is not None:
             self.inbox.close()
         self.finished = True
+        self._tell_how_to_go_on(code)
         return code
 
-    def _create_folder(self) -> None:
+    def _tell_how_to_go_on(self, code: int) -> None:
+        """Say how an interrupted run goes on."""
+        folder = self.folder
+        if folder is None or not (self.stop_requested or code == 1) or not chunk_paths(folder.checkpoint):
+            return
+        launcher = f"mpirun -n {self.world.size} " if self.world.size > 1 else ""
+        path = shlex.quote(str(folder.path))
+        line = f"go on with: {launcher}python -m mlgle_lammps.run --resume {path}"
+        print(f"mlgle run: {line}", file=sys.stderr, flush=True)
+
+    def _read_deck(self) -> Deck:
+        deck = read_deck(self.options.deck, self.options.variables)
+        if self.request.resume is not None and deck.digest != self.request.digest:
+            raise UserError(
+                f"{deck.path}, or a file that it includes, has changed since the run began: put it back, or start a "
+                "run of its own"
+            )
+        return deck
+
+    def _open_folder(self, digest: str) -> None:
+        """Make the result folder, or open that of the run that goes on, and keep other runs out of it."""
         refuse_without_libraries(with_lammps=self.world.size == 1)
         from mlgle_lammps.compute import resolve_device
 
         resolve_device(self.learn_options.device)
-        self.folder = RunFolder.create(self.learn_options.out, self.learn_options.overwrite)
+        if self.request.resume is not None:
+            self.folder = RunFolder.open(self.request.resume)
+            self.folder.hold()
+        else:
+            self.folder = RunFolder.create(self.learn_options.out, self.learn_options.overwrite)
+            self.folder.hold()
+            write_origin(self.folder.checkpoint, self.arguments, digest)
+
+    def _plan(self, deck: Deck) -> Resumption | None:
+        """Return where an earlier run goes on; None where this one is new, or production had not begun."""
+        if self.request.resume is None:
+            return None
+        learn = self.learn_options
+        target = None if learn.handoff_frames is None else learn.handoff_frames + learn.full_md
+        assert self.folder is not None
+        plan = plan_resumption(self.folder.checkpoint, deck, target, not self.request.changed)
+        if plan is not None and "modes" in self.request.changed and learn.modes > plan.system.n_modes:
+            raise UserError(f"--modes cannot be raised when a run goes on: {plan.system.n_modes} were recorded")
+        return plan
 
     def _go(self, deck: Deck) -> int:
         """Start MD, learning, or both."""
@@ -134,6 +182,12 @@ class _Run:
     def _drive(self, deck: Deck) -> int:
         """Run MD to its end and tell the trainer how it ended."""
         assert self.outbox is not None
+        if self.resumption is not None and self.resumption.ending is not None:
+            if self.world.leads_md:
+                self.outbox.hello(self.resumption.system)
+                self.outbox.end(self.resumption.ending)
+            self.outbox.flush(60.0)
+            return 0
         try:
             self.driver = self._open(deck, self.learn_options.out / "log.lammps")
             self._refuse_what_cannot_fit(self.driver.prepare())
@@ -165,9 +219,11 @@ class _Run:
 
     def _open(self, deck: Deck, log_file: Path | None) -> Driver:
         assert self.outbox is not None
+        checkpoint = None if self.options.check else RunFolder(self.learn_options.out).checkpoint
         return Driver(
-            self.world, deck, self.options, self.learn_options, self.outbox, log_file, lambda: self.stop_requested
-        )
+            self.world, deck, self.options, self.learn_options, self.outbox, log_file, lambda: self.stop_requested,
+            checkpoint, self.resumption,
+        )  # fmt: skip
 
     def _check(self, deck: Deck) -> int:
         """Print what a run would need."""
@@ -198,9 +254,13 @@ class _Run:
         return self.learn_code
 
     def _save_stream(self, inbox: Inbox) -> None:
-        """End MD and keep its frames, where learning has failed."""
+        """End MD, or let it go on to its end, and keep its frames, where learning has failed."""
         assert self.folder is not None
-        inbox.stop()
+        if self.options.on_trainer_failure == "record":
+            print("mlgle run: MD goes on and is recorded", file=sys.stderr, flush=True)
+            inbox.record_on(self.learn_options.learn_frames)
+        else:
+            inbox.stop()
         ending = inbox.ending()
         try:
             self.folder.assemble_modes(ending)
@@ -212,17 +272,28 @@ class _Run:
         try:
             system = inbox.wait_for_system()
         except UserError as error:  # the MD side has said it
-            self.folder.remove()
+            if self.request.resume is None:
+                self.folder.remove()
             return error.exit_code
-        journal = self.folder.open_journal(system)
-        inbox.begin(journal.append, journal.close)
+        self._journal_frames(inbox, self.folder, system)
         from mlgle_lammps.compute import available_cores
         from mlgle_lammps.pipeline import learn
 
         left = max(1, available_cores() - max(1, self.world.size - 1))
         options = replace(self.learn_options, threads=self.learn_options.threads or left)
-        code = learn(inbox, options, self.folder, self.options.settings)
-        return max(code, 1) if inbox.broken() else code
+        return learn(inbox, options, self.folder, self.options.settings)
+
+    def _journal_frames(self, inbox: Inbox, folder: RunFolder, system: System) -> None:
+        """Let frames in, behind those of an earlier run, and each into the journal."""
+        recorded = chunk_paths(folder.checkpoint)
+        journal = folder.open_journal(system)
+
+        def on_end(ending: Ending) -> None:
+            journal.close()
+            if ending.status == "complete":
+                write_ending(folder.checkpoint, ending)
+
+        inbox.begin(journal.append, on_end, journal.tick, journalled_frames(recorded, system))
 
     # ------------------------------------------------------------------ signals and faults
 
@@ -235,6 +306,12 @@ class _Run:
         signal.set_wakeup_fd(sending.fileno())
         self._sockets = (receiving, sending)
         threading.Thread(target=self._watch_signals, args=(receiving,), name="mlgle-signals", daemon=True).start()
+        limit = self.options.wall_limit or slurm_seconds_left()
+        if limit is not None and not self.options.check:
+            until = max(limit - min(SAVING_SECONDS, limit / 4), 0.1)
+            timer = threading.Timer(until, sending.send, args=(b"\0",))
+            timer.daemon = True
+            timer.start()
 
     def _request_stop(self) -> None:
         self.stop_requested = True
@@ -245,7 +322,7 @@ class _Run:
         """End what comes before production: there is no callback yet that could."""
         while receiving.recv(1):
             self._request_stop()
-            if self.driver is None or self.driver.producing:
+            if self.driver is None or self.driver.producing or self.resumption is not None:
                 continue
             if self.world.md_comm.size == 1:
                 self.driver.skip_runs()
@@ -281,6 +358,13 @@ class _Run:
         timer = threading.Timer(SAVE_SECONDS, self.world.abort, args=(1,))
         timer.daemon = True
         timer.start()
+
+
+def slurm_seconds_left() -> float | None:
+    """Return the seconds that Slurm leaves this job, None where it does not say."""
+    end = os.environ.get("SLURM_JOB_END_TIME", "")
+    left = float(end) - time.time() if end.isdigit() else 0.0
+    return left if left > 0 else None
 
 
 if __name__ == "__main__":

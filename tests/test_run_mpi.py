@@ -301,7 +301,8 @@ def test_learner_that_fails_ends_md(tmp_path, n_ranks):
     code, error = run(n_ranks, SMALL, *FRAMES, "-var", "length", "100000000", "--handoff", "converged",
                       "--out", tmp_path / "out", LEARN_RAISES="1")  # fmt: skip
     assert code == 1
-    assert re.fullmatch("mlgle run: error: ValueError while learning: the learner broke\n", error)
+    assert re.match("mlgle run: error: ValueError while learning: the learner broke\nmlgle run: go on with: ", error)
+    assert error.count("\n") == 2
     assert len(read_stream(tmp_path / "out")["step"]) >= 3
 
 
@@ -315,7 +316,7 @@ def test_sigterm_to_mpirun_keeps_the_frames(tmp_path, n_ranks):
     begin = time.monotonic()
     code, _ = finish(process)
     assert time.monotonic() - begin < 10
-    assert code == 1
+    assert code == 0
     ending = read_ending(tmp_path / "out")
     assert ending["status"] == "interrupted"
     assert ending["n_frames"] > 10
@@ -333,11 +334,8 @@ def test_sigterm_before_production(tmp_path, n_ranks):
     code, error = finish(process)
     assert time.monotonic() - begin < 10
     assert code == 1
-    if n_ranks < 3:
-        assert read_ending(tmp_path / "out")["status"] == "interrupted"
-        assert read_ending(tmp_path / "out")["n_frames"] == 0
-    else:
-        assert "interrupted before production" in error
+    assert "interrupted before production" in error
+    assert not (tmp_path / "out").exists()
 
 
 def wait_for(condition, timeout=15):

@@ -183,7 +183,9 @@ def test_journal_and_assembled_file_return_every_bit(tmp_path):
     journal.close()
     assert_chunks_hold(read_journal(folder.checkpoint), frames)
     assert folder.assemble_modes(Ending(status="interrupted", message="SIGTERM")) == folder.modes
-    assert chunk_paths(folder.checkpoint) == []
+    assert len(chunk_paths(folder.checkpoint)) == 3
+    folder.discard_checkpoints()
+    assert list(folder.checkpoint.iterdir()) == []
     with ModesReader(folder.modes) as reader:
         assert reader.system == SYSTEM
         assert reader.n_mode_frames == 100

@@ -53,7 +53,7 @@ def test_frames_pass_the_journal_first_and_come_in_order(ends):
     outbox.end(Ending(step=4, md_s=2.0))
     assert inbox.wait_for_system() == SYSTEM
     journalled, closed = [], []
-    inbox.begin(journalled.append, lambda: closed.append(len(journalled)))
+    inbox.begin(journalled.append, lambda ending: closed.append(len(journalled)))
     frames = list(inbox)
     assert [frame.step for frame in frames] == [frame.step for frame in journalled] == [0, 1, 2, 3, 4]
     assert closed == [5]

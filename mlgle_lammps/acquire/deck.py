@@ -6,6 +6,7 @@ early. What it cannot see (names built at run time) is checked again while the d
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -45,12 +46,14 @@ class Deck:
         before: its text up to the marker; the whole text where there is no marker.
         production: its text from the marker on, None where there is no marker.
         variables: (name, values) for LAMMPS, the service's own first.
+        digest: SHA-256 of its text and of the files it includes, as far as the scan sees them.
     """
 
     path: Path
     before: str
     production: str | None
     variables: tuple[tuple[str, tuple[str, ...]], ...]
+    digest: str = ""
 
     def arguments(self) -> list[str]:
         """Return the ``-var`` arguments for LAMMPS."""
@@ -67,19 +70,22 @@ def read_deck(path: Path, variables: tuple[tuple[str, tuple[str, ...]], ...] = (
     Raises:
         UserError: the deck is missing, or holds a command that cannot work here; names file and line.
     """
-    text = _read(path)
+    text = read_text(path)
     lines = text.splitlines(keepends=True)
     marks = [number for number, line in enumerate(lines) if MARKER.match(line)]
     if len(marks) > 1:
         raise UserError(f"{path}:{marks[1] + 1}: a second '#mlgle production'; production begins only once")
     given = (("mlgle", ("1",)), ("deckdir", (str(path.parent),)), *variables)
-    _Scan({name: values[0] for name, values in reversed(given)}).deck(path, text, marks[0] + 1 if marks else None)
+    scan = _Scan(DeckVariables.of(given))
+    scan.deck(path, text, marks[0] + 1 if marks else None)
+    digest = hashlib.sha256("\0".join(scan.texts).encode()).hexdigest()
     if not marks:
-        return Deck(path, text, None, given)
-    return Deck(path, "".join(lines[: marks[0]]), "".join(lines[marks[0] :]), given)
+        return Deck(path, text, None, given, digest)
+    return Deck(path, "".join(lines[: marks[0]]), "".join(lines[marks[0] :]), given, digest)
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Return a deck's text; raise UserError where it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
@@ -137,23 +143,56 @@ def split_words(command: str) -> list[str]:
 
 
 @dataclass
+class DeckVariables:
+    """Variables that a deck's text shows.
+
+    Attributes:
+        values: known so far; index variables of the command line win over the deck's.
+    """
+
+    values: dict[str, str]
+
+    @classmethod
+    def of(cls, given: tuple[tuple[str, tuple[str, ...]], ...]) -> DeckVariables:
+        """Return those of the command line; of one given twice the first, which LAMMPS keeps."""
+        return cls({name: values[0] for name, values in reversed(given)})
+
+    def substitute(self, text: str) -> str:
+        """Return ``text`` with the references to known variables replaced."""
+        return REFERENCE.sub(lambda match: self.values.get(match[1] or match[2], match[0]), text)
+
+    def define(self, arguments: list[str]) -> None:
+        """Take in a ``variable`` command: name, style and value."""
+        name, style, value = arguments[:3]
+        if style in ("index", "string") or (style == "getenv" and value in os.environ):
+            value = os.environ[value] if style == "getenv" else value
+            if style == "string":
+                self.values[name] = value
+            else:
+                self.values.setdefault(name, value)
+
+
+@dataclass
 class _Scan:
     """One pass over a deck and its includes.
 
     Attributes:
-        values: variables known so far; index variables of the command line win over the deck's.
+        variables: known so far.
         producing: the marker has been passed.
         box_fixes: id -> (where, style) of fixes that change the box and are not unfixed yet.
+        texts: of the deck and its includes.
     """
 
-    values: dict[str, str]
+    variables: DeckVariables
     producing: bool = False
     box_fixes: dict[str, tuple[str, str]] = field(default_factory=dict)
+    texts: list[str] = field(default_factory=list)
     _seen: set[tuple[Path, bool]] = field(default_factory=set)
 
     def deck(self, path: Path, text: str, marker: int | None) -> None:
         """Scan the deck itself; ``marker`` is the marker's line number."""
         self._seen.add((path.resolve(), False))
+        self.texts.append(text)
         for number, command in logical_lines(text):
             if marker is not None and not self.producing and number > marker:
                 self._begin_production()
@@ -166,33 +205,32 @@ class _Scan:
             _refuse(where, f"fix {style} changes the box during production: unfix it before production begins")
 
     def _include(self, name: str, where: str, depth: int) -> None:
-        path = Path(self._substitute(name))
+        path = Path(self.variables.substitute(name))
         if "$" in str(path) or depth >= MAX_DEPTH or not path.is_file():
             return  # LAMMPS itself will complain if it gets there
         visit = (path.resolve(), self.producing)
         if visit in self._seen:
             return
         self._seen.add(visit)
-        for number, line in enumerate(_read(path).splitlines(), start=1):
+        text = read_text(path)
+        self.texts.append(text)
+        for number, line in enumerate(text.splitlines(), start=1):
             if MARKER.match(line):
                 _refuse(
                     f"{path}:{number}", f"'#mlgle production' belongs into the deck itself, not into a file ({where})"
                 )
-        for number, command in logical_lines(_read(path)):
+        for number, command in logical_lines(text):
             self._command(command, f"{path}:{number}", depth + 1)
 
-    def _substitute(self, text: str) -> str:
-        return REFERENCE.sub(lambda match: self.values.get(match[1] or match[2], match[0]), text)
-
     def _command(self, command: str, where: str, depth: int) -> None:
-        words = split_words(self._substitute(command))
+        words = split_words(self.variables.substitute(command))
         if not words:
             return
         name, arguments = words[0], words[1:]
         if name == "if":
             self._conditional(arguments, where, depth)
         elif name == "variable" and len(arguments) >= 3:
-            self._variable(arguments)
+            self.variables.define(arguments)
         elif name in ("include", "jump") and arguments and arguments[0] != "SELF":
             self._include(arguments[0], where, depth)
         else:
@@ -211,15 +249,6 @@ class _Scan:
                 self.box_fixes.pop(words[1], None)
             else:
                 self._check(words[0], words[1:], where)
-
-    def _variable(self, arguments: list[str]) -> None:
-        name, style, value = arguments[:3]
-        if style in ("index", "string") or (style == "getenv" and value in os.environ):
-            value = os.environ[value] if style == "getenv" else value
-            if style == "string":
-                self.values[name] = value
-            else:
-                self.values.setdefault(name, value)
 
     def _check(self, name: str, arguments: list[str], where: str) -> None:
         if name == "quit":

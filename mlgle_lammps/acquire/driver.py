@@ -9,13 +9,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
 from mlgle_lammps.acquire import mpi
+from mlgle_lammps.acquire.checkpoint import MdRecord
+from mlgle_lammps.acquire.continuation import alternates_restarts, always_quoted
 from mlgle_lammps.acquire.deck import Deck
+from mlgle_lammps.acquire.restart_writer import RestartWriter
+from mlgle_lammps.acquire.resumption import Resumption, same_frame
 from mlgle_lammps.acquire.snapshot import Snapshots
 from mlgle_lammps.acquire.system import read_system
 from mlgle_lammps.acquire.topology import Chains
@@ -49,6 +54,8 @@ class Driver:
         outbox: where the first MD rank sends frames.
         log: LAMMPS's log file, None for none.
         stop_requested: tells whether a signal asked this rank to end.
+        checkpoint: folder for restart files, None for none.
+        resumption: where an earlier run goes on.
     """
 
     def __init__(
@@ -60,8 +67,13 @@ class Driver:
         outbox: Outbox,
         log: Path | None,
         stop_requested: Callable[[], bool],
+        checkpoint: Path | None = None,
+        resumption: Resumption | None = None,
     ) -> None:
         self._world, self._comm = world, world.md_comm
+        self._resumption, self._folder = resumption, checkpoint
+        if resumption is not None and resumption.continuation is not None:
+            deck = resumption.continuation.deck
         self._deck, self._options, self._learn = deck, options, learn
         self._outbox, self._stop_requested = outbox, stop_requested
         self._target = None if learn.handoff_frames is None else learn.handoff_frames + learn.full_md
@@ -69,15 +81,20 @@ class Driver:
         self._error: BaseException | None = None
         self._verdict = GO
         self._cut_short = False
-        self._last_step: int | None = None
+        self._last_step = None if resumption is None else resumption.last.step
+        self._segment = 0 if resumption is None else resumption.last.segment
+        self._restarts: RestartWriter | None = None
+        self._began = 0.0
         self._callback_s = 0.0
         self._warnings: list[str] = []
         self._notes: list[str] = []
-        self.n_frames = 0
+        self.n_frames = 0 if resumption is None else resumption.n_frames
+        self._greeted = False
         self.producing = False
-        self._lmp = mpi.open_lammps(
-            ["-log", str(log) if log else "none", "-screen", "none", *deck.arguments()], self._comm
-        )
+        log_arguments = ["-log", str(log) if log and resumption is None else "none"]
+        self._lmp = mpi.open_lammps([*log_arguments, "-screen", "none", *self._deck.arguments()], self._comm)
+        if log and resumption is not None:
+            self._lmp.command(f"log {always_quoted(str(log))} append")
         self.system: System
         self._chains: Chains
 
@@ -97,11 +114,33 @@ class Driver:
         notes: tuple[str, ...] = ()
         if self._deck.production is None:
             notes = ("the deck has no '#mlgle production' line: production is a run of its own after the deck's end",)
+        n_modes = self._learn.modes if self._resumption is None else self._resumption.system.n_modes
         self.system, self._chains = read_system(
-            self._lmp, self._comm, deck=str(self._deck.path), every=self._every, n_modes=self._learn.modes,
+            self._lmp, self._comm, deck=str(self._deck.path), every=self._every, n_modes=n_modes,
             chain_group=self._options.chain_group, strict=self._options.strict, notes=notes,
         )  # fmt: skip
+        if self._resumption is not None:
+            self._go_on(self._resumption)
         return self.system
+
+    def _go_on(self, resumption: Resumption) -> None:
+        """Take the place of the run before; raise UserError where the melt is not its."""
+        for name in ("n_chains", "n_beads", "n_modes", "dt", "every", "units"):
+            now, before = getattr(self.system, name), getattr(resumption.system, name)
+            if now != before:
+                raise UserError(f"{self._deck.path}: {name} is {now}, and was {before} when the run began")
+        self.system = resumption.system
+        seamless = resumption.seamless(self._comm.size, self._lmp.version())
+        step, last = resumption.step, resumption.last.step
+        again = f"; MD up to step {last} is done again" if step < last else ""
+        if seamless:
+            self._notes.append(f"went on from the restart file of step {step}, exactly{again}")
+        else:
+            self._segment += 1
+            self._notes.append(
+                f"went on from the restart file of step {step}{again}; frames after step {last} are a new segment: no "
+                "lag and no window reaches across"
+            )
 
     def seconds_per_step(self, steps: int) -> float:
         """Return the wall time of one MD step, from a short run that ends the usefulness of this instance."""
@@ -124,19 +163,27 @@ class Driver:
             RunFailure: after the first frame: the same, or positions are no longer finite.
             LostRank: LAMMPS failed on this rank only.
         """
-        start = time.perf_counter()
+        if self._stop_requested_anywhere():
+            if self._resumption is None:
+                raise RunFailure(INTERRUPTED_EARLY)
+            self._verdict, self._folder = STOP, None
+        self._began = time.perf_counter()
         self._snapshots = Snapshots(self._lmp, self._comm, self._chains.ids, self.system.n_modes)
         self._install()
+        self._begin_restarts()
+        if self._resumption is not None:
+            self._greet()
         self.producing = True
-        if self._stop_requested_anywhere():
-            self._verdict = STOP
         if self._verdict == GO and self._deck.production is not None:
             self._execute(self._deck.production)
             self._raise_kept()
             self._report_deck_end()
         if self._verdict == GO:
             self._run_on()
-        return self._ending(time.perf_counter() - start)
+        if self._restarts is not None:
+            self._restarts.finish(self._elapsed(), write=self._verdict == STOP)
+            self._warnings += self._restarts.warnings
+        return self._ending()
 
     def _install(self) -> None:
         self._lmp.command(f"fix {FIX_ID} all external pf/callback {check_stride(self._every)} {NEVER}")
@@ -144,6 +191,24 @@ class Driver:
         # Not lammps.set_fix_external_callback: its wrapper fails on a rank without atoms, and the failure is swallowed.
         self._callback = self._lmp.FIX_EXTERNAL_CALLBACK_FUNC(self._on_step)
         self._lmp.lib.lammps_set_fix_external_callback(self._lmp.lmp, FIX_ID.encode(), self._callback, self)
+
+    def _begin_restarts(self) -> None:
+        """Let LAMMPS write restart files as it runs, and one now where production begins."""
+        if self._folder is None:
+            return
+        begin, version, before = self._lmp.extract_global("ntimestep"), self._lmp.version(), self._resumption
+        record = MdRecord(begin, 0, self._comm.size, version, 0.0)
+        if before is not None:
+            record = replace(before.record, epoch=before.record.epoch + 1, md_ranks=self._comm.size, version=version)
+        self._restarts = RestartWriter(self._folder, record, self._lmp, self._execute, self._world.leads_md)
+        if before is None:
+            self._restarts.write()
+        self._restarts.write_every(self._options.checkpoint_every * self._every, alternates_restarts(self._deck))
+
+    def _elapsed(self) -> float:
+        """Return the wall seconds of production, those of earlier runs included."""
+        before = 0.0 if self._resumption is None else self._resumption.record.md_s
+        return before + time.perf_counter() - self._began
 
     def _report_deck_end(self) -> None:
         """Say where the deck's own run and the wanted frames differ."""
@@ -169,7 +234,7 @@ class Driver:
             now = self._lmp.extract_global("ntimestep")
             following = -(-now // self._every) * self._every
             if self._last_step is not None:
-                following = self._last_step + self._every
+                following = max(following, self._last_step + self._every)
             steps = following + (self._target - self.n_frames - 1) * self._every - now
         if steps > LONGEST_RUN:
             raise UserError(
@@ -186,14 +251,19 @@ class Driver:
                 f"after {self.n_frames} frames"
             )
 
-    def _ending(self, seconds: float) -> Ending:
-        if self._world.leads_md and self.n_frames == 0:
+    def _greet(self) -> None:
+        """Say what the frames are about, once."""
+        if self._world.leads_md and not self._greeted:
             self._outbox.hello(self.system)
+        self._greeted = True
+
+    def _ending(self) -> Ending:
+        self._greet()
         return Ending(
             status="complete" if self._verdict == ENOUGH else "interrupted",
             message="" if self._verdict == ENOUGH else f"interrupted after {self.n_frames} frames",
             step=self._last_step or self._lmp.extract_global("ntimestep"),
-            md_s=seconds,
+            md_s=self._elapsed(),
             callback_s=self._callback_s,
             waits=self._outbox.waits,
             warnings=(*self._warnings, *self._snapshots.warnings),
@@ -216,11 +286,14 @@ class Driver:
             self._lmp.force_timeout()
             return
         due = step % self._every == 0 and (self._last_step is None or step > self._last_step)
+        again = self._resumption is not None and not due and step == self._resumption.last.step
         part, far, verdict = None, False, STOP if self._stop_requested() else GO
         try:
             if self._world.leads_md:
                 verdict = max(verdict, self._listen())
-            if due:
+                if self._restarts is not None:
+                    self._restarts.visit(step, self._elapsed())
+            if due or again:
                 part, far = self._local(n_local, ids, positions)
         except Exception as error:
             self._error = self._error or error
@@ -232,7 +305,7 @@ class Driver:
                 total = self._snapshots.total(part)
             except RunFailure as error:
                 self._error = self._error or error
-            self.n_frames += 1
+            self.n_frames += due
             self._last_step = step
             if verdict == GO and self._target is not None and self.n_frames >= self._target:
                 verdict = ENOUGH
@@ -240,8 +313,10 @@ class Driver:
         if verdict != GO:
             self._verdict = verdict
             self._lmp.force_timeout()
-        if total is not None:
+        if total is not None and due:
             self._send(step, total)
+        elif total is not None:
+            self._compare(step, total)
 
     def _local(self, n_local: int, ids: Any, positions: Any) -> tuple[Any, bool]:
         if n_local == 0:
@@ -263,9 +338,16 @@ class Driver:
     def _send(self, step: int, total: np.ndarray) -> None:
         if not np.isfinite(total).all():
             raise RunFailure(f"positions are no longer finite at step {step}: the run has blown up")
-        if self.n_frames == 1:
-            self._outbox.hello(self.system)
-        self._outbox.send(Frame(step, 0, total[:, 0].copy(), total[:, 1:].astype(np.float32)))
+        self._greet()
+        self._outbox.send(Frame(step, self._segment, total[:, 0].copy(), total[:, 1:].astype(np.float32)))
+
+    def _compare(self, step: int, total: np.ndarray) -> None:
+        """Begin a new segment where the last frame, done again, is not the journalled one to the last bit."""
+        assert self._resumption is not None
+        same = same_frame(self._resumption.last, total[:, 0].copy(), total[:, 1:].astype(np.float32))
+        if not same and self._segment == self._resumption.last.segment:
+            self._segment += 1
+            self._notes.append(f"step {step} came out differently when done again: a new segment begins there")
 
     def _agree(self, verdict: int, far: bool) -> tuple[int, bool]:
         """Return the highest verdict, and whether any rank needs image flags to be followed; shares the target."""

@@ -72,9 +72,9 @@ def check_beginning(recording: Recording) -> None:
 
 
 def _open_folder(path: Path) -> Recording:
-    if (path / "modes.h5").is_file():
-        return _open_h5(path / "modes.h5")
     journal = path / "checkpoint"
+    if (path / "modes.h5").is_file() and not chunk_paths(journal):
+        return _open_h5(path / "modes.h5")
     if not (journal / "system.json").is_file():
         raise UserError(f"{path} holds neither modes.h5 nor a journal; is it a run's folder?")
     system = read_journal_system(journal)

@@ -13,7 +13,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from mlgle_lammps.errors import RunFailure, UserError, one_line
 from mlgle_lammps.formats.json_object import read_object
 from mlgle_lammps.formats.npz import NpzReader
-from mlgle_lammps.records import Float32, Float64, Frame, Int64, System
+from mlgle_lammps.records import Ending, Float32, Float64, Frame, Int64, System
 
 MAX_SYSTEM_BYTES = 2**20
 LARGEST = 1e15
@@ -35,6 +35,7 @@ LONGEST_CHAIN = 10**6
 """Beads; memory grows with them, so that a damaged number must not pass."""
 SHORTEST, LONGEST = 1e-50, 1e50
 """Times between two frames beyond these come from a damaged file."""
+ENDING = "ending.json"
 
 
 @dataclass(frozen=True)
@@ -214,6 +215,11 @@ class Journal:
             self._on_disk = n
             self._written_at = time.monotonic()
 
+    def tick(self) -> None:
+        """Write frames that have waited too long for the next one; called now and then, costs nothing."""
+        if self._held > self._on_disk and time.monotonic() - self._written_at > self._seconds:
+            self.flush()
+
     def _next_chunk(self) -> None:
         self.flush()
         if self._held:
@@ -224,6 +230,26 @@ class Journal:
         """Write what is left; more frames may still be appended, into a chunk of their own."""
         with self._lock:
             self._next_chunk()
+
+
+def write_ending(folder: Path, ending: Ending) -> None:
+    """Keep beside the chunks how the stream ended; raise RunFailure where that cannot be written."""
+    write_bytes_atomically(folder / ENDING, json.dumps(asdict(ending), indent=1).encode())
+
+
+def read_ending(folder: Path) -> Ending | None:
+    """Return how the stream ended, None where it has not; raise UserError where the file is damaged."""
+    path = folder / ENDING
+    if not path.exists():
+        return None
+    values = read_object(path, MAX_SYSTEM_BYTES, "tell how a stream ended")
+    kinds: dict[str, type] = {"status": str, "message": str, "step": int, "waits": int}
+    kinds |= {"md_s": float, "callback_s": float, "warnings": list, "notes": list}
+    for name, kind in kinds.items():
+        if type(values.get(name)) is not kind:
+            raise UserError(f"{path}: {name} is {values.get(name)!r}, which does not tell how a stream ended")
+    lines = {name: tuple(str(line) for line in values[name]) for name in ("warnings", "notes")}
+    return Ending(**{name: values[name] for name in kinds} | lines)
 
 
 def chunk_paths(folder: Path) -> list[Path]:
@@ -255,6 +281,15 @@ def read_chunk(path: Path, system: System) -> Chunk:
     if n_modes not in (0, system.n_modes):
         raise UserError(f"{path}: frames of {n_modes} modes in a stream of {system.n_modes}")
     return chunk
+
+
+def journalled_frames(paths: Sequence[Path], system: System) -> Iterator[Frame]:
+    """Yield the frames of chunk files as copies; raise UserError where one is damaged."""
+    for path in paths:
+        chunk = read_chunk(path, system)
+        require_finite(chunk, path, 0)
+        for i in range(len(chunk.steps)):
+            yield Frame(int(chunk.steps[i]), int(chunk.segments[i]), chunk.com[i].copy(), chunk.modes[i].copy())
 
 
 def read_journal(folder: Path) -> Iterator[Chunk]:

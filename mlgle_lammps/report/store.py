@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
@@ -134,6 +135,17 @@ class RunFolder:
         """The journal and whatever a later run goes on from."""
         return self.path / "checkpoint"
 
+    def hold(self) -> None:
+        """Keep other runs out of this folder until this process ends; raise UserError where one is in it."""
+        self._held = open(self.path / MARKER, "rb")  # noqa: SIM115  (open for as long as the folder is held)
+        try:
+            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._held.close()
+            raise UserError(f"{self.path} is in use by a run that has not ended") from None
+        except OSError:
+            pass  # a file system without locks
+
     def open_journal(self, system: System) -> Journal:
         """Return the journal of this folder, to append the stream of ``system`` to; raise RunFailure if unwritable."""
         return Journal(self.checkpoint, system)
@@ -162,7 +174,7 @@ class RunFolder:
             return None
 
     def assemble_modes(self, ending: Ending | None = None) -> Path | None:
-        """Write modes.h5 from the journal, check it frame by frame, and then remove the journal's chunks.
+        """Write modes.h5 from the journal and check it frame by frame; the journal stays.
 
         Args:
             ending: how the stream ended, kept as attributes.
@@ -171,7 +183,7 @@ class RunFolder:
             the file, or None where the journal holds no frame.
 
         Raises:
-            RunFailure: modes.h5 cannot be written, or does not read back as journalled (the chunks stay).
+            RunFailure: modes.h5 cannot be written, or does not read back as journalled.
             UserError: the journal is damaged.
         """
         paths = chunk_paths(self.checkpoint)
@@ -184,9 +196,12 @@ class RunFolder:
                 chunk = read_chunk(path, system)
                 writer.append(chunk.steps, chunk.segments, chunk.com, chunk.modes)
         self._verify(paths, system)
-        for path in paths:
-            path.unlink()
         return self.modes
+
+    def discard_checkpoints(self) -> None:
+        """Remove the journal and the restart files of a run that is complete."""
+        shutil.rmtree(self.checkpoint, ignore_errors=True)
+        self.checkpoint.mkdir(exist_ok=True)
 
     def _verify(self, paths: list[Path], system: System) -> None:
         """Raise RunFailure unless modes.h5 holds bit for bit what the chunks hold."""
@@ -220,6 +235,8 @@ class RunFolder:
         if not self.path.is_dir():
             raise FileExistsError(None, "File exists", str(self.path))
         if (self.path / MARKER).is_file():
+            self.hold()
+            self._held.close()
             self._set_aside()
         elif any(self.path.iterdir()):
             raise UserError(

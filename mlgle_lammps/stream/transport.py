@@ -107,7 +107,9 @@ class Inbox:
         self._handed_off = self._urgent = False
         self._begun, self._closing = threading.Event(), threading.Event()
         self._on_arrival: Callable[[Frame], None] = lambda frame: None
-        self._on_end: Callable[[], None] = lambda: None
+        self._on_end: Callable[[Ending], None] = lambda ending: None
+        self._on_idle: Callable[[], None] = lambda: None
+        self._recorded: Iterator[Frame] = iter(())
         self._last_step = 0
         self.n_received = 0
         self.n_taken = 0
@@ -151,15 +153,29 @@ class Inbox:
     def begin(
         self,
         on_arrival: Callable[[Frame], None] | None = None,
-        on_end: Callable[[], None] | None = None,
+        on_end: Callable[[Ending], None] | None = None,
+        on_idle: Callable[[], None] | None = None,
+        recorded: Iterator[Frame] | None = None,
     ) -> None:
-        """Let frames in: each goes first to ``on_arrival``, in the receiver thread; ``on_end`` follows the last."""
+        """Let frames in.
+
+        Args:
+            on_arrival: hears of each frame first, in the receiver thread.
+            on_end: hears in that thread how the stream ended, after the last frame.
+            on_idle: called in that thread whenever nothing arrives.
+            recorded: frames of a run that goes on, yielded before those that come.
+        """
         self._on_arrival = on_arrival or self._on_arrival
         self._on_end = on_end or self._on_end
+        self._on_idle = on_idle or self._on_idle
+        self._recorded = recorded or self._recorded
         self._begun.set()
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield frames as they come; stop when the stream has ended and all are taken."""
+        """Yield the recorded frames, then others as they come; stop when the stream has ended and all are taken."""
+        for frame in self._recorded:
+            self.n_taken += 1
+            yield self._trim(frame)
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._frames or self._ending is not None)
@@ -174,6 +190,12 @@ class Inbox:
         if not self._handed_off:
             self._handed_off = True
             self._link.send(HAND_OFF, str(self.n_taken).encode())
+
+    def record_on(self, n_frames: int) -> None:
+        """Let MD go on without a learner, and end after ``n_frames`` where only a learner could tell."""
+        self._handed_off = True
+        self._link.send(HAND_OFF, str(max(self.n_taken, n_frames)).encode())
+        self._frames.clear()
 
     def stop(self) -> None:
         """Ask MD to end at once."""
@@ -200,6 +222,7 @@ class Inbox:
             while self._ending is None and not self._closing.is_set():
                 message = self._link.poll()
                 if message is None:
+                    self._on_idle()
                     time.sleep(POLL_SECONDS)
                 else:
                     self._take(*message)
@@ -239,7 +262,7 @@ class Inbox:
         if ending.status != "complete":
             self._urgent = True
         try:
-            self._on_end()
+            self._on_end(ending)
         except Exception as error:
             ending = replace(ending, status="failed", message=ending.message or one_line(error))
         with self._changed:

@@ -21,6 +21,8 @@ def learn(source, options, folder, variables=None):
             source.hand_off()
     ending = source.ending()
     folder.assemble_modes(ending)
+    if ending.status == "complete":
+        folder.discard_checkpoints()
     kept = {"n_frames": n_frames, "broken": source.broken(), "notes": source.system.notes, "dt": source.system.dt}
     kept["ending_notes"] = ending.notes
     kept |= {name: getattr(ending, name) for name in ("status", "message", "step", "waits", "warnings")}

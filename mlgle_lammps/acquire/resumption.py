@@ -1,0 +1,96 @@
+"""Where a run that was ended goes on: its frames so far, the restart file, the deck that starts from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mlgle_lammps.acquire.checkpoint import RECORD, MdRecord, newest_whole, read_record
+from mlgle_lammps.acquire.continuation import Continuation, continued
+from mlgle_lammps.acquire.deck import Deck
+from mlgle_lammps.errors import UserError
+from mlgle_lammps.formats.journal import chunk_paths, journalled_frames, read_chunk, read_ending, read_journal_system
+from mlgle_lammps.records import Ending, Frame, System
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """What MD needs to go on.
+
+    Attributes:
+        system: what the stream is about.
+        n_frames: frames so far.
+        last: the last of them.
+        record: how MD stood.
+        step: of the restart file.
+        continuation: the deck that goes on from it; None where MD has nothing left to do.
+        ending: how the stream ended, where it is complete.
+    """
+
+    system: System
+    n_frames: int
+    last: Frame
+    record: MdRecord
+    step: int
+    continuation: Continuation | None
+    ending: Ending | None
+
+    def seamless(self, md_ranks: int, version: int) -> bool:
+        """Return whether what comes now belongs to the same uninterrupted piece as the last frame.
+
+        That is so where nothing is drawn at random, the ranks and LAMMPS are the same, and either no step is done
+        again or each comes out as before to the last bit.
+        """
+        if self.continuation is None or not self.continuation.exact:
+            return False
+        if (md_ranks, version) != (self.record.md_ranks, self.record.version):
+            return False
+        again = self.step < self.last.step
+        return self.step <= self.last.step + self.system.every and (self.continuation.bitwise or not again)
+
+
+def plan_resumption(folder: Path, deck: Deck, target: int | None, unchanged: bool) -> Resumption | None:
+    """Return where the run whose checkpoints lie in ``folder`` goes on, None where production had not begun.
+
+    Args:
+        folder: checkpoint folder.
+        deck: as it was when the run began.
+        target: frames wanted in all; None where the interval of D decides.
+        unchanged: no option that decides on the number of frames was changed.
+
+    Raises:
+        UserError: the files there are damaged, or nothing is left to go on from.
+    """
+    paths = chunk_paths(folder)
+    if not paths:
+        return None
+    system = read_journal_system(folder)
+    n_frames = sum(len(read_chunk(path, system).steps) for path in paths)
+    frames = list(journalled_frames(paths[-1:], system))
+    if not frames:
+        raise UserError(f"{paths[-1]} holds no frame")
+    last = frames[-1]
+    ending, record = read_ending(folder), read_record(folder)
+    if ending is not None and (unchanged if target is None else n_frames >= target):
+        return Resumption(system, n_frames, last, record, last.step, None, ending)
+    if target is not None and n_frames >= target:
+        done = Ending(step=last.step, md_s=record.md_s)
+        return Resumption(system, n_frames, last, record, last.step, None, done)
+    newest = newest_whole(folder, record)
+    if newest is None:
+        raise UserError(
+            f"{folder / RECORD} names no restart file that is whole, so MD cannot go on; the {n_frames} frames can "
+            f"still be learned from: python -m mlgle_lammps.replay {folder.parent}"
+        )
+    continuation = continued(deck, folder / newest.name, record.begin, record.epoch + 1)
+    if continuation.bitwise:
+        newest = newest_whole(folder, record, last.step) or newest
+        continuation = continued(deck, folder / newest.name, record.begin, record.epoch + 1)
+    return Resumption(system, n_frames, last, record, newest.step, continuation, None)
+
+
+def same_frame(one: Frame, com: np.ndarray, modes: np.ndarray) -> bool:
+    """Return whether a frame done again is the journalled one to the last bit."""
+    return one.com.tobytes() == com.tobytes() and one.modes.tobytes() == modes.tobytes()
