@@ -87,6 +87,8 @@ def read_deck(path: Path, variables: tuple[tuple[str, tuple[str, ...]], ...] = (
 def read_text(path: Path) -> str:
     """Return a deck's text; raise UserError where it cannot be read."""
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise UserError(f"deck {path} is not a file")  # a pipe or device may have no end
         return path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         raise UserError(f"deck {path} not found") from None
