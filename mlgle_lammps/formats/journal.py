@@ -99,7 +99,7 @@ def system_from_mapping(values: Mapping[str, Any], where: str) -> System:
     if kept["n_beads"] is not None and kept["n_modes"] >= kept["n_beads"]:
         raise UserError(f"{where}: {kept['n_modes']} modes of chains of {kept['n_beads']} beads, which have fewer")
     dt = kept.get("dt")
-    if not isinstance(dt, int | float) or not SHORTEST < dt < LONGEST:
+    if not isinstance(dt, int | float) or isinstance(dt, bool) or not SHORTEST < dt < LONGEST:
         raise UserError(f"{where}: dt is {repr(dt)[:40]} where a time above 0 belongs")
     kept["dt"] = float(dt)
     for name in ("units", "time_unit", "length_unit", "source"):
