@@ -1,0 +1,219 @@
+"""Sound inputs to mutate: a Rouse stream in all its forms, a run learned from it, a trajectory, a deck."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fuzz.processes import launched
+from mlgle_lammps.acquire.rouse import RouseSource
+from mlgle_lammps.formats.h5md import ModesWriter
+from mlgle_lammps.model import equivariant, published
+from mlgle_lammps.model.linear_core import core_from_reflection
+from mlgle_lammps.model.surrogate import ModeModel, Networks, Surrogate
+from mlgle_lammps.propagate.reconstruct import bead_positions
+from mlgle_lammps.records import Frame, ModeReport, System
+from mlgle_lammps.report.store import RunFolder
+
+CHAINS, BEADS, MODES, FRAMES, DT, BOX = 12, 6, 3, 40, 4.0, 6.0
+SOURCE = RouseSource(CHAINS, BEADS, BEADS - 1, FRAMES, DT, seed=2, every=10)
+SHORT = (
+    "--memory", 4, "--train-frames", 36, "--val-frames", 4, "--modes", MODES, "--generate-steps", 128,
+    "--ensemble", 4, "--threads", 1,
+)  # fmt: skip
+"""Options with which a sound input takes seconds: too few frames to validate networks, so none is trained."""
+
+
+def frames(n_modes: int = MODES) -> list[Frame]:
+    """Return the frames of the stream."""
+    return [Frame(f.step, f.segment, f.com, f.modes[:, :n_modes]) for f in SOURCE]
+
+
+def system(n_modes: int = MODES) -> System:
+    """Return what the stream is about."""
+    return replace(SOURCE.system, n_modes=n_modes, box=(BOX, BOX, BOX, 0.0, 0.0, 0.0))
+
+
+def write_h5(path: Path) -> Path:
+    """Write the stream as modes.h5, two segments of it."""
+    with ModesWriter(path, system()) as writer:
+        for number, f in enumerate(frames()):
+            writer.append([f.step], [0 if number < 5 else 1], f.com[np.newaxis], f.modes[np.newaxis])
+    return path
+
+
+def write_npz(path: Path) -> Path:
+    """Write the stream as .npz."""
+    com, modes = np.array([f.com for f in frames()]), np.array([f.modes for f in frames()])
+    np.savez(path, com=com, modes=modes, dt=DT, n_beads=BEADS, time_unit="tau", length_unit="sigma")
+    return path
+
+
+def write_killed_run(folder: Path) -> Path:
+    """Leave what a killed run leaves: a journal of several chunks."""
+    run = RunFolder.create(folder)
+    journal = run.open_journal(system())
+    for number, frame in enumerate(frames()):
+        journal.append(frame)
+        if number % 12 == 11:
+            journal.close()
+    journal.flush()
+    return folder
+
+
+def beads() -> np.ndarray:
+    """Return unwrapped positions, (time, chain, bead, 3)."""
+    whole = frames(BEADS - 1)
+    return np.array([bead_positions(f.com, f.modes.astype(float), BEADS) for f in whole])
+
+
+def data_text(positions: np.ndarray, box: float = BOX) -> str:
+    """Return a LAMMPS data file of chains in a periodic box, atom style bond.
+
+    Args:
+        positions: unwrapped, (chain, bead, 3).
+        box: its edge.
+    """
+    n_chains, n_beads, _ = positions.shape
+    n, images = n_chains * n_beads, np.floor(positions / box).astype(int)
+    inside = positions - images * box
+    lines = ["Rouse chains", "", f"{n} atoms", f"{n_chains * (n_beads - 1)} bonds", "1 atom types", "1 bond types"]
+    lines += ["", *(f"0 {box:g} {axis}lo {axis}hi" for axis in "xyz"), "", "Masses", "", "1 1", "", "Atoms # bond", ""]
+    for chain, bead in np.ndindex(n_chains, n_beads):
+        x, i = inside[chain, bead], images[chain, bead]
+        place = " ".join(f"{v:.6f}" for v in x) + " " + " ".join(map(str, i))
+        lines.append(f"{chain * n_beads + bead + 1} {chain + 1} 1 {place}")
+    lines += ["", "Bonds", ""]
+    pairs = [(c * n_beads + b + 1, c * n_beads + b + 2) for c in range(n_chains) for b in range(n_beads - 1)]
+    lines += [f"{number} 1 {a} {b}" for number, (a, b) in enumerate(pairs, start=1)]
+    return "\n".join(lines) + "\n"
+
+
+def dump_text() -> str:
+    """Return the trajectory as a LAMMPS text dump, wrapped, with image flags."""
+    lines = []
+    for frame, positions in zip(frames(), beads().reshape(FRAMES, -1, 3), strict=True):
+        images = np.floor(positions / BOX).astype(int)
+        lines += ["ITEM: TIMESTEP", str(frame.step), "ITEM: NUMBER OF ATOMS", str(len(positions))]
+        lines += ["ITEM: BOX BOUNDS pp pp pp", *[f"0 {BOX:g}"] * 3, "ITEM: ATOMS id x y z ix iy iz"]
+        for i, (x, image) in enumerate(zip(positions - images * BOX, images, strict=True), start=1):
+            lines.append(" ".join([str(i), *(f"{v:.6f}" for v in x), *map(str, image)]))
+    return "\n".join(lines) + "\n"
+
+
+def write_trajectory(folder: Path) -> Path:
+    """Write traj.dump and its topology chains.data into a new folder."""
+    folder.mkdir()
+    (folder / "traj.dump").write_text(dump_text())
+    (folder / "chains.data").write_text(data_text(beads()[0]))
+    return folder
+
+
+DECK = """\
+# Rouse chains with a soft repulsion from a table, Langevin dynamics at high friction
+variable    T index 1.0
+variable    seed index 4711
+variable    steps index 12000
+variable    soft equal 1.0*v_T
+units       lj
+atom_style  bond
+read_data   ${deckdir}/chains.data
+include     ${deckdir}/in.forces
+comm_modify vel yes cutoff 2.9
+neighbor    0.4 bin
+velocity    all create ${T} ${seed} dist gaussian
+fix         move all nve
+fix         bath all langevin ${T} ${T} 0.2 ${seed}
+timestep    0.02
+thermo      1000
+if "${T} > 5" then "print 'hot'" else "print 'cold'"
+run         500
+reset_timestep 0
+
+#mlgle production
+run         ${steps}
+"""
+FORCES = """\
+bond_style  harmonic
+bond_coeff  1 1.5 0.0
+special_bonds lj 0 0 1
+pair_style  table linear 40
+pair_coeff  * * ${deckdir}/soft.table SOFT 1.0
+"""
+DECK_OPTIONS = (
+    "--every", 200, "--memory", 5, "--train-frames", 36, "--val-frames", 4, "--modes", MODES, "--generate-steps", 128,
+    "--ensemble", 4, "--threads", 1,
+)  # fmt: skip
+
+
+def table_text(n: int = 40, cutoff: float = 1.0, strength: float = 0.5) -> str:
+    """Return a pair table of E = A (1 - r/c)² from r = 0.0001 on."""
+    r = np.linspace(1e-4, cutoff, n)
+    energy, force = strength * (1 - r / cutoff) ** 2, 2 * strength / cutoff * (1 - r / cutoff)
+    rows = [f"{i} {a:.6f} {e:.8f} {f:.8f}" for i, (a, e, f) in enumerate(zip(r, energy, force, strict=True), 1)]
+    return "\n".join(["# soft", "", "SOFT", f"N {n} R {r[0]:.6f} {cutoff:.6f}", "", *rows]) + "\n"
+
+
+def deck_files() -> dict[str, str]:
+    """Return the files of the sound deck by name."""
+    start = RouseSource(20, BEADS, BEADS - 1, 1, 1.0, seed=5)
+    frame = next(iter(start))
+    positions = bead_positions(frame.com + 7 * np.random.default_rng(6).uniform(size=frame.com.shape),
+                               frame.modes.astype(float), BEADS)  # fmt: skip
+    return {"in.deck": DECK, "in.forces": FORCES, "chains.data": data_text(positions, 7.0), "soft.table": table_text()}
+
+
+def copy_run(run: Path, folder: Path) -> Path:
+    """Return a copy of a finished run's folder."""
+    return Path(shutil.copytree(run, folder))
+
+
+def result_of(folder: Path) -> dict:
+    """Return a run's result."""
+    return json.loads((folder / "result.json").read_text())
+
+
+MEMORY = 8
+
+
+def write_model_run(folder: Path, preset: str = "default", with_networks: bool = True) -> Path:
+    """Leave a run of which only modes.h5 and a model with random networks are there, enough for ``generate``."""
+    run = RunFolder.create(folder)
+    write_h5(run.modes)
+    model(preset, with_networks).save(run.model)
+    return folder
+
+
+def model(preset: str = "default", with_networks: bool = True, memory: int = MEMORY) -> Surrogate:
+    """Return a surrogate whose networks, if any, have random weights."""
+    generator = torch.Generator().manual_seed(3)
+    core = core_from_reflection(np.full((MODES, 2), 0.4), (2,) * MODES, np.ones(MODES))
+    networks = None
+    if preset == "paper":
+        networks = Networks(tuple(range(MODES)), None, published.initial_weights(memory, MODES, generator))
+    elif with_networks:
+        architecture = equivariant.Architecture.within(memory)
+        weights = equivariant.initial_weights(architecture, 2, generator)
+        tensors = {name: w + 0.2 * torch.randn(w.shape, generator=generator) for name, w in weights.items()}
+        networks = Networks((0, 2), architecture, tensors | equivariant.neutral_scales(architecture, 2))
+    sigma = np.array([0.3, 0.15, 0.1])
+    history = np.array([f.modes for f in frames()])[-memory:]
+    reports = tuple(ModeReport(j + 1, "AR(2)", 1.0, 1.0, {"order": 2}) for j in range(MODES))
+    step = 0.4 if preset == "default" else 0.02  # random networks let modes drift off
+    learned = ModeModel(preset, memory, sigma, step * sigma, core, networks, reports, ("a note",))
+    return Surrogate(learned, 0.3, 0.5, DT, "tau", "sigma", history)
+
+
+def write_finished_run(folder: Path) -> Path:
+    """Leave what a finished replay leaves; a sound stream goes through the whole of it, in a process of its own."""
+    folder.mkdir(parents=True)
+    write_npz(folder / "s.npz")
+    done = launched("replay", ("s.npz", *SHORT, "--out", "run"), folder)
+    if done.code != 0:
+        raise RuntimeError(done.stderr[-1000:])
+    return folder / "run"

@@ -1,0 +1,136 @@
+"""A selection of bad input, small enough for every run of the tests; `make fuzz` does the hundreds."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from mlgle_lammps import parsers
+from mlgle_lammps.errors import UserError, one_line
+
+sys.path.insert(0, str(Path(__file__).parent))
+from fuzz import deck_cases, model_cases, options, stream_cases
+from fuzz.processes import Outcome
+from fuzz.verdicts import judge
+
+STREAMS = (
+    "sound",
+    "10^12 frames",
+    "com behind an external link",
+    "com of other files",
+    "com from /dev/zero",
+    "com is NaN once",
+    "steps beyond 2^63",
+    "modes never move",
+    "dt 1e-300",
+    "com is 1e308 once",
+    "every frame a segment",
+    "texts very deep",
+    "com is pickled code",
+    "com of 10^12 frames",
+    "com with code for a header",
+    "a chunk of pickles",
+    "system.json a FIFO",
+    "units with mathematics",
+)
+MODELS = (
+    "sound",
+    "malicious, of torch",
+    "malicious, of old torch",
+    "malicious entry",
+    "a pickle that calls posix.system",
+    "history of 10^12 frames",
+    "lags of 10^12",
+    "windows 0",
+    "weights NaN",
+    "unstable core",
+    "/dev/zero",
+    "deep",
+)
+DECKS = ("a branch", "a FIFO", "quit built", "frozen by setforce")
+
+
+def fuzz(tmp_path, *names):
+    """Run the named cases in a process of its own; return its table by kind and the defects."""
+    done = subprocess.run(
+        [sys.executable, "-m", "fuzz", "--only", *names, "--folder", tmp_path / "fuzz", "--json", tmp_path / "f.json"],
+        cwd=Path(__file__).parent, capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert (tmp_path / "f.json").exists(), done.stderr[-2000:]
+    return done.returncode, json.loads((tmp_path / "f.json").read_text())
+
+
+def test_streams_and_models_that_lie_are_refused_in_one_line(tmp_path):
+    code, found = fuzz(tmp_path, *(f"modes.h5/{n}" for n in STREAMS), *(f".npz/{n}" for n in STREAMS),
+                       *(f"journal/{n}" for n in STREAMS), *(f"model.pt/{n}" for n in MODELS))  # fmt: skip
+    assert found["defects"] == []
+    assert code == 0
+    assert found["verdicts"]["modes.h5/sound"] == found["verdicts"]["model.pt/sound"] == "harmless"
+    assert sum(word == "refused" for word in found["verdicts"].values()) >= 25
+
+
+@pytest.mark.lammps
+def test_decks_that_cannot_work_are_refused_in_one_line(tmp_path):
+    code, found = fuzz(tmp_path, *(f"deck/{n}" for n in DECKS))
+    assert found["defects"] == []
+    assert (code, set(found["verdicts"].values())) == (0, {"refused"})
+
+
+@pytest.mark.parametrize(
+    ("outcome", "word"),
+    [
+        (Outcome(None, "", 60.0, 0.0), "hung"),
+        (Outcome(1, "Traceback (most recent call last):", 1.0, 0.0), "traceback"),
+        (Outcome(70, "mlgle run: internal error: x", 1.0, 0.0), "traceback"),
+        (Outcome(-11, "", 1.0, 0.0), "traceback"),
+        (Outcome(2, "", 1.0, 0.0), "wrong"),
+        (Outcome(2, "mlgle run: error: a\nmlgle run: error: b", 1.0, 0.0), "wrong"),
+        (Outcome(2, "mlgle run: error: " + "a" * 1000, 1.0, 0.0), "wrong"),
+        (Outcome(2, "mlgle run: error: a\0b", 1.0, 0.0), "wrong"),
+        (Outcome(0, "", 1.0, 4000.0), "wrong"),
+        (Outcome(2, "mlgle run: error: a", 1.0, 0.0), "refused"),
+        (Outcome(0, "", 1.0, 100.0), "harmless"),
+    ],
+)
+def test_verdicts_see_what_is_wrong(outcome, word):
+    """Negative controls: each way to fail is told from a refusal."""
+    assert judge(outcome, None).word == word
+
+
+def test_a_result_far_from_the_sound_one_is_not_harmless(tmp_path):
+    sound = {"status": "complete", "D": {"value": 1.0}, "warnings": ["3 chains only"]}
+    words = {}
+    for D, warnings in ((1.5, []), (9.0, ["4 chains only"]), (9.0, ["not at equilibrium"]), (None, [])):
+        (tmp_path / "result.json").write_text(json.dumps(sound | {"D": {"value": D}, "warnings": warnings}))
+        words[D, *warnings] = judge(Outcome(0, "", 1.0, 1.0), tmp_path, sound).word
+    assert list(words.values()) == ["harmless", "other", "warned", "wrong"]
+
+
+def test_there_are_hundreds():
+    names = [[f"{c.kind}/{c.name}" for c in cases] for cases in (
+        [*deck_cases.named_cases()], [*stream_cases.named_cases(), *model_cases.named_cases()])]  # fmt: skip
+    assert all(len(found) == len(set(found)) >= 200 for found in names)
+
+
+@pytest.mark.parametrize("command", options.COMMANDS)
+def test_odd_values_of_options_are_options_or_one_line(command):
+    @settings(max_examples=150, deadline=None, derandomize=True, database=None,
+              suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])  # fmt: skip
+    @given(options.command_lines(command))
+    def holds(arguments):
+        complaint, code = "", 0
+        try:
+            getattr(parsers, f"parse_{command}")(arguments)
+        except UserError as error:
+            complaint = one_line(error)
+        except SystemExit as ending:  # --help, or what begins like it
+            code = ending.code
+        assert complaint.isprintable()
+        assert code == 0
+
+    holds()
