@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,6 +35,10 @@ def _generate(arguments: Sequence[str]) -> int:
         raise UserError(f"--out {path}: there is no folder {path.parent}")
     surrogate = Surrogate.load(folder.model)
     system, histories = recorded_histories(folder, surrogate.history)
+    if not math.isclose(system.dt, surrogate.dt, rel_tol=1e-6):
+        raise UserError(
+            f"{folder.model} is of frames each {surrogate.dt:g}, {folder.modes} of frames each {system.dt:g}"
+        )
     summary = generate_to_file(
         surrogate, histories, system, path, steps=options.steps, ensemble=options.ensemble,
         save_every=options.save_every, seed=options.seed, device=options.device, threads=options.threads,

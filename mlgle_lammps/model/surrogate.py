@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from mlgle_lammps.errors import UserError
-from mlgle_lammps.model import equivariant, published
+from mlgle_lammps.errors import UserError, one_line
+from mlgle_lammps.model import equivariant, plain_values, published
 from mlgle_lammps.model.linear_core import LinearCore
 from mlgle_lammps.records import Float32, Float64, ModeReport
 
 SCHEMA = 1
+SMALLEST = 1e-30
+DT_BOUNDS = 1e-50, 1e50
 _FORMAT = "mlgle surrogate"
 
 
@@ -115,10 +115,10 @@ class Surrogate:
                 f"{path} has model schema {plain.get('schema')!r}, this program reads {SCHEMA}; train again"
             )
         try:
-            surrogate = _from_plain(plain)
+            surrogate = _from_plain(plain, path.stat().st_size)
             _check(surrogate)
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, IndexError) as error:
-            raise UserError(f"{path} is damaged ({type(error).__name__}: {error}); train again") from error
+            raise UserError(f"{path} is damaged ({type(error).__name__}: {one_line(error)}); train again") from error
         return surrogate
 
 
@@ -146,24 +146,30 @@ def _to_plain(surrogate: Surrogate) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _from_plain(plain: dict[str, Any]) -> Surrogate:
+def _from_plain(plain: dict[str, Any], most_bytes: int) -> Surrogate:
+    """Return the surrogate in a file of ``most_bytes``; shapes and values are checked one by one, not together."""
     networks = None
-    if plain["network_modes"]:
+    if modes := plain_values.whole_numbers(plain, "network_modes"):
         architecture = None
         if plain["preset"] != "paper":
-            architecture = equivariant.Architecture(tuple(plain["lags"]), tuple(plain["windows"]))
-        networks = Networks(tuple(plain["network_modes"]), architecture, dict(plain["tensors"]))
+            lags, windows = (plain_values.whole_numbers(plain, name, 1) for name in ("lags", "windows"))
+            architecture = equivariant.Architecture(lags, windows)
+        tensors = dict(plain["tensors"])
+        networks = Networks(modes, architecture, {n: plain_values.tensor(tensors, n, most_bytes) for n in tensors})
     core = LinearCore(
-        plain["coefficients"].numpy().astype(np.float64), tuple(plain["orders"]),
-        plain["innovation_variance"].numpy().astype(np.float64),
+        plain_values.array(plain, "coefficients", most_bytes), plain_values.whole_numbers(plain, "orders", 1),
+        plain_values.array(plain, "innovation_variance", most_bytes),
     )  # fmt: skip
+    sigma, sigma_increment = (plain_values.array(plain, name, most_bytes) for name in ("sigma", "sigma_increment"))
     model = ModeModel(
-        plain["preset"], int(plain["memory"]), plain["sigma"].numpy(), plain["sigma_increment"].numpy(), core,
-        networks, tuple(ModeReport(**report) for report in plain["reports"]), tuple(plain["notes"]),
+        plain["preset"], plain_values.whole(plain["memory"], "memory", 1), sigma, sigma_increment, core, networks,
+        tuple(ModeReport(**report) for report in plain["reports"]), plain_values.lines(plain, "notes"),
     )  # fmt: skip
     return Surrogate(
-        model, float(plain["alpha"]), float(plain["beta_sq"]), float(plain["dt"]), str(plain["time_unit"]),
-        str(plain["length_unit"]), plain["history"].numpy(),
+        model, plain_values.number(plain, "alpha", 0.0), plain_values.number(plain, "beta_sq"),
+        plain_values.number(plain, "dt", *DT_BOUNDS), plain_values.unit(plain, "time_unit"),
+        plain_values.unit(plain, "length_unit"),
+        plain_values.tensor(plain, "history", most_bytes).to(torch.float32).numpy(),
     )  # fmt: skip
 
 
@@ -188,17 +194,10 @@ def _check(surrogate: Surrogate) -> None:
     if surrogate.history.ndim != 4 or surrogate.history.shape[0] < model.memory:
         raise ValueError(f"history of shape {surrogate.history.shape} is shorter than the memory of {model.memory}")
     _expect("history", surrogate.history.shape[2:], (k, 3))
-    numbers: list[NDArray[np.floating]] = [
-        model.sigma,
-        model.sigma_increment,
-        model.core.coefficients,
-        model.core.innovation_variance,
-    ]
-    numbers += [surrogate.history, np.array([surrogate.alpha, surrogate.beta_sq, surrogate.dt])]
-    if not all(np.isfinite(x).all() for x in numbers):
-        raise ValueError("values that are not finite")
-    if not (model.sigma > 0).all() or not (model.core.innovation_variance >= 0).all() or not surrogate.dt > 0:
-        raise ValueError("a variance or time step that is not positive")
+    if surrogate.history.shape[1] < 1:
+        raise ValueError("a history without chains")
+    if not (model.sigma > SMALLEST).all() or not (model.core.innovation_variance >= 0).all():
+        raise ValueError("a variance that is not positive")
     if model.networks is not None:
         _check_networks(model, k)
     elif model.preset == "paper":
@@ -217,11 +216,15 @@ def _check_networks(model: ModeModel, k: int) -> None:
         if n != k:
             raise ValueError("the published model needs a network for every mode")
     else:
-        if networks.architecture.reach > model.memory:
-            raise ValueError("the network looks further back than the memory")
+        seen = networks.architecture.lags, networks.architecture.windows
+        if networks.architecture.reach > model.memory or any(len(set(lags)) < len(lags) for lags in seen):
+            raise ValueError("the network looks further back than the memory, or twice at the same frames")
         wanted = equivariant.initial_weights(networks.architecture, n, generator)
         wanted |= equivariant.neutral_scales(networks.architecture, n)
+    if unknown := set(networks.tensors) - set(wanted):
+        raise ValueError(f"unknown tensors {', '.join(sorted(map(str, unknown)))[:80]}")
     for name, tensor in wanted.items():
         _expect(name, tuple(networks.tensors[name].shape), tuple(tensor.shape))
-        if not bool(torch.isfinite(networks.tensors[name]).all()):
-            raise ValueError(f"{name} is not finite")
+    for name in ("basis_scale", "activity_scale", "feature_sd"):
+        if name in wanted and not bool((networks.tensors[name] > SMALLEST).all()):
+            raise ValueError(f"{name} is not positive")
