@@ -256,7 +256,7 @@ class _Run:
     def _save_stream(self, inbox: Inbox) -> None:
         """End MD, or let it go on to its end, and keep its frames, where learning has failed."""
         assert self.folder is not None
-        if self.options.on_trainer_failure == "record":
+        if self.options.on_trainer_failure == "record" and inbox.begun:  # else there is no journal
             print("mlgle run: MD goes on and is recorded", file=sys.stderr, flush=True)
             inbox.record_on(self.learn_options.learn_frames)
         else:

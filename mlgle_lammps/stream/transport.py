@@ -125,6 +125,11 @@ class Inbox:
         return self._system
 
     @property
+    def begun(self) -> bool:
+        """Whether frames are let in."""
+        return self._begun.is_set()
+
+    @property
     def backlog(self) -> int:
         """Frames that have arrived and wait to be taken."""
         return len(self._frames)
@@ -198,7 +203,8 @@ class Inbox:
         self._frames.clear()
 
     def stop(self) -> None:
-        """Ask MD to end at once."""
+        """Ask MD to end at once; what still comes is let in, also where nobody has begun to listen."""
+        self._begun.set()
         self._link.send(STOP, b"")
 
     def close(self) -> None:
