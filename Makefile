@@ -2,12 +2,14 @@
 # make figures       every observable of the demo run, in runs/demo-compare/report.html and figures/
 # make temperatures  the default deck at three temperatures, then D(T): runs/temperatures/report.html
 # make test   environment, then the tests
+# make fuzz       hundreds of mutated decks, streams and models, of the seed SEED; about half an hour
+# make stability  20 models of every kind, generated for 10^5 steps
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo figures temperatures test test-slow lint format clean
+.PHONY: demo figures temperatures test test-slow fuzz stability lint format clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mlgle_lammps needs Python 3.11 or newer; say make PYTHON=/path/to/python3")'
@@ -36,6 +38,14 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+SEED ?= 1
+
+fuzz: $(READY)
+	cd tests && ../$(BIN)/python -m fuzz --seed $(SEED)
+
+stability: $(READY)
+	cd tests && ../$(BIN)/python -m fuzz.generation --seed $(SEED)
 
 lint: $(READY)
 	$(BIN)/ruff check .
