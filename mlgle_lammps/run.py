@@ -44,6 +44,7 @@ from mlgle_lammps.stream.transport import Inbox, Outbox
 SAVE_SECONDS = 8.0  # for partial results, once a rank failed alone
 ABORT_SECONDS = 9.0  # after which the failed rank ends the run itself
 SAVING_SECONDS = 60.0  # kept of the wall limit
+LAUNCHER_SECONDS = 1.0
 CHECK_STEPS = 200
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
@@ -306,12 +307,24 @@ class _Run:
         signal.set_wakeup_fd(sending.fileno())
         self._sockets = (receiving, sending)
         threading.Thread(target=self._watch_signals, args=(receiving,), name="mlgle-signals", daemon=True).start()
+        if mpi.launched():
+            threading.Thread(target=self._watch_launcher, name="mlgle-launcher", daemon=True).start()
         limit = self.options.wall_limit or slurm_seconds_left()
         if limit is not None and not self.options.check:
             until = max(limit - min(SAVING_SECONDS, limit / 4), 0.1)
             timer = threading.Timer(until, sending.send, args=(b"\0",))
             timer.daemon = True
             timer.start()
+
+    def _watch_launcher(self) -> None:
+        """End this rank when what launched it has died: nobody would end the ranks together then."""
+        parent = os.getppid()
+        while os.getppid() == parent:
+            time.sleep(LAUNCHER_SECONDS)
+        complain("the MPI launcher has died")
+        self._request_stop()
+        time.sleep(SAVE_SECONDS - LAUNCHER_SECONDS)
+        os._exit(1)
 
     def _request_stop(self) -> None:
         self.stop_requested = True

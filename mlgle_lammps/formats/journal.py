@@ -145,14 +145,14 @@ class Journal:
         n_frames: frames appended by this object.
     """
 
-    def __init__(self, folder: Path, system: System, frames_per_chunk: int = 64, seconds: float = 10.0) -> None:
+    def __init__(self, folder: Path, system: System, frames_per_chunk: int = 64, seconds: float = 5.0) -> None:
         """Start or go on with the journal in ``folder``.
 
         Args:
             folder: the ``checkpoint`` folder, which exists.
             system: what the stream is about.
             frames_per_chunk: frames in a full chunk file.
-            seconds: after so long a chunk that is not full is written too (looked at when a frame comes).
+            seconds: after so long a chunk that is not full is written too (looked at by ``append`` and ``tick``).
 
         Raises:
             RunFailure: the folder cannot be written.
