@@ -197,6 +197,19 @@ def test_a_scrambled_tree_of_an_hdf5_file_is_no_internal_error(melt, tmp_path):
         frames_of(path, topology=melt[1])
 
 
+@pytest.mark.parametrize("name", ["all", "all/position", "all/position/value", "all/image/value", "all/position/step"])
+def test_links_out_of_an_h5md_trajectory_are_not_followed(melt, tmp_path, name):
+    path, other = tmp_path / "t.h5md", tmp_path / "other.h5md"
+    for file in (path, other):
+        write_h5md(file, list(read_dump(melt[0] / "good.dump", print)))
+    assert frames_of(path, topology=melt[1])
+    with h5py.File(path, "r+") as file:
+        del file[f"particles/{name}"]
+        file[f"particles/{name}"] = h5py.ExternalLink(str(other), f"/particles/{name}")
+    with pytest.raises(UserError, match="links to other files are not followed"):
+        frames_of(path, topology=melt[1])
+
+
 class Hostile:
     def __init__(self, path):
         self.path = path

@@ -26,7 +26,7 @@ def has_mode_stream(path: Path) -> bool:
     """Tell whether a file is one of this program's own mode streams; a damaged .h5 counts, for its reader to say so."""
     try:
         with h5py.File(path, "r") as file:
-            return "mlgle" in file
+            return file.get("mlgle", getlink=True) is not None  # a link is not followed
     except (OSError, RuntimeError):
         return path.suffix == ".h5"
 
@@ -70,7 +70,10 @@ def _group(file: h5py.File, path: Path) -> h5py.Group:
     if len(names) != 1:
         found = f"{len(names)} groups with positions ({', '.join(names)})" if names else "no positions"
         raise UserError(f"{path} has {found} under /particles; one is needed")
-    return particles[names[0]]
+    group = particles[names[0]]
+    if group.file != file:
+        raise UserError(f"{path}: {group.name} is in {group.file.filename}: links to other files are not followed")
+    return group
 
 
 def _unit(dataset: Any) -> str | None:
@@ -97,6 +100,8 @@ class _Particles:
             UserError: it is not.
         """
         where = f"{self._path}: {getattr(dataset, 'name', self._group.name)}"
+        if isinstance(dataset, h5py.Dataset) and dataset.file != self._group.file:
+            raise UserError(f"{where} is in {dataset.file.filename}: links to other files are not followed")
         if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in kinds or not dataset.shape:
             raise UserError(f"{where} is not an array of {'numbers' if 'f' in kinds else 'whole numbers'}")
         fitting = [

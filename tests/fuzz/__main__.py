@@ -35,7 +35,7 @@ from fuzz.cases import Case
 from fuzz.verdicts import DEFECTS, Verdict
 
 LIMIT = {"run": 90.0}
-WORDS = ("refused", "harmless", "warned", "other", *DEFECTS)
+WORDS = ("refused", "harmless", "warned", "other", "LAMMPS", *DEFECTS)
 EACH_REAL = 25
 """Every so many cases of the quick commands are launched as users do, not forked."""
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fuzz.processes import Outcome, forked, launched
-from fuzz.verdicts import Verdict, judge
+from fuzz.processes import Outcome, forked, lammps_alone, launched
+from fuzz.verdicts import DEFECTS, Verdict, judge
 
 
 class Hostile:
@@ -75,9 +75,11 @@ class Case:
     def verdict(self, outcome: Outcome, folder: Path, sound: dict[str, Any] | None) -> Verdict:
         """Return the verdict; the input's code must not have run, and a refusal must leave no folder behind."""
         found = judge(outcome, folder / "out" if self.leaves_result else None, sound)
+        if found.word == "hung" and self.command == "run" and not lammps_alone("in.deck", folder):
+            return Verdict("LAMMPS", "LAMMPS by itself does not end with it either")
         if (folder / "ran").exists() or (folder.parent / "ran").exists():
             return Verdict("wrong", "code in the input was executed")
-        if self.expected == "refuse" and found.word not in ("refused", "hung", "traceback"):
+        if self.expected == "refuse" and found.word not in ("refused", *DEFECTS):
             return Verdict("wrong", f"should be refused: {found.word}, {found.reason}")
         if self.expected == "pass" and found.word != "harmless":
             return Verdict("wrong", f"a sound input: {found.word}, {found.reason}")

@@ -62,6 +62,28 @@ def launched(
     return Outcome(code, text, time.monotonic() - started, 0.0)
 
 
+def lammps_alone(deck: str, folder: Path, limit: float = 30) -> bool:
+    """Tell whether LAMMPS by itself comes to an end with a deck within the limit, well or badly."""
+    command = [
+        Path(sys.executable).parent / "lmp",
+        "-in",
+        deck,
+        "-log",
+        "none",
+        "-var",
+        "deckdir",
+        ".",
+        "-var",
+        "mlgle",
+        "1",
+    ]
+    try:
+        subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
 def _plain(argument: object) -> str | bytes | os.PathLike[str]:
     return argument if isinstance(argument, str | bytes | os.PathLike) else str(argument)
 

@@ -21,10 +21,10 @@ _TRACE = re.compile(r"Traceback \(most recent|internal error|Segmentation|double
 
 @dataclass(frozen=True)
 class Verdict:
-    """A word of ("refused", "harmless", "warned", "other", *DEFECTS) and why.
+    """A word of ("refused", "harmless", "warned", "other", "LAMMPS", *DEFECTS) and why.
 
     "warned" is a D far from the sound input's with a warning that the sound input does not get, "other" the same
-    without one: something else was asked for, or something is wrong.
+    without one: something else was asked for, or something is wrong. "LAMMPS" is an endless loop of LAMMPS's own.
     """
 
     word: str
