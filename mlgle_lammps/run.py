@@ -14,8 +14,6 @@ os.environ["OMP_WAIT_POLICY"] = "passive"
 import contextlib
 import io
 import shlex
-import signal
-import socket
 import sys
 import threading
 import time
@@ -38,15 +36,13 @@ from mlgle_lammps.needs import check_lines, needs_of, refusal, refuse_without_li
 from mlgle_lammps.parsers import parse_run
 from mlgle_lammps.records import Ending, System
 from mlgle_lammps.report.store import RunFolder
+from mlgle_lammps.stop_requests import StopRequests, slurm_seconds_left
 from mlgle_lammps.stream.links import RankLink, ThreadLink
 from mlgle_lammps.stream.transport import Inbox, Outbox
 
 SAVE_SECONDS = 8.0  # for partial results, once a rank failed alone
 ABORT_SECONDS = 9.0  # after which the failed rank ends the run itself
-SAVING_SECONDS = 60.0  # kept of the wall limit
-LAUNCHER_SECONDS = 1.0
 CHECK_STEPS = 200
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,7 +73,8 @@ class _Run:
         self.world, self.request, self.arguments = world, request, arguments
         self.options, self.learn_options = request.deck, request.learn
         self.resumption: Resumption | None = None
-        self.finished = self.stop_requested = False
+        self.finished = False
+        self.stop = StopRequests(self._hurry, self._end_preparation)
         self.folder: RunFolder | None = None
         self.driver: Driver | None = None
         self.inbox: Inbox | None = None
@@ -103,7 +100,9 @@ class _Run:
             self.world.at_finalize(self._on_finalize)
         if self.world.trains:
             set_up_logging()
-        self._listen_to_signals()
+        self.stop.listen(None if self.options.check else self.options.wall_limit or slurm_seconds_left())
+        if self.world.size > 1:
+            self.stop.watch_launcher(self._launcher_died)
         try:
             deck = self.world.together(self._read_deck)
             if not self.options.check:
@@ -124,7 +123,7 @@ class _Run:
     def _tell_how_to_go_on(self, code: int) -> None:
         """Say how an interrupted run goes on."""
         folder = self.folder
-        if folder is None or not (self.stop_requested or code == 1) or not chunk_paths(folder.checkpoint):
+        if folder is None or not (self.stop.requested or code == 1) or not chunk_paths(folder.checkpoint):
             return
         launcher = f"mpirun -n {self.world.size} " if self.world.size > 1 else ""
         path = shlex.quote(str(folder.path))
@@ -195,7 +194,7 @@ class _Run:
             ending = self.driver.produce()
             if self.world.leads_md:
                 self.outbox.end(ending)
-                if self.stop_requested:
+                if self.stop.requested:
                     print(f"mlgle run: {ending.message}; writing what there is", file=sys.stderr, flush=True)
             return 0
         except LostRank as error:
@@ -203,7 +202,7 @@ class _Run:
             return error.exit_code
         except UserError as error:
             failure: UserError = error
-            if self.stop_requested and not (self.driver and self.driver.producing):
+            if self.stop.requested and not (self.driver and self.driver.producing):
                 failure = RunFailure(INTERRUPTED_EARLY)
             if self.world.leads_md:
                 complain(failure)
@@ -222,7 +221,7 @@ class _Run:
         assert self.outbox is not None
         checkpoint = None if self.options.check else RunFolder(self.learn_options.out).checkpoint
         return Driver(
-            self.world, deck, self.options, self.learn_options, self.outbox, log_file, lambda: self.stop_requested,
+            self.world, deck, self.options, self.learn_options, self.outbox, log_file, lambda: self.stop.requested,
             checkpoint, self.resumption,
         )  # fmt: skip
 
@@ -298,49 +297,24 @@ class _Run:
 
     # ------------------------------------------------------------------ signals and faults
 
-    def _listen_to_signals(self) -> None:
-        """Let signals only set a flag; a thread sees them also while LAMMPS is busy in C."""
-        for number in SIGNALS:
-            signal.signal(number, lambda number, frame: self._request_stop())
-        receiving, sending = socket.socketpair()
-        sending.setblocking(False)
-        signal.set_wakeup_fd(sending.fileno())
-        self._sockets = (receiving, sending)
-        threading.Thread(target=self._watch_signals, args=(receiving,), name="mlgle-signals", daemon=True).start()
-        if mpi.launched():
-            threading.Thread(target=self._watch_launcher, name="mlgle-launcher", daemon=True).start()
-        limit = self.options.wall_limit or slurm_seconds_left()
-        if limit is not None and not self.options.check:
-            until = max(limit - min(SAVING_SECONDS, limit / 4), 0.1)
-            timer = threading.Timer(until, sending.send, args=(b"\0",))
-            timer.daemon = True
-            timer.start()
-
-    def _watch_launcher(self) -> None:
-        """End this rank when what launched it has died: nobody would end the ranks together then."""
-        parent = os.getppid()
-        while os.getppid() == parent:
-            time.sleep(LAUNCHER_SECONDS)
-        complain("the MPI launcher has died")
-        self._request_stop()
-        time.sleep(SAVE_SECONDS - LAUNCHER_SECONDS)
-        os._exit(1)
-
-    def _request_stop(self) -> None:
-        self.stop_requested = True
+    def _hurry(self) -> None:
         if self.inbox is not None:
             self.inbox.hurry()
 
-    def _watch_signals(self, receiving: socket.socket) -> None:
+    def _end_preparation(self) -> None:
         """End what comes before production: there is no callback yet that could."""
-        while receiving.recv(1):
-            self._request_stop()
-            if self.driver is None or self.driver.producing or self.resumption is not None:
-                continue
-            if self.world.md_comm.size == 1:
-                self.driver.skip_runs()
-            elif self.world.leads_md:
-                self._fail_alone(INTERRUPTED_EARLY, 1)
+        if self.driver is None or self.driver.producing or self.resumption is not None:
+            return
+        if self.world.md_comm.size == 1:
+            self.driver.skip_runs()
+        elif self.world.leads_md:
+            self._fail_alone(INTERRUPTED_EARLY, 1)
+
+    def _launcher_died(self) -> None:
+        """End this rank soon: nobody else would end the ranks together now."""
+        complain("the MPI launcher has died")
+        time.sleep(SAVE_SECONDS)
+        os._exit(1)
 
     def _on_unforeseen(self, kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
         """End all ranks when this one fails by an exception that nobody expected."""
@@ -371,13 +345,6 @@ class _Run:
         timer = threading.Timer(SAVE_SECONDS, self.world.abort, args=(1,))
         timer.daemon = True
         timer.start()
-
-
-def slurm_seconds_left() -> float | None:
-    """Return the seconds that Slurm leaves this job, None where it does not say."""
-    end = os.environ.get("SLURM_JOB_END_TIME", "")
-    left = float(end) - time.time() if end.isdigit() else 0.0
-    return left if left > 0 else None
 
 
 if __name__ == "__main__":

@@ -99,11 +99,6 @@ def launched_rank() -> int:
     return next((int(os.environ[name]) for name in RANK_VARIABLES if os.environ.get(name, "").isdigit()), 0)
 
 
-def launched() -> bool:
-    """Return whether an MPI launcher started this process, as its environment tells."""
-    return any(name in os.environ for name in RANK_VARIABLES)
-
-
 def start() -> World:
     """Initialize MPI and return this rank's place in it.
 
