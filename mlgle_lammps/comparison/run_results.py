@@ -95,7 +95,7 @@ def _mapping(result: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _require_numbers(folder: RunFolder, result: Mapping[str, Any]) -> None:
     """Raise UserError where result.json has something else in the place of a number or of numbers by name."""
-    places: list[tuple[Any, str, tuple[str, ...]]] = [(result, "", ("k", "m", "n_frames", "n_beads"))]
+    places: list[tuple[Any, str, tuple[str, ...]]] = [(result, "", ("k", "m", "dt", "n_frames", "n_beads"))]
     for name, inner in (("handoff", ("frames",)), ("timing", ("md_s", "train_s", "generate_s")), ("fit", ("p",))):
         places.append((result.get(name) or {}, f"{name}.", inner))
     for holder, prefix, names in places:
