@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
@@ -14,7 +16,7 @@ from mlgle_lammps import parsers
 from mlgle_lammps.errors import UserError, one_line
 
 sys.path.insert(0, str(Path(__file__).parent))
-from fuzz import deck_cases, model_cases, options, stream_cases
+from fuzz import deck_cases, generation, model_cases, options, stream_cases
 from fuzz.processes import Outcome
 from fuzz.verdicts import judge
 
@@ -90,7 +92,7 @@ def test_decks_that_cannot_work_are_refused_in_one_line(tmp_path):
         (Outcome(-11, "", 1.0, 0.0), "traceback"),
         (Outcome(2, "", 1.0, 0.0), "wrong"),
         (Outcome(2, "mlgle run: error: a\nmlgle run: error: b", 1.0, 0.0), "wrong"),
-        (Outcome(2, "mlgle run: error: " + "a" * 1000, 1.0, 0.0), "wrong"),
+        (Outcome(2, "mlgle run: error: " + "a" * 2000, 1.0, 0.0), "wrong"),
         (Outcome(2, "mlgle run: error: a\0b", 1.0, 0.0), "wrong"),
         (Outcome(0, "", 1.0, 4000.0), "wrong"),
         (Outcome(2, "mlgle run: error: a", 1.0, 0.0), "refused"),
@@ -134,3 +136,23 @@ def test_odd_values_of_options_are_options_or_one_line(command):
         assert code == 0
 
     holds()
+
+
+@pytest.mark.parametrize("number", [1, 7, 8, 12, 14, 15, 18])
+def test_models_of_every_kind_stay_within_bounds_or_say_which_mode_left(number):
+    name, make = list(generation.models(seed=1))[number]
+    outcome = generation.run_long(make(), 512, 6, seed=1)
+    assert outcome.sound, (name, outcome)
+    assert outcome.steps == 512 or outcome.refusal
+
+
+def test_what_is_not_sound_is_seen():
+    """Negative controls: NaN, a variance beyond its bound, a refusal that names no mode; a core that is unstable."""
+    good = generation.Outcome(9, True, 4.0, 0.9, 1.1, "", 1.0)
+    assert good.sound
+    for change in ({"finite": False}, {"high": 30.0}, {"low": 0.01}, {"refusal": "something"}):
+        assert not replace(good, **change).sound
+    model = generation.random_core("any", 5, 1)
+    core = replace(model.core, coefficients=np.full_like(model.core.coefficients, 1.01 / 5))
+    outcome = generation.run_long(replace(model, core=core), 512, 6, seed=1)
+    assert outcome.refusal or not outcome.sound

@@ -48,6 +48,7 @@ class Case:
         arguments: its arguments, relative to the folder; results go to ``out``.
         expected: "pass" for a sound input, "refuse" where it must be refused, "any" where either will do.
         ranks: for mpirun; None runs without it.
+        draw: whether pictures are drawn, which takes most of the time of ``compare``.
     """
 
     kind: str
@@ -57,6 +58,7 @@ class Case:
     arguments: tuple[object, ...]
     expected: str = "any"
     ranks: int | None = None
+    draw: bool = True
 
     @property
     def leaves_result(self) -> bool:
@@ -70,7 +72,7 @@ class Case:
         if real or self.command == "run":
             return launched(self.command, self.arguments, folder, self.ranks, limit)
         main = importlib.import_module(f"mlgle_lammps.{self.command}").main
-        return forked(main, self.arguments, folder, limit)
+        return forked(main, self.arguments, folder, limit, self.draw)
 
     def verdict(self, outcome: Outcome, folder: Path, sound: dict[str, Any] | None) -> Verdict:
         """Return the verdict; the input's code must not have run, and a refusal must leave no folder behind."""

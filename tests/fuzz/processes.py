@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -88,15 +90,19 @@ def _plain(argument: object) -> str | bytes | os.PathLike[str]:
     return argument if isinstance(argument, str | bytes | os.PathLike) else str(argument)
 
 
-def forked(main: Callable[[list[str]], int], arguments: Sequence[object], folder: Path, limit: float = 60) -> Outcome:
+def forked(
+    main: Callable[[list[str]], int], arguments: Sequence[object], folder: Path, limit: float = 60, draw: bool = True
+) -> Outcome:
     """Return what ``main(ARGUMENTS)`` did in a fork of this process that works in ``folder``.
 
-    What ``main`` needs should be imported before, and no thread be running.
+    What ``main`` needs should be imported before, and no thread be running. Without ``draw`` pictures are empty files.
     """
     started = time.monotonic()
     with tempfile.TemporaryFile() as err:
         child = os.fork()
         if not child:
+            if not draw:
+                Figure.savefig = lambda figure, path, **options: Path(path).write_bytes(b"")  # type: ignore[assignment]
             _become(main, [str(argument) for argument in arguments], folder, err.fileno())
         code: int | None = None
         while True:
