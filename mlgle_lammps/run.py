@@ -247,13 +247,13 @@ class _Run:
             complain(error if isinstance(error, UserError) else f"{type(error).__name__} while learning: {error}")
             if os.environ.get("MLGLE_DEBUG") == "1":
                 traceback.print_exc()
-            self._save_stream(self.inbox)
+            self._save_stream(self.inbox, error)
             self.learn_code = error.exit_code if isinstance(error, UserError) else 1
         if self.inbox.alone:
             self.world.abort(max(self.learn_code, 1))
         return self.learn_code
 
-    def _save_stream(self, inbox: Inbox) -> None:
+    def _save_stream(self, inbox: Inbox, failure: Exception) -> None:
         """End MD, or let it go on to its end, and keep its frames, where learning has failed."""
         assert self.folder is not None
         if self.options.on_trainer_failure == "record" and inbox.begun:  # else there is no journal
@@ -265,7 +265,8 @@ class _Run:
         try:
             self.folder.assemble_modes(ending)
         except UserError as error:
-            complain(error)
+            if str(error) != str(failure):
+                complain(error)
 
     def _learn_from(self, inbox: Inbox) -> int:
         assert self.folder is not None
