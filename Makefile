@@ -1,6 +1,7 @@
 # make demo   environment, then the default deck from LAMMPS to D, in runs/demo
 # make figures       every observable of the demo run, in runs/demo-compare/report.html and figures/
 # make temperatures  the default deck at three temperatures, then D(T): runs/temperatures/report.html
+# make melt-report   half an hour of MD: every target of the force field, runs/melt-report/report.md and figures
 # make test   environment, then the tests
 # make fuzz       hundreds of mutated decks, streams and models, of the seed SEED; about half an hour
 # make stability  20 models of every kind, generated for 10^5 steps
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo figures temperatures test test-slow fuzz stability lint format clean
+.PHONY: demo figures temperatures melt-report test test-slow fuzz stability lint format clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mlgle_lammps needs Python 3.11 or newer; say make PYTHON=/path/to/python3")'
@@ -32,6 +33,9 @@ temperatures: $(READY)
 			--val-frames 120 --generate-steps 4000 --ensemble 100 --out runs/T$$T --overwrite || exit 1; done
 	$(BIN)/python -m mlgle_lammps.compare runs/T300 runs/T340 runs/T400 --temperatures 300 340 400 \
 		--out runs/temperatures --overwrite
+
+melt-report: $(READY)
+	$(BIN)/python potentials/melt_report.py --out runs/melt-report
 
 test: $(READY)
 	$(BIN)/python -m pytest

@@ -1,7 +1,8 @@
 """Turn a text file of knots (r, U) into a table for LAMMPS's ``pair_style table``.
 
-Between the knots runs a cubic spline, natural (no curvature) at r = 0 and with zero slope at the last knot, which is
-the cutoff. Usage, from the repository root:
+Between the knots runs a cubic spline with zero slope at r = 0 and at the last knot, which is the cutoff. LAMMPS
+interpolates F/r linearly in r²; with zero slope at r = 0 it stays finite there, and the table can begin so close to 0
+that no pair ever leaves it. Usage, from the repository root:
 
     python potentials/make_table.py potentials/cis-pb.knots potentials/cis-pb.table
 """
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-FIRST_DISTANCE = 0.02  # angstrom; LAMMPS stops when a pair comes closer
+FIRST_DISTANCE = 1e-4  # angstrom; LAMMPS stops when a pair comes closer, which is next to impossible
 N_POINTS = 2391
 KEYWORD = "CIS_PB"
 
@@ -38,15 +39,15 @@ def read_knots(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def potential(distance: np.ndarray, energy: np.ndarray) -> CubicSpline:
-    """Return U(r) as a spline: zero curvature at r = 0, zero slope at the cutoff.
+    """Return U(r) as a spline with zero slope at r = 0 and at the cutoff.
 
     Raises:
         ValueError: if U does not fall all the way from r = 0 to its minimum: beads could be trapped in one another.
     """
-    spline = CubicSpline(distance, energy, bc_type=((2, 0.0), (1, 0.0)))
+    spline = CubicSpline(distance, energy, bc_type=((1, 0.0), (1, 0.0)))
     fine = np.linspace(0.0, distance[-1], 20_001)
     to_minimum = fine[: int(np.argmin(spline(fine)))]
-    if np.any(spline(to_minimum, 1) >= 0):
+    if np.any(spline(to_minimum[1:], 1) >= 0):
         raise ValueError("the core is not monotonic: U rises somewhere between r = 0 and its minimum; move the knots")
     return spline
 

@@ -1,0 +1,216 @@
+"""Measure every target of the polybutadiene melt and say which are met: ``make melt-report``.
+
+Two processes run MD side by side for about half an hour: the default deck for a million steps at 300 and at 400 K, and
+chains of other lengths at both temperatures, from which D N is extrapolated to the papers' chains of 100 beads. Writes
+a table (stdout, ``report.md``, ``report.json``) and three figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import melt_figures
+import melt_targets
+import melt_timing
+
+from mlgle_lammps.errors import UserError, one_line
+from mlgle_lammps.progress import format_seconds
+
+DECKS = Path(__file__).parent.parent / "lammps_inputs"
+SETUP_STEPS = 10_000  # what a push-off costs, in steps of the small melts
+PREPARED = (100, 100)  # chains and beads of the melt that shows what preparation does
+LEAST_STEPS = 16_000
+SAID_EVERY = 60.0  # seconds
+
+
+@dataclass(frozen=True)
+class Length:
+    """Chains of one length: their number, steps of production at 300 and 400 K, and steps before each."""
+
+    n_beads: int
+    n_chains: int
+    steps: tuple[int, int]
+    relax: tuple[int, int]
+
+    @property
+    def work(self) -> float:
+        """Steps of a melt of 400 beads that take as long."""
+        return (sum(self.steps) + sum(self.relax) + SETUP_STEPS) * self.n_beads * self.n_chains / 400
+
+
+LENGTHS = (
+    Length(40, 12, (520_000, 280_000), (100_000, 50_000)),
+    Length(30, 14, (380_000, 200_000), (70_000, 30_000)),
+    Length(15, 28, (200_000, 140_000), (30_000, 20_000)),
+)
+
+
+def _count(counter: Any) -> Any:
+    def advance(steps: int) -> None:
+        with counter.get_lock():
+            counter.value += steps
+
+    return advance
+
+
+_counter: Any = None
+
+
+def _begin(counter: Any) -> None:
+    """Set a worker process up."""
+    global _counter
+    _counter = counter
+
+
+def _default_melt(T: int, steps: int) -> tuple[str, Any]:
+    import melt_runs
+
+    return f"melt {T}", melt_runs.default_melt(T, steps, _count(_counter))
+
+
+def _scaled(steps: tuple[int, int], share: float) -> tuple[int, int]:
+    """Return both numbers of steps times ``share``, but not less than a run needs to be measured."""
+    return max(LEAST_STEPS, int(steps[0] * share)), max(LEAST_STEPS, int(steps[1] * share))
+
+
+def _length(length: Length, share: float, folder: Path) -> tuple[str, Any]:
+    import melt_runs
+
+    steps, relax = (_scaled(both, share) for both in (length.steps, length.relax))
+    advance = _count(_counter)
+    results = melt_runs.chains_of_length(length.n_beads, length.n_chains, folder, steps, relax, advance)
+    return f"length {length.n_beads}", results
+
+
+def _prepared(folder: Path) -> tuple[str, Any]:
+    import melt_runs
+
+    return "prepared", melt_runs.prepared_chains(*PREPARED, folder, _count(_counter))
+
+
+def run_all(folder: Path, steps: int, processes: int) -> dict[str, Any]:
+    """Run all MD; return results by name. Shows progress and the time left once a minute."""
+    share = steps / 1_000_000
+    work = share * sum(length.work for length in LENGTHS) + 2 * (steps + 300_000) + 100_000
+    context = multiprocessing.get_context("spawn")
+    counter = context.Value("q", 0)
+    results: dict[str, Any] = {}
+    with ProcessPoolExecutor(
+        processes, mp_context=context, initializer=_begin, initargs=(counter,), max_tasks_per_child=1
+    ) as pool:
+        pending: set[Future[tuple[str, Any]]] = {
+            pool.submit(_default_melt, 300, steps),
+            pool.submit(_default_melt, 400, steps),
+        }
+        pending |= {pool.submit(_length, length, share, folder) for length in LENGTHS}
+        pending.add(pool.submit(_prepared, folder))
+        start = time.monotonic()
+        while pending:
+            done, pending = wait(pending, timeout=SAID_EVERY, return_when=FIRST_COMPLETED)
+            for future in done:
+                name, result = future.result()
+                results[name] = result
+                (folder / "runs.json").write_text(json.dumps(results), encoding="utf-8")
+            _say(counter.value, work, time.monotonic() - start, [name for name in results])
+    return results
+
+
+def _say(done: float, work: float, seconds: float, finished: Sequence[str]) -> None:
+    """Print one line of progress."""
+    left = f"{format_seconds(seconds * (work - done) / done)} left" if done else "time left not known yet"
+    print(
+        f"melt-report: {min(100, 100 * done / work):.0f}% of the MD in {format_seconds(seconds)}, about {left}; "
+        f"done: {', '.join(finished) or 'nothing yet'}",
+        file=sys.stderr, flush=True,
+    )  # fmt: skip
+
+
+def time_decks(folder: Path) -> list[dict[str, Any]]:
+    """Return the speed of both decks on one and two ranks, measured one after the other on a quiet machine."""
+    from mlgle_lammps.build import build
+
+    start = folder / "timing.data"
+    build([str(start), "--chains", "100", "--beads", "100", "--seed", "1", "--overwrite"])
+    timings = []
+    decks: dict[str, dict[str, object]] = {
+        "in.melt": {"relax": 500, "steps": 6000},
+        "in.melt.paper": {"data": start, "push_steps": 200, "gentle": 200, "relax": 50, "steps": 500},
+    }
+    for deck, variables in decks.items():
+        for ranks in (1, 2):
+            timings.append(asdict(melt_timing.time_deck(DECKS / deck, ranks, variables)))
+            print(
+                f"melt-report: {deck}, {ranks} rank(s): {timings[-1]['steps_per_second']:.0f} steps/s", file=sys.stderr
+            )
+    return timings
+
+
+def write_report(folder: Path, results: dict[str, Any]) -> str:
+    """Write table, numbers and figures into ``folder``; return the table."""
+    melts = {T: results[f"melt {T}"] for T in (300, 400)}
+    lengths = [run for name, runs in results.items() if name.startswith("length") for run in runs.values()]
+    rows = melt_targets.rows(melts, lengths)
+    text = melt_targets.markdown(rows, melts, lengths, results["timing"])
+    (folder / "report.md").write_text(text, encoding="utf-8")
+    numbers = {"targets": [asdict(row) for row in rows], **results}
+    (folder / "report.json").write_text(json.dumps(numbers, indent=1), encoding="utf-8")
+    long_runs = {f"{run['n_beads']} beads, {run['T']} K": run for run in [melts[300], *lengths] if run["T"] == 300}
+    melt_figures.draw_pair_distribution(folder, melts)
+    melt_figures.draw_segments(folder, results["prepared"], long_runs)
+    melt_figures.draw_motion(folder, melts)
+    return text
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure every target of the polybutadiene melt.")
+    parser.add_argument("--out", type=Path, default=Path("runs/melt-report"), help="folder of the report")
+    parser.add_argument("--steps", type=int, default=1_000_000, help="of the default melt; other runs scale (1000000)")
+    parser.add_argument("--processes", type=int, default=2, help="runs side by side (2)")
+    parser.add_argument("--redraw", action="store_true", help="only write the report anew from the runs in --out")
+    options = parser.parse_args(argv)
+    if options.steps < 20_000:
+        raise UserError(f"--steps is {options.steps}; the least that makes sense is 20000")
+    if options.processes < 1:
+        raise UserError(f"--processes is {options.processes}; give 1 or more")
+    return options
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Make the report; return the exit code."""
+    try:
+        options = _options(argv)
+        kept = options.out / "runs.json"
+        try:
+            options.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot create {options.out}: {error.strerror}") from None
+        if options.redraw:
+            if not kept.is_file():
+                raise UserError(f"{kept} is not there: run without --redraw first")
+            results = json.loads(kept.read_text(encoding="utf-8"))
+        else:
+            timing = time_decks(options.out)
+            results = run_all(options.out, options.steps, options.processes) | {"timing": timing}
+            kept.write_text(json.dumps(results), encoding="utf-8")
+    except UserError as error:
+        print(f"melt-report: error: {one_line(error)}", file=sys.stderr)
+        return error.exit_code
+    print(write_report(options.out, results))
+    print(f"melt-report: table, numbers and figures are in {options.out}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
