@@ -7,6 +7,7 @@ system, running, moving atoms. Thermostats whose random numbers no restart file 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -71,7 +72,7 @@ def continued(deck: Deck, restart: Path, begin: int, epoch: int) -> Continuation
     Raises:
         UserError: the deck builds its system in a way that the text does not show, or jumps to other files.
     """
-    rewriter = _Rewriter(deck, quoted(str(restart)), epoch)
+    rewriter = _Rewriter(deck, named(restart, restart.parent), epoch)
     before = "\n".join(rewriter.part(deck.before, producing=False)) + "\n"
     if not rewriter.built:
         raise UserError(f"{deck.path}: no {', '.join(BUILDS)} is seen in it, so it cannot go on from a restart file")
@@ -246,6 +247,29 @@ def changed(command: str, new: dict[int, str]) -> str:
 def quoted(word: str) -> str:
     """Return a word as LAMMPS reads it as one: in quotes where it has white space or quotes of its own."""
     return always_quoted(word) if not word or re.search(r"[\s\"'#&]", word) else word
+
+
+def named(path: Path, folder: Path) -> str:
+    """Return a file's name for a LAMMPS command, one word.
+
+    Of characters beyond ASCII in a command LAMMPS keeps a part only, and in quotes it replaces no variable. So such a
+    path starts with ${mlgle_folder}, which the command line gives.
+
+    Args:
+        path: of the file.
+        folder: that ${mlgle_folder} holds.
+
+    Raises:
+        UserError: the folder needs quotes and the variable.
+    """
+    if str(path).isascii():
+        return always_quoted(str(path))
+    if re.search(r"[\s\"'#&]", str(folder)):
+        raise UserError(
+            f"{folder.parent}: LAMMPS takes no name with both white space (or quotes) and characters beyond ASCII; "
+            "choose another --out"
+        )
+    return f"${{mlgle_folder}}/{os.path.relpath(path, folder)}"
 
 
 def always_quoted(text: str) -> str:

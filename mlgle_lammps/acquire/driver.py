@@ -17,7 +17,7 @@ import numpy as np
 
 from mlgle_lammps.acquire import mpi
 from mlgle_lammps.acquire.checkpoint import MdRecord
-from mlgle_lammps.acquire.continuation import alternates_restarts, always_quoted
+from mlgle_lammps.acquire.continuation import alternates_restarts, named
 from mlgle_lammps.acquire.deck import Deck
 from mlgle_lammps.acquire.restart_writer import RestartWriter
 from mlgle_lammps.acquire.resumption import Resumption, same_frame
@@ -92,9 +92,10 @@ class Driver:
         self._greeted = False
         self.producing = False
         log_arguments = ["-log", str(log) if log and resumption is None else "none"]
-        self._lmp = mpi.open_lammps([*log_arguments, "-screen", "none", *self._deck.arguments()], self._comm)
-        if log and resumption is not None:
-            self._lmp.command(f"log {always_quoted(str(log))} append")
+        where = [] if checkpoint is None else ["-var", "mlgle_folder", str(checkpoint.absolute())]
+        self._lmp = mpi.open_lammps([*log_arguments, "-screen", "none", *where, *self._deck.arguments()], self._comm)
+        if log and checkpoint and resumption is not None:
+            self._lmp.command(f"log {named(log, checkpoint)} append")
         self.system: System
         self._chains: Chains
 

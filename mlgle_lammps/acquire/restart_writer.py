@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlgle_lammps.acquire.checkpoint import Checkpoints, MdRecord
-from mlgle_lammps.acquire.continuation import always_quoted
+from mlgle_lammps.acquire.continuation import named
 from mlgle_lammps.errors import RunFailure, UserError
 
 IN_TURN = ("md.a", "md.b")
@@ -44,7 +44,7 @@ class RestartWriter:
     def write(self, md_s: float = 0.0) -> None:
         """Write one now, between two runs; what follows is as if it had not been written."""
         step = self._lmp.extract_global("ntimestep")
-        self._execute(f"write_restart {always_quoted(str(self._folder / NOW))}")
+        self._execute(f"write_restart {named(self._folder / NOW, self._folder)}")
         if self._checkpoints is not None:
             self._take(NOW, step, md_s)
 
@@ -58,7 +58,7 @@ class RestartWriter:
         if not 0 < steps <= LARGEST:
             return
         names = ("md.*",) if single else IN_TURN
-        files = " ".join(always_quoted(str(self._folder / name)) for name in names)
+        files = " ".join(named(self._folder / name, self._folder) for name in names)
         self._execute(f"restart {steps} {files}")
         self._every = steps
         self._due = (self._lmp.extract_global("ntimestep") // steps + 1) * steps
