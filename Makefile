@@ -4,13 +4,14 @@
 # make melt-report   half an hour of MD: every target of the force field, runs/melt-report/report.md and figures
 # make test   environment, then the tests
 # make fuzz       hundreds of mutated decks, streams and models, of the seed SEED; about half an hour
+# make chaos      50 runs, each killed at random and gone on with; about 20 minutes
 # make stability  20 models of every kind, generated for 10^5 steps
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo figures temperatures melt-report test test-slow fuzz stability lint format clean
+.PHONY: demo figures temperatures melt-report test test-slow fuzz chaos stability lint format clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mlgle_lammps needs Python 3.11 or newer; say make PYTHON=/path/to/python3")'
@@ -47,6 +48,9 @@ SEED ?= 1
 
 fuzz: $(READY)
 	cd tests && ../$(BIN)/python -m fuzz --seed $(SEED)
+
+chaos: $(READY)
+	$(BIN)/python benchmarks/chaos.py --out runs/chaos
 
 stability: $(READY)
 	cd tests && ../$(BIN)/python -m fuzz.generation --seed $(SEED)
