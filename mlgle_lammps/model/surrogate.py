@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,11 +104,15 @@ class Surrogate:
         if not path.is_file():
             raise UserError(f"{path} does not exist; it is written by a run that ended with a trained model")
         try:
+            require_whole(path)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 plain = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds for a bad file
-            raise UserError(f"{path} is not a readable model file ({type(error).__name__}); train again") from error
+            what = (
+                f"{type(error).__name__}: {one_line(error)}" if isinstance(error, ValueError) else type(error).__name__
+            )
+            raise UserError(f"{path} is not a readable model file ({what}); train again") from error
         if not isinstance(plain, dict) or plain.get("format") != _FORMAT:
             raise UserError(f"{path} is not a model of this program; give a run folder's model.pt")
         if plain.get("schema") != SCHEMA:
@@ -120,6 +125,16 @@ class Surrogate:
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, IndexError) as error:
             raise UserError(f"{path} is damaged ({type(error).__name__}: {one_line(error)}); train again") from error
         return surrogate
+
+
+def require_whole(path: Path) -> None:
+    """Raise ValueError or BadZipFile where a record is not what was saved; torch looks at no checksum."""
+    with zipfile.ZipFile(path) as archive:
+        for record in archive.infolist():
+            if record.compress_type != zipfile.ZIP_STORED or record.file_size > path.stat().st_size:
+                raise ValueError(f"record {record.filename[:40]!r} is not stored as torch does")
+        if (damaged := archive.testzip()) is not None:
+            raise ValueError(f"record {damaged[:40]!r} is damaged")
 
 
 def _to_plain(surrogate: Surrogate) -> dict[str, Any]:

@@ -341,7 +341,7 @@ def _file(name: str, edit: Callable[[Path], None]) -> Callable[[Path], None]:
 
 GENERATED: dict[str, Callable[[Any], Any]] = {
     "10^12 frames": claim(LONG),
-    "NaN": put("modes", (50, 1), np.nan),
+    "NaN": put("modes", (30, 1), np.nan),
     "com missing": dataset("com"),
     "no beads": attribute("n_beads"),
     "beads 3": attribute("n_beads", 3),
