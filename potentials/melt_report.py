@@ -100,13 +100,16 @@ def _prepared(folder: Path) -> tuple[str, Any]:
     return "prepared", melt_runs.prepared_chains(*PREPARED, folder, _count(_counter))
 
 
-def run_all(folder: Path, steps: int, processes: int) -> dict[str, Any]:
-    """Run all MD; return results by name. Shows progress and the time left once a minute."""
+def run_all(folder: Path, steps: int, processes: int, before: dict[str, Any]) -> dict[str, Any]:
+    """Run all MD; return results by name, added to those ``before``, and keep them in ``runs.json`` as they come.
+
+    Shows progress and the time left once a minute.
+    """
     share = steps / 1_000_000
     work = share * sum(length.work for length in LENGTHS) + 2 * (steps + 300_000) + 100_000
     context = multiprocessing.get_context("spawn")
     counter = context.Value("q", 0)
-    results: dict[str, Any] = {}
+    results = dict(before)
     with ProcessPoolExecutor(
         processes, mp_context=context, initializer=_begin, initargs=(counter,), max_tasks_per_child=1
     ) as pool:
@@ -114,8 +117,8 @@ def run_all(folder: Path, steps: int, processes: int) -> dict[str, Any]:
             pool.submit(_default_melt, 300, steps),
             pool.submit(_default_melt, 400, steps),
         }
-        pending |= {pool.submit(_length, length, share, folder) for length in LENGTHS}
         pending.add(pool.submit(_prepared, folder))
+        pending |= {pool.submit(_length, length, share, folder) for length in LENGTHS}
         start = time.monotonic()
         while pending:
             done, pending = wait(pending, timeout=SAID_EVERY, return_when=FIRST_COMPLETED)
@@ -123,7 +126,7 @@ def run_all(folder: Path, steps: int, processes: int) -> dict[str, Any]:
                 name, result = future.result()
                 results[name] = result
                 (folder / "runs.json").write_text(json.dumps(results), encoding="utf-8")
-            _say(counter.value, work, time.monotonic() - start, [name for name in results])
+            _say(counter.value, work, time.monotonic() - start, [name for name in results if name not in before])
     return results
 
 
@@ -158,19 +161,31 @@ def time_decks(folder: Path) -> list[dict[str, Any]]:
 
 
 def write_report(folder: Path, results: dict[str, Any]) -> str:
-    """Write table, numbers and figures into ``folder``; return the table."""
+    """Write table, numbers and figures into ``folder``; return the table. Lengths that are not there are left out."""
     melts = {T: results[f"melt {T}"] for T in (300, 400)}
     lengths = [run for name, runs in results.items() if name.startswith("length") for run in runs.values()]
     rows = melt_targets.rows(melts, lengths)
-    text = melt_targets.markdown(rows, melts, lengths, results["timing"])
+    text = melt_targets.markdown(rows, melts, lengths, results.get("timing", []))
     (folder / "report.md").write_text(text, encoding="utf-8")
     numbers = {"targets": [asdict(row) for row in rows], **results}
     (folder / "report.json").write_text(json.dumps(numbers, indent=1), encoding="utf-8")
-    long_runs = {f"{run['n_beads']} beads, {run['T']} K": run for run in [melts[300], *lengths] if run["T"] == 300}
     melt_figures.draw_pair_distribution(folder, melts)
-    melt_figures.draw_segments(folder, results["prepared"], long_runs)
     melt_figures.draw_motion(folder, melts)
+    if "prepared" in results:
+        long_runs = {f"{run['n_beads']} beads": run for run in [melts[300], *lengths] if run["T"] == 300}
+        melt_figures.draw_segments(folder, results["prepared"], long_runs)
     return text
+
+
+def _kept_results(path: Path) -> dict[str, Any]:
+    try:
+        results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is not there: run without --redraw first") from None
+    missing = [name for name in ("melt 300", "melt 400") if name not in results]
+    if missing:
+        raise UserError(f"{path} has no {' and no '.join(missing)}: that run was ended too early")
+    return results
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -197,13 +212,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         except OSError as error:
             raise UserError(f"cannot create {options.out}: {error.strerror}") from None
         if options.redraw:
-            if not kept.is_file():
-                raise UserError(f"{kept} is not there: run without --redraw first")
-            results = json.loads(kept.read_text(encoding="utf-8"))
+            results = _kept_results(kept)
         else:
             timing = time_decks(options.out)
-            results = run_all(options.out, options.steps, options.processes) | {"timing": timing}
-            kept.write_text(json.dumps(results), encoding="utf-8")
+            results = run_all(options.out, options.steps, options.processes, {"timing": timing})
     except UserError as error:
         print(f"melt-report: error: {one_line(error)}", file=sys.stderr)
         return error.exit_code

@@ -82,7 +82,7 @@ def chain_shape(recording: Recording) -> Result:
 def last_inner(n_beads: int) -> int:
     """Return the largest s of the slope: half of the beads that are not left out as ends, or a few more."""
     inner = n_beads - 2 * END_BEADS
-    return max(FIRST_S + 5, inner // 2)
+    return min(max(FIRST_S + 5, inner // 2), inner - 1)
 
 
 def centre_msd(recording: Recording) -> Result:

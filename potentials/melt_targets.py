@@ -96,8 +96,8 @@ def rows(melts: dict[int, Run], lengths: Sequence[Run]) -> list[Row]:
     pressure = cold["pressure"]
     table.append(_row("pressure, 300 K / atm", pressure, "within ±300", abs(pressure[0]) < 300))
     table.append(_row("pressure, 400 K / atm", hot["pressure"], "reported"))
-    longest = max((run for run in lengths if run["T"] == 300), key=lambda run: run["n_beads"])
-    for run in (cold, longest):
+    longest = max((run for run in [cold, *lengths] if run["T"] == 300), key=lambda run: run["n_beads"])
+    for run in (cold, longest) if longest is not cold else (cold,):
         value, se = run["size"]
         target, met = ("reported", None) if run is cold else ("0.76 within 5%", abs(value / 0.76 - 1) < 0.05)
         name = f"d<R²(s)>/ds / 54.09, {run['n_beads']} beads, 300 K / Å² mol/g"
@@ -123,6 +123,8 @@ def _diffusion_rows(melts: dict[int, Run], lengths: Sequence[Run]) -> list[Row]:
     ]
     by_20 = ratio(hot["D"], cold["D"])
     table.append(_row("D(400 K)/D(300 K), 20 beads", by_20, "1.6 to 2.1", 1.6 <= by_20[0] <= 2.1))
+    if not all(any(run["T"] == T for run in lengths) for T in (300, 400)):
+        return table
     lines = {T: long_chains([melts[T], *(run for run in lengths if run["T"] == T)]) for T in (300, 400)}
     line = lines[300]
     table.append(
@@ -138,7 +140,7 @@ def _diffusion_rows(melts: dict[int, Run], lengths: Sequence[Run]) -> list[Row]:
 def markdown(rows: Sequence[Row], melts: dict[int, Run], lengths: Sequence[Run], timing: Sequence[Run]) -> str:
     """Return all tables as markdown."""
     said = {True: "yes", False: "no", None: ""}
-    targets = [[r.quantity, f"{r.value:.4g}", f"{r.se:.2g}", r.target, said[r.met]] for r in rows]
+    targets = [[r.quantity, _number(r.value, r.se), _number(r.se, r.se), r.target, said[r.met]] for r in rows]
     parts = [
         _table(["quantity", "value", "standard error", "target", "met"], targets),
         _lengths_table(sorted([*melts.values(), *lengths], key=lambda run: (run["T"], run["n_beads"]))),
@@ -200,4 +202,10 @@ def _timing_table(timing: Sequence[Run]) -> str:
 
 
 def _with_error(pair: Sequence[float] | None) -> str:
-    return "-" if pair is None else f"{pair[0]:.3g} ± {pair[1]:.1g}"
+    return "-" if pair is None else f"{_number(pair[0], pair[1])} ± {_number(pair[1], pair[1])}"
+
+
+def _number(value: float, se: float) -> str:
+    """Return a number with as many decimals as two digits of its standard error need."""
+    decimals = 3 if not np.isfinite(se) or se <= 0 else int(np.clip(1 - np.floor(np.log10(se)), 0, 6))
+    return f"{value:.{decimals}f}"
