@@ -78,9 +78,9 @@ def _replay(arguments: Sequence[str]) -> int:
     if options.out.resolve() in {path.resolve() for path in streams} | {path.resolve().parent for path in streams}:
         raise UserError(f"--out {options.out} holds the stream itself; choose another folder")
     source = RecordedSource(open_streams(streams, trajectory, options.modes), n_modes=options.modes)
+    refuse_without_libraries()
     if why := refusal(needs_of(source.system, options), options.out):
         raise UserError(why)
-    refuse_without_libraries()
     folder = RunFolder.create(options.out, options.overwrite)
     from mlgle_lammps.pipeline import learn
 

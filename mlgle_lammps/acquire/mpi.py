@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -110,8 +111,8 @@ def start() -> World:
     launched = max((int(os.environ[name]) for name in SIZE_VARIABLES if os.environ.get(name, "").isdigit()), default=1)
     if comm.size == 1 and launched > 1:
         raise UserError(
-            f"the launcher started {launched} processes, but each sees only itself: its MPI is not the one of this "
-            "Python; use the mpirun that lies beside this python"
+            f"the launcher started {launched} processes, but each sees only itself: its MPI is not that of this Python "
+            f"({_own_mpi()}); use {_own_launcher()}"
         )
     md = comm.Split(0 if comm.size == 1 or comm.rank < comm.size - 1 else 1, comm.rank)
     is_md = comm.size == 1 or comm.rank < comm.size - 1
@@ -164,6 +165,18 @@ def _refuse_foreign_launcher() -> None:
     except importlib.metadata.PackageNotFoundError:
         return
     raise UserError(
-        f"the launcher is not MPICH's ({foreign} is set), but this Python has the mpich wheel: "
-        "use the mpirun that lies beside this python"
+        f"the launcher is not MPICH's ({foreign} is set), but this Python has the mpich wheel: use {_own_launcher()}"
     )
+
+
+def _own_mpi() -> str:
+    """Return name and version of the MPI that mpi4py was built with, such as 'Open MPI v4.1.4'."""
+    text = one_line(_mpi().Get_library_version())
+    found = re.match(r"\D*[\d.]+", text)
+    return found[0] if found else text[:60]
+
+
+def _own_launcher() -> str:
+    """Return what launches this Python: the mpirun of its wheel, or that of the MPI that mpi4py was built with."""
+    beside = Path(sys.executable).with_name("mpirun")
+    return str(beside) if beside.is_file() else "that MPI's own mpirun, or its plugin of srun (docs/clusters.md)"

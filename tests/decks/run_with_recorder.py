@@ -37,4 +37,12 @@ sys.modules["mlgle_lammps.pipeline"] = stand_in
 
 from mlgle_lammps.run import main  # noqa: E402
 
+if most := os.environ.get("MOST_BYTES"):  # a file may have
+    import resource
+
+    from mpi4py import MPI
+
+    MPI.COMM_WORLD.Barrier()  # MPI's shared memory is a file too
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(most), resource.RLIM_INFINITY))
+
 sys.exit(main())
