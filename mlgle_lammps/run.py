@@ -43,6 +43,10 @@ from mlgle_lammps.stream.transport import Inbox, Outbox
 SAVE_SECONDS = 8.0  # for partial results, once a rank failed alone
 ABORT_SECONDS = 9.0  # after which the failed rank ends the run itself
 CHECK_STEPS = 200
+ENDED_BY_LAMMPS = (
+    "LAMMPS ended the program: by an error that log.lammps tells, where LAMMPS was built without exceptions, or by a "
+    "'quit' that the deck's text does not show"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -325,7 +329,7 @@ class _Run:
 
     def _on_finalize(self) -> None:
         if not self.finished:
-            self._fail_alone("LAMMPS ended the program: is there a 'quit' that the deck's text does not show?", 1)
+            self._fail_alone(ENDED_BY_LAMMPS, 1)
 
     def _fail_alone(self, message: str, code: int) -> None:
         """Say what happened, let the trainer save what there is, and end all ranks."""
