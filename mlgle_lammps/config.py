@@ -12,6 +12,7 @@ PRESETS = ("default", "paper")
 TRAINER_FAILURES = ("stop", "record")
 DEVICES = ("auto", "cpu", "cuda")
 FORMATS = ("lammps-dump", "h5md", "xyz", "data")
+LONGEST_STRIDE = 10**9
 UNIT_STYLES = ("lj", "real", "metal", "si", "cgs", "electron", "micro", "nano")
 
 
@@ -122,8 +123,10 @@ class DeckOptions:
 
     def __post_init__(self) -> None:
         _require_at_least(self, {"checkpoint_every": 0})
-        if self.every < 1:
-            raise UserError(f"--every is {self.every}; give the number of MD steps between two frames, 1 or more")
+        if not 1 <= self.every <= LONGEST_STRIDE:
+            raise UserError(
+                f"--every is {self.every}; give the number of MD steps between two frames, 1 to {LONGEST_STRIDE}"
+            )
 
     @property
     def settings(self) -> dict[str, tuple[str, ...]]:
