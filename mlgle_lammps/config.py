@@ -13,6 +13,7 @@ TRAINER_FAILURES = ("stop", "record")
 DEVICES = ("auto", "cpu", "cuda")
 FORMATS = ("lammps-dump", "h5md", "xyz", "data")
 LONGEST_STRIDE = 10**9
+LARGEST = 2**62
 UNIT_STYLES = ("lj", "real", "metal", "si", "cgs", "electron", "micro", "nano")
 
 
@@ -23,6 +24,8 @@ def _require_at_least(options: object, at_least: dict[str, int]) -> None:
             raise UserError(
                 f"--{name.replace('_', '-')} is {getattr(options, name)}; the least that makes sense is {least}"
             )
+        if getattr(options, name) > LARGEST:
+            raise UserError(f"--{name.replace('_', '-')} is {getattr(options, name)}; numbers end at {LARGEST}")
 
 
 @dataclass(frozen=True)
