@@ -101,7 +101,7 @@ def main() -> int:
     )
     parser.add_argument("--seed", type=int, default=1, help="of the random mutations")
     parser.add_argument(
-        "--random", type=int, default=60, metavar="N", help="random mutations of streams, models, decks each"
+        "--random", type=int, default=40, metavar="N", help="random mutations of streams, models, decks each"
     )
     parser.add_argument("--minutes", type=float, default=40.0, help="begin no further case after so long")
     parser.add_argument("--only", nargs="+", default=(), metavar="KIND/NAME", help="these cases only")
