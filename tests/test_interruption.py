@@ -30,8 +30,10 @@ def wait_for(condition, process, seconds=60):
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("n_ranks", [1, 2])
-@pytest.mark.parametrize(("windows", "mark"), [(LONG_MD, "result.json"), (LONG_GENERATION, "generated.h5.tmp")])
+@pytest.mark.parametrize(
+    ("n_ranks", "windows", "mark"),
+    [(1, LONG_MD, "result.json"), (2, LONG_MD, "result.json"), (2, LONG_GENERATION, "generated.h5.tmp")],
+)
 def test_sigterm_leaves_a_readable_stream_and_a_partial_result(tmp_path, n_ranks, windows, mark):
     out = tmp_path / "run"
     process = subprocess.Popen(

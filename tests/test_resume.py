@@ -17,6 +17,7 @@ from test_run_mpi import SMALL, read_ending, read_stream, run, start, variant, w
 from mlgle_lammps.acquire.checkpoint import Checkpoints, MdRecord, newest_whole, read_record
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.formats.journal import chunk_paths, read_journal
+from mlgle_lammps.parsers import parse_run
 
 pytestmark = [pytest.mark.mpi, pytest.mark.lammps]
 
@@ -37,7 +38,7 @@ def journalled(out):
     return np.concatenate([chunk.steps for chunk in read_journal(out / "checkpoint")])
 
 
-@pytest.mark.parametrize("n_ranks", [1, 2, 3])
+@pytest.mark.parametrize("n_ranks", [1, 3])
 def test_stopped_by_a_signal_a_run_goes_on_where_it_was(tmp_path, n_ranks):
     out = tmp_path / "with space"
     frames = ("--train-frames", "3000")
@@ -65,16 +66,16 @@ def test_stopped_by_a_signal_a_run_goes_on_where_it_was(tmp_path, n_ranks):
 def test_a_killed_run_without_noise_goes_on_to_the_last_bit(tmp_path):
     n_ranks = 3
     deck = variant(tmp_path, replace=EXACT)
-    frames = (*FRAMES, "--train-frames", "300", "--every", "100", "-var", "length", "40000")
+    frames = (*FRAMES, "--train-frames", "100", "--val-frames", "100", "--every", "100", "-var", "length", "15000")
     out, unbroken = tmp_path / "killed", tmp_path / "unbroken"
     process = start(n_ranks, deck, *frames, "--out", out)
-    wait_for(lambda: len(chunk_paths(out / "checkpoint")) >= 3, 30)
+    wait_for(lambda: len(chunk_paths(out / "checkpoint")) >= 1, 30)
     os.kill(int(rank_of(process.pid)), signal.SIGKILL)
     process.communicate(timeout=30)
-    assert len(journalled(out)) < 500
+    assert len(journalled(out)) < 200
     assert read_record(out / "checkpoint").restarts[-1].step > 100
-    assert run(n_ranks, "--resume", out) == (0, "")
-    assert run(n_ranks, deck, *frames, "--out", unbroken)[0] == 0
+    assert run(n_ranks, "--resume", out, timeout=90) == (0, "")
+    assert run(n_ranks, deck, *frames, "--out", unbroken, timeout=90)[0] == 0
     one, other = read_stream(out), read_stream(unbroken)
     for name in ("step", "com", "modes"):
         assert np.array_equal(one[name], other[name]), name
@@ -106,18 +107,16 @@ def test_changed_options_are_honoured_or_refused_by_name(tmp_path):
     assert interrupt(start(2, SMALL, *FRAMES, "--train-frames", "3000", "--out", out), out, 2, signal.SIGTERM)[0] == 0
     for option, name in ((("--every", "20"), "--every"), (("-var", "length", "7"), "-var"), (("--strict",), "--strict"),
                          (("other.deck",), "the deck"), (("--out", "x"), "--out")):  # fmt: skip
-        code, error = run(2, "--resume", out, *option)
-        assert (code, error.count("\n")) == (2, 1)
-        assert f"error: {name} cannot be changed" in error
+        with pytest.raises(UserError, match=f"^{name} cannot be changed"):
+            parse_run(["--resume", str(out), *option])
     code, error = run(2, "--resume", out, "--modes", "9")
     assert code == 2
     assert "--modes cannot be raised" in error
     n_frames = len(journalled(out))
     assert run(2, "--resume", out, "--every", "10", "--train-frames", "30", "--val-frames", "20") == (0, "")
     assert read_ending(out)["n_frames"] == n_frames  # MD had enough of them: nothing was run
-    code, error = run(2, "--resume", out)
-    assert code == 2
-    assert "holds no checkpoint" in error
+    with pytest.raises(UserError, match="holds no checkpoint"):
+        parse_run(["--resume", str(out)])
 
 
 def test_a_changed_deck_or_missing_restart_file_is_named(tmp_path):
@@ -158,9 +157,8 @@ def test_a_wall_limit_ends_the_run_with_all_saved(tmp_path):
     assert read_record(out / "checkpoint").restarts
 
 
-@pytest.mark.parametrize("n_ranks", [1, 2])
-def test_md_is_recorded_to_its_end_where_learning_fails(tmp_path, n_ranks):
-    out = tmp_path / "out"
+def test_md_is_recorded_to_its_end_where_learning_fails(tmp_path):
+    n_ranks, out = 2, tmp_path / "out"
     options = (SMALL, *FRAMES, "--train-frames", "400", "--on-trainer-failure", "record", "--out", out)
     code, error = run(n_ranks, *options, LEARN_RAISES="1")
     assert code == 1
