@@ -13,7 +13,7 @@ TRAINER_FAILURES = ("stop", "record")
 DEVICES = ("auto", "cpu", "cuda")
 FORMATS = ("lammps-dump", "h5md", "xyz", "data")
 LONGEST_STRIDE = 10**9
-LARGEST = 2**62
+LARGEST, MOST_THREADS = 2**62, 1024
 UNIT_STYLES = ("lj", "real", "metal", "si", "cgs", "electron", "micro", "nano")
 
 
@@ -24,8 +24,9 @@ def _require_at_least(options: object, at_least: dict[str, int]) -> None:
             raise UserError(
                 f"--{name.replace('_', '-')} is {getattr(options, name)}; the least that makes sense is {least}"
             )
-        if getattr(options, name) > LARGEST:
-            raise UserError(f"--{name.replace('_', '-')} is {getattr(options, name)}; numbers end at {LARGEST}")
+        most = MOST_THREADS if name == "threads" else LARGEST
+        if getattr(options, name) > most:
+            raise UserError(f"--{name.replace('_', '-')} is {getattr(options, name)}; the most that is taken is {most}")
 
 
 @dataclass(frozen=True)
