@@ -361,7 +361,7 @@ OPTIONS: dict[str, tuple[tuple[object, ...], str]] = {
     "seed 2^70": (("--seed", 2**70), "refuse"),
     "ensemble 10^9": (("--ensemble", 10**9), "refuse"),
     "steps 10^15": (("--generate-steps", 10**15), "refuse"),
-    "threads 10^6": (("--threads", 10**6), "any"),
+    "threads 10^6": (("--threads", 10**6), "refuse"),
     "device cuda": (("--device", "cuda"), "any"),
     "target 2": (("--target-ci", 2), "refuse"),
     "full md -1": (("--full-md", -1), "refuse"),
