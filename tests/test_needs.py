@@ -57,7 +57,7 @@ def write_stream(path, n_frames, n_chains, n_modes, memory):
 
 
 SIZES = [  # frames, chains, modes, ensemble, generated steps; many chains learn, many trajectories generate
-    (60, 300, 3, 4, 50),
+    (60, 300, 3, 4, 64),
     pytest.param((100, 10, 3, 5_000, 512), marks=pytest.mark.slow),
 ]
 
