@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from mlgle_lammps import compare
 from mlgle_lammps import reconstruct as reconstructing
@@ -27,6 +28,12 @@ def spoiled(value):
     if isinstance(value, list):
         return [spoiled(entry) for entry in value]
     return f"{value}{EVIL}" if isinstance(value, str) else value
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch):
+    """Leave the drawing out, which takes most of the time."""
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **options: Path(path).write_bytes(b""))
 
 
 @pytest.fixture(scope="module")
