@@ -262,8 +262,8 @@ class _Pipeline:
                 ensemble=options.ensemble, save_every=options.save_every, seed=options.seed, device=options.device,
                 threads=options.threads, should_stop=self._broken,
             )  # fmt: skip
-        except (RunFailure, UserError) as error:
-            self.state.warn(f"nothing was generated: {error}")
+        except (RunFailure, UserError, MemoryError, torch.cuda.OutOfMemoryError) as error:
+            self.state.warn(f"nothing was generated: {one_line(error)}")
             self.generation_failed = True
         self.state.generate_s = time.monotonic() - started
         if self.summary is not None:

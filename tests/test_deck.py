@@ -49,6 +49,7 @@ def test_lines_are_joined_and_comments_gone():
     ("text", "line", "message"),
     [
         ("units lj\nquit\n", 2, "'quit'"),
+        ("fix mlgle_frames all nve\n", 1, "fix mlgle_frames"),
         ("if '$x > 1' then 'quit 1'\n", 1, "'quit'"),
         ('if "$x > 1" then quit\n', 1, "'quit'"),
         ("run_style &\n respa 2 4\n", 1, "respa"),

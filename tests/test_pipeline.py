@@ -244,6 +244,16 @@ def test_short_generation_has_no_D_and_says_so(stream, tmp_path):
     assert any("raise --generate-steps" in warning for warning in result["warnings"])
 
 
+def test_generation_that_no_memory_holds_leaves_the_rest(stream, tmp_path):
+    out = tmp_path / "vast"
+    vast = ["--generate-steps", str(10**15), "--save-every", str(10**13)]
+    assert replay.main([str(stream), "--out", str(out), *QUICK, "--memory", "4", "--handoff", "tmax", *vast]) == 1
+    result = result_of(out)
+    assert (result["status"], result["D_generated"]) == ("partial", None)
+    assert any("nothing was generated: Unable to allocate" in warning for warning in result["warnings"])
+    assert result["D"]["value"] > 0
+
+
 def test_histories_do_not_cross_a_seam():
     modes = np.arange(10.0).astype(np.float32)[:, None, None, None] * np.ones((1, 1, 1, 3), np.float32)
     segments = np.array([0, 0, 0, 0, 1, 1, 1, 1, 1, 2])

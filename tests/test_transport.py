@@ -117,6 +117,39 @@ def test_journal_that_cannot_be_written_stops_md(ends):
     assert outbox.told_to_stop
 
 
+def test_recorded_frames_come_before_those_that_arrive(ends):
+    outbox, inbox = ends
+    outbox.hello(SYSTEM)
+    inbox.wait_for_system()
+    inbox.begin(recorded=iter([make_frame(1), make_frame(2)]))
+    outbox.send(make_frame(3))
+    outbox.end(Ending())
+    steps = []
+    for frame in inbox:
+        steps.append(frame.step)
+        if frame.step == 2:
+            inbox.hand_off()
+        assert frame.modes.shape[1] == (0 if frame.step == 3 else SYSTEM.n_modes)
+    outbox.listen()
+    assert (steps, outbox.handed_off) == ([1, 2, 3], 2)
+
+
+def test_frames_that_nobody_takes_are_journalled_only(ends):
+    outbox, inbox = ends
+    outbox.hello(SYSTEM)
+    inbox.wait_for_system()
+    journalled = []
+    inbox.begin(journalled.append)
+    inbox.record_on(5)
+    for step in range(7):
+        outbox.send(make_frame(step))
+    outbox.end(Ending())
+    assert inbox.ending().status == "complete"
+    assert (len(journalled), inbox.backlog) == (7, 0)
+    outbox.listen()
+    assert outbox.handed_off == 5
+
+
 def test_ending_waits_for_the_end(ends):
     outbox, inbox = ends
     outbox.hello(SYSTEM)

@@ -20,6 +20,8 @@ WORD = re.compile(r'"""(.*?)"""|"([^"]*)"|\'([^\']*)\'|([^\s"\']+)', re.DOTALL)
 REFERENCE = re.compile(r"\$\{(\w+)\}|\$(\w)")
 BOX_CHANGING = re.compile(r"^(npt|nph|deform|box/relax|press/|msst|nphug|qbmsst|append/atoms)")
 MAX_DEPTH = 16
+FIX_ID = "mlgle_frames"
+"""Of the fix that takes the frames."""
 
 AFTER_MARKER = {
     "clear": "it removes the system that is being recorded",
@@ -257,6 +259,8 @@ class _Scan:
             _refuse(where, "'quit' would end the program with its frames: remove it (production ends by itself)")
         if name == "run_style" and arguments[:1] and arguments[0].startswith("respa"):
             _refuse(where, "'run_style respa' is not supported: no frames reach the service there; use verlet")
+        if name == "fix" and arguments[:1] == [FIX_ID]:
+            _refuse(where, f"fix {FIX_ID}: the service takes its frames by a fix of that name; choose another")
         if not self.producing:
             return
         if name in AFTER_MARKER:

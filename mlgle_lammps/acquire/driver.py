@@ -18,7 +18,7 @@ import numpy as np
 from mlgle_lammps.acquire import mpi
 from mlgle_lammps.acquire.checkpoint import MdRecord
 from mlgle_lammps.acquire.continuation import alternates_restarts, named
-from mlgle_lammps.acquire.deck import Deck
+from mlgle_lammps.acquire.deck import FIX_ID, Deck
 from mlgle_lammps.acquire.restart_writer import RestartWriter
 from mlgle_lammps.acquire.resumption import Resumption, same_frame
 from mlgle_lammps.acquire.snapshot import Snapshots
@@ -29,7 +29,6 @@ from mlgle_lammps.errors import RunFailure, UserError, one_line
 from mlgle_lammps.records import Ending, Frame, System
 from mlgle_lammps.stream.transport import Outbox
 
-FIX_ID = "mlgle_frames"
 NEVER = 2_000_000_000
 FAR_AHEAD = 1_000_000_000
 LONGEST_RUN = 2**31 - 1

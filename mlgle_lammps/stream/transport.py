@@ -104,7 +104,7 @@ class Inbox:
         self._system: System | None = None
         self._ending: Ending | None = None
         self._failure: tuple[str, int] | None = None
-        self._handed_off = self._urgent = False
+        self._handed_off = self._urgent = self._unwanted = False
         self._begun, self._closing = threading.Event(), threading.Event()
         self._on_arrival: Callable[[Frame], None] = lambda frame: None
         self._on_end: Callable[[Ending], None] = lambda ending: None
@@ -198,7 +198,7 @@ class Inbox:
 
     def record_on(self, n_frames: int) -> None:
         """Let MD go on without a learner, and end after ``n_frames`` where only a learner could tell."""
-        self._handed_off = True
+        self._handed_off = self._unwanted = True
         self._link.send(HAND_OFF, str(max(self.n_taken, n_frames)).encode())
         self._frames.clear()
 
@@ -250,7 +250,8 @@ class Inbox:
             with self._changed:
                 self.n_received += 1
                 self._last_step = frame.step
-                self._frames.append(self._trim(frame))
+                if not self._unwanted:
+                    self._frames.append(self._trim(frame))
                 self._changed.notify_all()
         elif kind == END:
             self._end(pickle.loads(payload))
