@@ -276,7 +276,7 @@ def test_error_in_mid_run_keeps_the_frames(tmp_path, n_ranks):
     ours = [line for line in error.splitlines() if line.startswith("mlgle run: error: ")]
     assert len(ours) == 1, error
     assert "LAMMPS: " in ours[0]
-    assert error.count("\n") <= (1 if n_ranks < 3 else 2)
+    assert error.count("\n") <= (2 if n_ranks < 3 else 3)  # and how to go on, and MPICH's own
     assert time.monotonic() - begin < 10
     ending = read_ending(tmp_path / "out")
     assert ending["status"] == "failed"
