@@ -23,7 +23,7 @@ def before(folder, text, **options):
 
 def test_what_built_the_system_gives_way_to_the_restart_file(tmp_path):
     deck = goes_on(tmp_path, "units lj\ncreate_box 1 box\ncreate_atoms 1 box\nread_data y.data add append\n").deck
-    assert deck.before == "units lj\nread_restart \"md-7.restart\"\n"
+    assert deck.before == 'units lj\nread_restart "md-7.restart"\n'
     assert deck.production is None
 
 
