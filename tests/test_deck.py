@@ -107,3 +107,17 @@ def test_marker_in_an_include_is_refused(write):
     write("#mlgle production\n", "in.more")
     with pytest.raises(UserError, match=r"in\.more:1: .*belongs into the deck itself"):
         read_deck(write("include in.more\n"))
+
+
+@pytest.mark.parametrize("number", ["1e300", "-2.5E+10", "1.e99"])
+def test_a_coordinate_that_lammps_would_wrap_for_ever_is_refused(tmp_path, number, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data, deck = tmp_path / "x.data", tmp_path / "in.deck"
+    deck.write_text("units lj\nread_data x.data\n")
+    rows = [f"{i} 1 1 1.0e+00 1e-30 2.5e+09 0 0 0\n" for i in range(200_000)]
+    data.write_text("Atoms\n\n" + "".join(rows))
+    assert read_deck(deck).before  # none of these is
+    rows[150_000] = f"150000 1 1 {number} 1 1 0 0 0\n"
+    data.write_text("Atoms\n\n" + "".join(rows))
+    with pytest.raises(UserError, match=r"in.deck:2: x.data:150003 holds a number beyond 10\^10"):
+        read_deck(deck)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mlgle_lammps.acquire.data_file import refuse_huge_numbers
 from mlgle_lammps.errors import UserError
 
 MARKER = re.compile(r"^\s*#\s*mlgle\s+production\b", re.IGNORECASE)
@@ -259,6 +260,8 @@ class _Scan:
             _refuse(where, "'quit' would end the program with its frames: remove it (production ends by itself)")
         if name == "run_style" and arguments[:1] and arguments[0].startswith("respa"):
             _refuse(where, "'run_style respa' is not supported: no frames reach the service there; use verlet")
+        if name == "read_data" and arguments and "$" not in arguments[0]:
+            refuse_huge_numbers(Path(arguments[0]), where)
         if name == "fix" and arguments[:1] == [FIX_ID]:
             _refuse(where, f"fix {FIX_ID}: the service takes its frames by a fix of that name; choose another")
         if not self.producing:
