@@ -58,10 +58,11 @@ def write_stream(path, n_frames, n_chains, n_modes, memory):
 
 SIZES = [  # frames, chains, modes, ensemble, generated steps; many chains learn, many trajectories generate
     (60, 300, 3, 4, 64),
-    pytest.param((100, 10, 3, 5_000, 512), marks=pytest.mark.slow),
+    (100, 10, 3, 5_000, 512),
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 def test_memory_is_what_was_said_within_30_percent(tmp_path, size):
     n_frames, n_chains, n_modes, ensemble, steps = size

@@ -150,7 +150,8 @@ def test_two_runs_cannot_share_a_folder(tmp_path):
 def test_a_wall_limit_ends_the_run_with_all_saved(tmp_path):
     out = tmp_path / "out"
     begin = time.monotonic()
-    code, error = run(2, SMALL, *FRAMES, "--train-frames", "90000", "--wall-limit", "12s", "--out", out)
+    endless = ("--every", "200", "--train-frames", "90000", "--wall-limit", "12s")
+    code, error = run(2, SMALL, *FRAMES, *endless, "--out", out, timeout=60)
     assert (code, "go on with" in error) == (0, True)
     assert time.monotonic() - begin < 40
     assert read_ending(out)["status"] == "interrupted"
