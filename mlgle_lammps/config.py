@@ -98,6 +98,11 @@ class LearnOptions:
         """Frame count at which the policy hands off; None where the data decide."""
         return {"tmax": self.memory + 1, "train": self.learn_frames, "converged": None}[self.handoff]
 
+    @property
+    def md_frames(self) -> int | None:
+        """Frames at which MD ends, those for the reference D among them; None where the data decide."""
+        return None if self.handoff_frames is None else self.handoff_frames + self.full_md
+
 
 @dataclass(frozen=True)
 class DeckOptions:

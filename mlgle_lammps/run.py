@@ -162,9 +162,8 @@ class _Run:
         if self.request.resume is None:
             return None
         learn = self.learn_options
-        target = None if learn.handoff_frames is None else learn.handoff_frames + learn.full_md
         assert self.folder is not None
-        plan = plan_resumption(self.folder.checkpoint, deck, target, not self.request.changed)
+        plan = plan_resumption(self.folder.checkpoint, deck, learn.md_frames, not self.request.changed)
         if plan is not None and "modes" in self.request.changed and learn.modes > plan.system.n_modes:
             raise UserError(f"--modes cannot be raised when a run goes on: {plan.system.n_modes} were recorded")
         return plan

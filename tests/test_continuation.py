@@ -70,6 +70,10 @@ def test_a_text_dump_is_appended_to(tmp_path):
     assert lines == ["dump d all custom 5 a.dump id x", "dump_modify d append yes"]
 
 
+def test_a_line_without_a_word_is_passed_over(tmp_path):
+    assert before(tmp_path, "'\nfix 1 all nve\n") == ["fix 1 all nve"]
+
+
 def test_conditions_and_includes_are_followed(tmp_path):
     (tmp_path / "more.lmp").write_text("pair_style dpd 1.0 1.2 ${seed}\nrun 10\n")
     text = (

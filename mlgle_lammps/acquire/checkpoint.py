@@ -112,9 +112,7 @@ def checksum(path: Path) -> int:
 def read_record(folder: Path) -> MdRecord:
     """Return the record in a checkpoint folder; raise UserError where it is missing or damaged."""
     path = folder / RECORD
-    values = read_object(path, MAX_RECORD_BYTES, "say how MD stood")
-    if values.get("schema") != SCHEMA:
-        raise UserError(f"{path}: schema {values.get('schema')!r} is not known here ({SCHEMA} is)")
+    values = read_object(path, MAX_RECORD_BYTES, "say how MD stood", SCHEMA)
     rows = values.get("restarts")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise UserError(f"{path}: restarts is not a list of files")

@@ -122,6 +122,8 @@ class _Rewriter:
 
     def _command(self, command: str, where: str, depth: int) -> Iterator[str]:
         words = split_words(command)
+        if not words:
+            return
         name, arguments = words[0], words[1:]
         if name == "if":
             yield self._conditional(arguments, where, depth)

@@ -75,7 +75,7 @@ class Driver:
             deck = resumption.continuation.deck
         self._deck, self._options, self._learn = deck, options, learn
         self._outbox, self._stop_requested = outbox, stop_requested
-        self._target = None if learn.handoff_frames is None else learn.handoff_frames + learn.full_md
+        self._target = learn.md_frames
         self._every = options.every
         self._error: BaseException | None = None
         self._verdict = GO

@@ -52,9 +52,7 @@ def read_origin(checkpoint: Path) -> Origin:
                 "mlgle replay learns from its frames with other options"
             )
         raise UserError(f"{checkpoint.parent} holds no checkpoint ({path.name}): it is not a run that can go on")
-    values = read_object(path, MAX_BYTES, "tell how a run was started")
-    if values.get("schema") != SCHEMA:
-        raise UserError(f"{path}: schema {values.get('schema')!r} is not known here ({SCHEMA} is)")
+    values = read_object(path, MAX_BYTES, "tell how a run was started", SCHEMA)
     arguments = values.get("arguments")
     if not isinstance(arguments, list) or not all(isinstance(word, str) for word in arguments):
         raise UserError(f"{path}: arguments is not a list of words")
