@@ -127,7 +127,7 @@ def judged(
     met = None
     if at_least is not None or at_most is not None:
         met = (at_least is None or median >= at_least) and (at_most is None or median <= at_most)
-    words = [f"≥ {at_least:g}"] * (at_least is not None) + [f"≤ {at_most:g}"] * (at_most is not None)
+    words = [f"{sign} {limit:g}" for sign, limit in (("≥", at_least), ("≤", at_most)) if limit is not None]
     return Measurement(case, quantity, unit, values, ", ".join(words), met, note)
 
 
