@@ -5,13 +5,14 @@
 # make test   environment, then the tests
 # make fuzz       hundreds of mutated decks, streams and models, of the seed SEED; about half an hour
 # make chaos      50 runs, each killed at random and gone on with; about 20 minutes
+# make bench      coupling, training, generation, estimators, growth, time to D: runs/bench/bench.md; half an hour, idle cores
 # make stability  20 models of every kind, generated for 10^5 steps
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo figures temperatures melt-report test test-slow fuzz chaos stability lint format clean
+.PHONY: demo figures temperatures melt-report test test-slow fuzz chaos bench stability lint format clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mlgle_lammps needs Python 3.11 or newer; say make PYTHON=/path/to/python3")'
@@ -51,6 +52,9 @@ fuzz: $(READY)
 
 chaos: $(READY)
 	$(BIN)/python benchmarks/chaos.py --out runs/chaos
+
+bench: $(READY)
+	$(BIN)/python benchmarks/speed.py --out runs/bench
 
 stability: $(READY)
 	cd tests && ../$(BIN)/python -m fuzz.generation --seed $(SEED)

@@ -22,11 +22,13 @@ class Settings:
         quick: small sizes, seconds per case: shows that a case runs, not what it would show.
         repeats: of each timing, or of each pair of timings.
         scratch: folder that a case may fill.
+        record: recorded stream of a melt, for the cases that take one; None where there is none.
     """
 
     quick: bool
     repeats: int
     scratch: Path
+    record: Path | None = None
 
 
 @dataclass(frozen=True)
