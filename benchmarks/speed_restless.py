@@ -1,0 +1,62 @@
+"""The service with a trainer that never rests: MD has to stand the worst that training can do to it.
+
+    mpirun -n 2 python benchmarks/speed_restless.py DECK [options of mlgle run]
+
+With the first online round the trainer begins to make updates on a full window (of T_train + T_val frames with the
+default memory), and makes them until it is killed. Everything else is `mlgle run`.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import Any
+
+from mlgle_lammps import run
+from mlgle_lammps.stream.transport import Inbox
+
+
+def make_restless() -> None:
+    """Have the pipeline train without end; imports torch, so for the trainer's rank only."""
+    import numpy as np
+
+    from mlgle_lammps import pipeline
+    from mlgle_lammps.learn.trainer import ModeTrainer, TrainOptions
+    from mlgle_lammps.records import Window
+
+    class RestlessTrainer(ModeTrainer):
+        """Make endless updates on a window of the default size."""
+
+        def __init__(self, options: TrainOptions, *arguments: Any, **named: Any) -> None:
+            self._usual = TrainOptions()
+            sizes = {name: getattr(self._usual, name) for name in ("memory", "train_frames", "val_frames")}
+            super().__init__(replace(options, **sizes, updates_per_round=10**9), *arguments, **named)
+
+        def partial_fit(self, window: Window) -> None:
+            """Begin to learn from noise of the frames' sizes, and never end."""
+            n = self._usual.train_frames + self._usual.val_frames
+            generator = np.random.default_rng(1)
+            com = np.zeros((n, *window.com.shape[1:]))
+            modes = 0.2 * generator.standard_normal((n, *window.modes.shape[1:]), dtype=np.float32)
+            for t in range(1, n):
+                modes[t] += 0.98 * modes[t - 1]
+            super().partial_fit(Window(np.arange(n), np.zeros(n, dtype=np.int64), com, modes))
+
+    pipeline.ModeTrainer = RestlessTrainer  # type: ignore[misc]
+
+
+def main() -> int:
+    """Run the service; its trainer's rank makes itself restless once the stream has begun."""
+    wait = Inbox.wait_for_system
+
+    def wait_then_change(inbox: Inbox) -> Any:
+        system = wait(inbox)
+        make_restless()
+        return system
+
+    Inbox.wait_for_system = wait_then_change  # type: ignore[method-assign]
+    return run.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
