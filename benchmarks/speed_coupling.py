@@ -110,7 +110,7 @@ def paper_melt(folder: Path) -> Path:
     sizes = ("--chains", "100", "--beads", "100", "--density", "0.90", "--seed", "1", "--overwrite")
     subprocess.run([sys.executable, "-m", "mlgle_lammps.build", *sizes, str(raw)], check=True, cwd=ROOT)
     before, _, _ = (ROOT / "lammps_inputs" / "in.melt.paper").read_text().partition("#mlgle production")
-    script.write_text(f"{before}\nwrite_data {data}\n")
+    script.write_text(f"{before}\nwrite_data {data} nocoeff\n")
     short = {"push_steps": 600, "gentle": 400, "relax": 200}
     lmp = command_of_lmp(script, raw, folder / "push.log", **short)
     subprocess.run([BIN / "mpirun", "-n", "2", *lmp], check=True, cwd=ROOT, env=ENVIRONMENT)
