@@ -88,12 +88,20 @@ def test_chunks_and_repeats_do_not_matter_and_seeds_do():
     assert np.abs(modes - collect(generate(surrogate, 300, 12, seed=5))[1]).max() > 0.1
 
 
+def test_threads_do_not_matter():
+    surrogate = surrogate_of(networks=network_of(size=0.05, modes=(1,)))
+    first, second = (collect(generate(surrogate, 200, 310, seed=4, chunk=128, threads=n)) for n in (1, 3))
+    np.testing.assert_array_equal(first[0], second[0])
+    np.testing.assert_array_equal(first[1], second[1])
+    assert len(np.unique(first[0][0, :, 0])) == 310
+
+
 def test_single_precision_follows_double():
-    core, noise = core_of(), torch.randn(3, 500, 4, 3, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+    core, noise = core_of(), torch.randn(3, 500, 3, 4, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
     results = []
     for dtype in (torch.float64, torch.float32):
         stepper = LinearStepper(core, (0, 1, 2), CPU, dtype)
-        buffer = torch.zeros(3, stepper.reach + 500, 4, 3, dtype=dtype)
+        buffer = torch.zeros(3, stepper.reach + 500, 3, 4, dtype=dtype)
         stepper.fill(buffer, noise.to(dtype))
         results.append(buffer.double())
     assert (results[0] - results[1]).abs().max() < 1e-4
@@ -104,21 +112,21 @@ def test_network_steps_equal_a_plain_loop(size):
     core, networks = core_of(), network_of(size=size)
     stepper = NetworkStepper(core, networks, CPU, torch.float64)
     generator = torch.Generator().manual_seed(7)
-    reach, noise = stepper.reach, torch.randn(3, 45, 2, 3, generator=generator, dtype=torch.float64)
-    buffer = torch.randn(3, reach + 45, 2, 3, generator=generator, dtype=torch.float64)
+    reach, noise = stepper.reach, torch.randn(3, 45, 3, 2, generator=generator, dtype=torch.float64)
+    buffer = torch.randn(3, reach + 45, 3, 2, generator=generator, dtype=torch.float64)
     plain = buffer.clone()
     tensors = {name: t.double() for name, t in networks.tensors.items()}
     scale = torch.tensor(core.innovation_variance).sqrt()[:, None, None]
     for t in range(reach, reach + 45):
         past = plain[:, t - MEMORY : t].flip(1)
-        mean = torch.einsum("kp,kpcx->kcx", torch.tensor(core.coefficients), past)
+        mean = torch.einsum("kp,kpxc->kxc", torch.tensor(core.coefficients), past)
         basis = equivariant.make_basis(
             plain[:, t - 1], torch.stack([plain[:, t - 1 - lag] for lag in networks.architecture.lags], 1), mean
         )
-        squares = plain[:, :t].diff(dim=1).square().sum(-1)
+        squares = plain[:, :t].diff(dim=1).square().sum(2)
         activity = torch.stack([squares[:, -w:].mean(1) for w in networks.architecture.windows], 1)
         residual, log_variance = equivariant.evaluate(tensors, basis, activity)
-        spread = (0.5 * log_variance).exp().unsqueeze(-1)
+        spread = (0.5 * log_variance).exp().unsqueeze(1)
         plain[:, t] = mean + scale * (residual + spread * noise[:, t - reach])
     stepper.fill(buffer, noise)
     torch.testing.assert_close(buffer, plain, atol=1e-9, rtol=1e-9)
@@ -134,14 +142,14 @@ def test_published_steps_equal_a_plain_transcription():
     surrogate = surrogate_of(networks=Networks((0, 1, 2), None, weights), preset="paper")
     stepper = PublishedStepper(surrogate.model, CPU, torch.float64)
     generator = torch.Generator().manual_seed(9)
-    buffer = torch.randn(3, MEMORY + 5, 2, 3, generator=generator, dtype=torch.float64)
-    noise = torch.randn(3, 5, 2, 3, generator=generator, dtype=torch.float64)
+    buffer = torch.randn(3, MEMORY + 5, 3, 2, generator=generator, dtype=torch.float64)
+    noise = torch.randn(3, 5, 3, 2, generator=generator, dtype=torch.float64)
     plain = buffer.numpy().copy()
     w = {name: t.double().numpy() for name, t in weights.items()}
     for mode in range(3):
         for trajectory in range(2):
             for t in range(MEMORY, MEMORY + 5):
-                history = plain[mode, t - MEMORY : t, trajectory]
+                history = plain[mode, t - MEMORY : t, :, trajectory]
                 e1 = history[-1] / np.linalg.norm(history[-1])
                 e2 = history[-2] - history[-2] @ e1 * e1
                 e2 /= np.linalg.norm(e2)
@@ -155,8 +163,8 @@ def test_published_steps_equal_a_plain_transcription():
                 mean = latent @ w["wmean"][mode] + w["bmean"][mode, 0]
                 c = latent @ w["wcovariance"][mode] + w["bcovariance"][mode, 0]
                 lower = np.array([[1, 0, 0], [c[0], 1, 0], [c[1], c[2], 1]])
-                increment = mean + lower @ (np.exp(c[3:] / 2) * noise[mode, t - MEMORY, trajectory].numpy())
-                plain[mode, t, trajectory] = history[-1] + 0.4 * turn.T @ increment
+                increment = mean + lower @ (np.exp(c[3:] / 2) * noise[mode, t - MEMORY, :, trajectory].numpy())
+                plain[mode, t, :, trajectory] = history[-1] + 0.4 * turn.T @ increment
     stepper.fill(buffer, noise)
     np.testing.assert_allclose(buffer.numpy(), plain, atol=1e-6)
 

@@ -33,10 +33,10 @@ def random_network(n_networks=2, seed=0):
 
 def random_samples(n=50, seed=1, size=1.0):
     generator = torch.Generator().manual_seed(seed)
-    y = size * torch.randn(2, 17, n, 3, generator=generator, dtype=torch.float64)
+    y = size * torch.randn(2, 17, 3, n, generator=generator, dtype=torch.float64)
     earlier = y[:, [15 - lag for lag in ARCHITECTURE.lags]]
     basis = equivariant.make_basis(y[:, 15], earlier, 0.9 * y[:, 15] + 0.05 * y[:, 14])
-    squares = y.diff(dim=1).square().sum(-1)
+    squares = y.diff(dim=1).square().sum(2)
     activity = torch.stack([squares[:, -w - 1 : -1].mean(1) for w in ARCHITECTURE.windows], 1)
     return basis, activity
 
@@ -46,9 +46,9 @@ def test_network_turns_with_its_history(reflect):
     tensors, (basis, activity) = random_network(), random_samples()
     turn = rotation(3, reflect)
     residual, log_variance = equivariant.evaluate(tensors, basis, activity)
-    turned, same = equivariant.evaluate(tensors, basis @ turn.T, activity)
+    turned, same = equivariant.evaluate(tensors, turn @ basis, activity)
     assert residual.abs().max() > 0.1
-    torch.testing.assert_close(turned, residual @ turn.T, atol=1e-10, rtol=1e-10)
+    torch.testing.assert_close(turned, turn @ residual, atol=1e-10, rtol=1e-10)
     torch.testing.assert_close(same, log_variance, atol=1e-10, rtol=1e-10)
 
 
@@ -64,10 +64,10 @@ def test_new_network_is_the_core():
 def test_network_is_bounded_and_leaves_the_far_field_to_the_core():
     tensors = {name: 30 * t if name.startswith("w") else t for name, t in random_network().items()}
     residual, log_variance = equivariant.evaluate(tensors, *random_samples(size=1.0))
-    assert residual.square().sum(-1).sqrt().max() <= equivariant.RESIDUAL_BOUND
+    assert residual.square().sum(1).sqrt().max() <= equivariant.RESIDUAL_BOUND
     assert log_variance.abs().max() <= equivariant.LOG_VARIANCE_BOUND
     basis, activity = random_samples(size=1.0)
-    basis[:, 0] *= 7 / basis[:, 0].square().sum(-1, keepdim=True).sqrt()
+    basis[:, 0] *= 7 / basis[:, 0].square().sum(1, keepdim=True).sqrt()
     residual, log_variance = equivariant.evaluate(tensors, basis, activity)
     assert torch.all(residual == 0)
     assert torch.all(log_variance == 0)
@@ -79,7 +79,7 @@ def test_second_moments_are_conserved():
     tensors["b3"] *= 0.005
     equivariant.conserve_second_moments(tensors, basis, activity)
     residual, log_variance = equivariant.evaluate(tensors, basis, activity)
-    power = log_variance.exp().mean(1) + residual.square().sum(-1).mean(1) / 3
+    power = log_variance.exp().mean(1) + residual.square().sum(1).mean(1) / 3
     torch.testing.assert_close(power, torch.ones(2, dtype=torch.float64), atol=0.02, rtol=0)
     unit = basis / basis.square().mean((2, 3), keepdim=True).sqrt()
     correlation = (unit * residual.unsqueeze(1)).mean((2, 3)) / residual.square().mean((1, 2)).sqrt()[:, None]

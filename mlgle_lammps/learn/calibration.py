@@ -132,8 +132,8 @@ def generated_over_core(
     steppers: list[Stepper] = [NetworkStepper(core, networks, device), LinearStepper(core, modes, device)]
     reach = max(stepper.reach for stepper in steppers)
     chains = torch.arange(_TRAJECTORIES, device=device) % y.shape[1]
-    start = y[-reach:][:, chains][:, :, list(modes)].permute(2, 0, 1, 3)
-    shape = (len(modes), reach + n_steps, _TRAJECTORIES, 3)
+    start = y[-reach:][:, chains][:, :, list(modes)].permute(2, 0, 3, 1)
+    shape = (len(modes), reach + n_steps, 3, _TRAJECTORIES)
     variance, rate = np.empty((2, len(modes))), np.ones((2, len(modes)))
     with torch.inference_mode():
         for i, stepper in enumerate(steppers):

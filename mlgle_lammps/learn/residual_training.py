@@ -23,9 +23,9 @@ class Samples:
     """Inputs and targets of some frames.
 
     Attributes:
-        basis: (network, basis, sample, 3).
+        basis: (network, basis, 3, sample).
         activity: (network, window, sample).
-        target: y_t less the core's mean, in units of s, (network, sample, 3).
+        target: y_t less the core's mean, in units of s, (network, 3, sample).
     """
 
     basis: torch.Tensor
@@ -59,10 +59,11 @@ class ResidualData:
         frames, n = self.frames, len(index)
         last = index - frames.n_chains
         earlier = last[None] - self._lags[:, None] * frames.n_chains
-        core = self._core.index_select(0, index).reshape(n, frames.n_modes, 3).transpose(0, 1)
-        basis = equivariant.make_basis(frames.rows(last), frames.rows(earlier), core)
+        core = self._core.index_select(0, index).reshape(n, frames.n_modes, 3).permute(1, 2, 0)
+        last_rows, earlier_rows = frames.rows(last).mT, frames.rows(earlier).mT
+        basis = equivariant.make_basis(last_rows, earlier_rows, core)
         activity = self._activity.index_select(0, index).reshape(n, frames.n_modes, -1).permute(1, 2, 0)
-        return Samples(basis, activity, (frames.rows(index) - core) / self._scale)
+        return Samples(basis, activity, (frames.rows(index).mT - core) / self._scale)
 
     def representatives(self, index: torch.Tensor) -> Samples:
         """Return at most 20,000 evenly spaced samples of ``index``."""
@@ -72,13 +73,13 @@ class ResidualData:
 def sample_nll(tensors: equivariant.Tensors, samples: Samples, learned_only: bool = False) -> torch.Tensor:
     """Return -log N(y_t | core + s r, s² exp(v)) + 3 log s per sample, (network, sample), nats per 3D frame."""
     residual, log_variance = equivariant.evaluate(tensors, samples.basis, samples.activity, learned_only)
-    square = (samples.target - residual).square().sum(-1)
+    square = (samples.target - residual).square().sum(1)
     return 0.5 * square * torch.exp(-log_variance) + 1.5 * (log_variance + _LOG_2PI)
 
 
 def core_nll(samples: Samples) -> torch.Tensor:
     """Return the same for the core alone, r = v = 0."""
-    return 0.5 * samples.target.square().sum(-1) + 1.5 * _LOG_2PI
+    return 0.5 * samples.target.square().sum(1) + 1.5 * _LOG_2PI
 
 
 def over_targets(data: ResidualData, index: torch.Tensor, nll: Callable[[Samples], torch.Tensor]) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """How modes advance: the linear core in whole blocks, networks step by step; each in a buffer that is its own window.
 
-A buffer is (mode, time, trajectory, 3), standardized; its first frames are the history, the rest is filled in.
+A buffer is (mode, time, 3, trajectory), standardized; its first frames are the history, the rest is filled in.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Stepper(Protocol):
         """Fill ``buffer[:, reach:]`` from the history before it.
 
         Args:
-            buffer: y, (mode, reach + n, trajectory, 3).
-            noise: standard normals, (mode, n, trajectory, 3).
+            buffer: y, (mode, reach + n, 3, trajectory).
+            noise: standard normals, (mode, n, 3, trajectory).
         """
         ...
 
@@ -84,8 +84,7 @@ class NetworkStepper:
         self._near = torch.as_tensor(near, dtype=dtype, device=device)
         scale = np.sqrt(own.innovation_variance)[:, None, None]
         self._scale = torch.as_tensor(scale, dtype=dtype, device=device)
-        self._lags = torch.tensor([*self._architecture.lags], device=device)
-        self._windows = torch.tensor([*self._architecture.windows], device=device)
+        self._widths = torch.tensor(self._architecture.windows, dtype=dtype, device=device)[:, None]
 
     def fill(self, buffer: torch.Tensor, noise: torch.Tensor) -> None:
         """See ``Stepper.fill``."""
@@ -99,28 +98,31 @@ class NetworkStepper:
         n_steps, reach = noise.shape[1], self.reach
         flat = buffer.flatten(2)
         far = self._far[:, :n_steps] @ flat[:, reach - self._order : reach]
-        squares = torch.zeros_like(buffer[..., 0])
-        squares[:, 1:reach] = buffer[:, :reach].diff(dim=1).square().sum(-1)
-        windows = self._architecture.windows
-        sums = torch.stack([squares[:, reach - w : reach].sum(1) for w in windows], 1) if windows else squares[:, :0]
-        widths = self._windows.to(buffer.dtype)[:, None]
-        shape = (buffer.shape[0], *buffer.shape[2:])
+        lags, windows = self._architecture.lags, self._architecture.windows
+        longest = max(windows, default=0)
+        squares = buffer.new_empty(len(buffer), longest + n_steps, buffer.shape[3])
+        squares[:, :longest] = buffer[:, reach - longest - 1 : reach].diff(dim=1).square().sum(2)
+        sums = squares.new_empty(len(buffer), len(windows), buffer.shape[3])
+        for i, w in enumerate(windows):
+            sums[:, i] = squares[:, longest - w : longest].sum(1)
         for s in range(n_steps):
             now = reach + s
             mean = far[:, s]
             if s:
-                mean = mean + torch.bmm(self._near[:, s : s + 1, :s], flat[:, reach:now]).squeeze(1)
-            mean = mean.reshape(shape)
+                mean = torch.baddbmm(mean.unsqueeze(1), self._near[:, s : s + 1, :s], flat[:, reach:now]).squeeze(1)
+            mean = mean.reshape(len(buffer), *buffer.shape[2:])
             last = buffer[:, now - 1]
-            basis = equivariant.make_basis(last, buffer.index_select(1, now - 1 - self._lags), mean)
-            residual, log_variance = equivariant.evaluate(self._tensors, basis, sums / widths)
-            spread = torch.exp(0.5 * log_variance).unsqueeze(-1)
+            earlier = torch.stack([buffer[:, now - 1 - lag] for lag in lags], 1) if lags else buffer[:, :0]
+            basis = equivariant.make_basis(last, earlier, mean)
+            residual, log_variance = equivariant.evaluate(self._tensors, basis, sums / self._widths)
+            spread = torch.exp(0.5 * log_variance).unsqueeze(1)
             new = mean + self._scale * (residual + spread * noise[:, s])
             buffer[:, now] = new
             if windows:
-                squares[:, now] = (new - last).square().sum(-1)
-                sums = sums + squares[:, now].unsqueeze(1) - squares.index_select(1, now - self._windows)
-                sums.clamp_(min=0)
+                square = (new - last).square().sum(1)
+                squares[:, longest + s] = square
+                leaving = torch.stack([squares[:, longest + s - w] for w in windows], 1)
+                sums = (sums + square.unsqueeze(1) - leaving).clamp_(min=0)
 
 
 class PublishedStepper:
@@ -140,11 +142,11 @@ class PublishedStepper:
         """See ``Stepper.fill``."""
         for s in range(noise.shape[1]):
             now = self.reach + s
-            rotated, frame = published.rotate_history(buffer[:, s:now])
+            rotated, frame = published.rotate_history(buffer[:, s:now].mT)
             mean, lower, log_d = published.evaluate(self._tensors, rotated)
-            increment = published.sample(mean, lower, log_d, noise[:, s])
+            increment = published.sample(mean, lower, log_d, noise[:, s].mT)
             turned_back = (increment.unsqueeze(-2) @ frame).squeeze(-2)
-            buffer[:, now] = buffer[:, now - 1] + self._ratio * turned_back
+            buffer[:, now] = buffer[:, now - 1] + self._ratio * turned_back.mT
 
 
 def make_steppers(model: ModeModel, device: torch.device, dtype: torch.dtype = torch.float32) -> list[Stepper]:

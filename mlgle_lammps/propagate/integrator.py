@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from mlgle_lammps.compute import resolve_device
-from mlgle_lammps.errors import RunFailure, UserError
-from mlgle_lammps.model.steppers import Stepper, make_steppers
+from mlgle_lammps.errors import UserError
+from mlgle_lammps.model.steppers import make_steppers
 from mlgle_lammps.model.surrogate import Surrogate
+from mlgle_lammps.propagate.batch import BLOCK, Batch
 from mlgle_lammps.records import Float32, Float64
 
-RUNAWAY = 20.0
-_NOISE_BLOCK = 128
+_TRAJECTORIES_PER_BATCH = 150
 _CHUNK_BYTES = 2**26
 
 
@@ -27,7 +27,7 @@ class Chunk:
     Attributes:
         first_step: number of the first step here; the history's last frame is step 0, where X = 0.
         com: X, (time, trajectory, 3) float64.
-        modes: z, (time, trajectory, mode, 3) float32.
+        modes: z, (time, trajectory, mode, 3) float32; like ``com`` a view in which trajectories are contiguous.
     """
 
     first_step: int
@@ -73,47 +73,10 @@ def starting_histories(history: Float32, memory: int, n_trajectories: int, gener
     return np.concatenate(rounds, axis=1)[:, :n_trajectories]
 
 
-class _Group:
-    """One stepper with its buffer and noise."""
-
-    def __init__(self, stepper: Stepper, start: torch.Tensor, chunk: int) -> None:
-        self.stepper = stepper
-        shape = (len(stepper.modes), stepper.reach + chunk, *start.shape[2:])
-        self._buffer = torch.empty(shape, dtype=start.dtype, device=start.device)
-        self._buffer[:, : stepper.reach] = start[list(stepper.modes), start.shape[1] - stepper.reach :]
-
-    def advance(self, n_steps: int, generator: torch.Generator) -> torch.Tensor:
-        """Return the next steps, y (mode, n, trajectory, 3), a view that lasts until the next call."""
-        reach, buffer = self.stepper.reach, self._buffer
-        for done in range(0, n_steps, _NOISE_BLOCK):
-            n = min(_NOISE_BLOCK, n_steps - done)
-            shape = (len(buffer), n, *buffer.shape[2:])
-            noise = torch.randn(shape, generator=generator, dtype=buffer.dtype, device=buffer.device)
-            self.stepper.fill(buffer[:, done : done + reach + n], noise)
-        return buffer[:, reach : reach + n_steps]
-
-    def roll(self, n_steps: int) -> None:
-        """Make the last frames the history of the next call."""
-        reach = self.stepper.reach
-        self._buffer[:, :reach] = self._buffer[:, n_steps : n_steps + reach].clone()
-
-    def check(self, steps: torch.Tensor, first_step: int) -> None:
-        """Raise RunFailure where a mode is not finite or beyond 20 standard deviations."""
-        good = steps.abs().amax((1, 2, 3)) < RUNAWAY
-        if bool(good.all()):
-            return
-        row = int((~good).nonzero()[0])
-        bad = ~(steps[row].abs().amax((1, 2)) < RUNAWAY)
-        raise RunFailure(
-            f"generated mode {self.stepper.modes[row] + 1} left the range of {RUNAWAY:g} standard deviations at step "
-            f"{first_step + int(bad.nonzero()[0])}; train on more frames, or use --preset default"
-        )
-
-
 def automatic_chunk(n_trajectories: int, n_modes: int) -> int:
-    """Return steps per chunk such that its modes take about 64 MB, a multiple of the noise block."""
+    """Return steps per chunk such that its modes take about 64 MB, a multiple of the block."""
     steps = _CHUNK_BYTES // (n_trajectories * n_modes * 3 * 4)
-    return int(np.clip(steps // _NOISE_BLOCK, 1, 64)) * _NOISE_BLOCK
+    return int(np.clip(steps // BLOCK, 1, 64)) * BLOCK
 
 
 def generate(
@@ -127,7 +90,7 @@ def generate(
     threads: int = 0,
     dtype: torch.dtype = torch.float32,
 ) -> Iterator[Chunk]:
-    """Yield generated steps 1..n in chunks; equal seeds, threads and devices give equal bits, whatever the chunk.
+    """Yield generated steps 1..n in chunks; equal seeds and devices give equal bits, whatever chunk and threads.
 
     X(t) = α B(t) + β Σ_j [z_j(t) - z_j(0)] per dimension, X(0) = 0 (JCP eq. 13), B a standard Brownian motion of
     variance t, t = step·dt, β = √max(β², 0). With no modes' share (β = 0) <X²> = α² t.
@@ -140,7 +103,7 @@ def generate(
         device: "auto", "cpu" or "cuda".
         history: recorded modes to start from, (time >= m, chain, mode, 3), deck units; the surrogate's own if None.
         chunk: steps per chunk, rounded up to a multiple of 128; 0 chooses.
-        threads: torch threads while generating; 0 leaves them.
+        threads: that advance trajectories side by side; 0 takes as many as torch has.
         dtype: of the modes' arithmetic.
 
     Raises:
@@ -153,54 +116,57 @@ def generate(
         raise UserError(
             f"starting history has shape {tuple(history.shape)}; {memory} frames or more of {n_modes} modes are needed"
         )
-    chunk = -(-chunk // _NOISE_BLOCK) * _NOISE_BLOCK if chunk else automatic_chunk(n_trajectories, n_modes)
+    chunk = -(-chunk // BLOCK) * BLOCK if chunk else automatic_chunk(n_trajectories, n_modes)
+    sizes = [min(chunk, n_steps - done) for done in range(0, n_steps, chunk)]
     threads_before = torch.get_num_threads()
-    if threads:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(1)  # a thread advances whole batches: the operations of a step are too small to be shared
+    pool = ThreadPoolExecutor(threads or threads_before, "generate")
     try:
-        yield from _generate(surrogate, n_steps, n_trajectories, seed, resolve_device(device), history, chunk, dtype)
+        batches = _batches(surrogate, n_trajectories, seed, resolve_device(device), history, dtype)
+        first_step = 1
+        jobs = _Jobs(pool, batches, sizes[0], first_step)
+        for following in [*sizes[1:], 0]:
+            made = jobs.result()
+            first_step += len(made.com)
+            if following:  # it is made while the caller looks at this one
+                jobs = _Jobs(pool, batches, following, first_step)
+            yield made
     finally:
-        if threads:
-            torch.set_num_threads(threads_before)
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads_before)
 
 
-def _generate(
-    surrogate: Surrogate,
-    n_steps: int,
-    n_trajectories: int,
-    seed: int,
-    device: torch.device,
-    history: Float32,
-    chunk: int,
-    dtype: torch.dtype,
-) -> Iterator[Chunk]:
-    """See ``generate``; arguments are checked."""
+def _batches(
+    surrogate: Surrogate, n_trajectories: int, seed: int, device: torch.device, history: Float32, dtype: torch.dtype
+) -> list[Batch]:
+    """Return the batches: one on a GPU, on a CPU as many as hold 150 trajectories at most, whatever the threads."""
     model = surrogate.model
-    rotations, streams = np.random.default_rng(seed), np.random.SeedSequence(seed)
-    start = starting_histories(history, model.memory, n_trajectories, rotations)
+    start = starting_histories(history, model.memory, n_trajectories, np.random.default_rng(seed))
     sigma = torch.as_tensor(model.sigma, dtype=dtype, device=device)
-    y = torch.as_tensor(start, dtype=dtype, device=device) / sigma[:, None]
-    y = y.permute(2, 0, 1, 3)
-    groups = [_Group(stepper, y, min(chunk, n_steps)) for stepper in make_steppers(model, device, dtype)]
-    origin = torch.as_tensor(start[-1].astype(np.float64).sum(1), device=device)
-    brownian = torch.zeros(n_trajectories, 3, dtype=torch.float64, device=device)
-    states = streams.generate_state(len(groups) + 1, np.uint64) >> np.uint64(1)
-    generators = [torch.Generator(device).manual_seed(int(state)) for state in states]
-    step_size = surrogate.alpha * math.sqrt(surrogate.dt)
-    beta = math.sqrt(max(surrogate.beta_sq, 0.0))
-    for done in range(0, n_steps, chunk):
-        n = min(chunk, n_steps - done)
-        with torch.inference_mode():
-            modes = torch.empty(n, n_trajectories, len(sigma), 3, dtype=torch.float32, device=device)
-            for group, generator in zip(groups, generators[1:], strict=True):
-                rows = list(group.stepper.modes)
-                steps = group.advance(n, generator)
-                group.check(steps, done + 1)
-                modes[:, :, rows] = (steps * sigma[rows, None, None, None]).permute(1, 2, 0, 3).to(torch.float32)
-                group.roll(n)
-            noise = torch.randn(n, n_trajectories, 3, generator=generators[0], dtype=torch.float64, device=device)
-            walk = brownian + step_size * noise.cumsum(0)
-            brownian = walk[-1].clone()
-            com = walk + beta * (modes.sum(2, dtype=torch.float64) - origin)
-            yield_com, yield_modes = com.cpu().numpy(), modes.cpu().numpy()
-        yield Chunk(done + 1, yield_com, yield_modes)
+    y = (torch.as_tensor(start, dtype=dtype, device=device) / sigma[:, None]).permute(2, 0, 3, 1)
+    steppers = make_steppers(model, device, dtype)
+    n_batches = 1 if device.type == "cuda" else -(-n_trajectories // _TRAJECTORIES_PER_BATCH)
+    seeds = np.random.SeedSequence(seed).generate_state(n_batches * (len(steppers) + 1), np.uint64) >> np.uint64(1)
+    rows = seeds.reshape(n_batches, -1).tolist()
+    pieces = y.tensor_split(n_batches, dim=3)
+    return [Batch(surrogate, steppers, piece, row) for piece, row in zip(pieces, rows, strict=True)]
+
+
+class _Jobs:
+    """A chunk in the making: every batch fills its own columns."""
+
+    def __init__(self, pool: ThreadPoolExecutor, batches: list[Batch], n_steps: int, first_step: int) -> None:
+        sizes = [batch.n_trajectories for batch in batches]
+        like = batches[0].sigma
+        self._first_step = first_step
+        self._com = like.new_empty(n_steps, 3, sum(sizes), dtype=torch.float64)
+        self._modes = like.new_empty(len(like), n_steps, 3, sum(sizes), dtype=torch.float32)
+        columns = zip(batches, self._com.split(sizes, 2), self._modes.split(sizes, 3), strict=True)
+        self._futures = [pool.submit(batch.advance, com, modes, first_step) for batch, com, modes in columns]
+
+    def result(self) -> Chunk:
+        """Wait for all batches and return the chunk; raise the RunFailure of the first that ran away."""
+        for future in self._futures:
+            future.result()
+        com, modes = self._com.cpu().numpy(), self._modes.cpu().numpy()
+        return Chunk(self._first_step, com.transpose(0, 2, 1), modes.transpose(1, 3, 0, 2))
