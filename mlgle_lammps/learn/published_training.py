@@ -24,7 +24,7 @@ class PublishedTrainer:
         self._generator = torch.Generator().manual_seed(seed)
         weights = published.initial_weights(memory, n_modes, self._generator)
         self.weights = {name: w.to(device).requires_grad_(True) for name, w in weights.items()}
-        self._optimizer = torch.optim.Adam(list(self.weights.values()), lr=learning_rate)
+        self._optimizer = torch.optim.Adam(list(self.weights.values()), lr=learning_rate, fused=True)
         self.n_updates = 0
 
     def losses(self, frames: TrainingFrames, index: torch.Tensor) -> torch.Tensor:
@@ -51,9 +51,9 @@ class PublishedTrainer:
     def round(self, frames: TrainingFrames, n_updates: int) -> None:
         """Make ``n_updates`` gradient steps on random batches."""
         train = frames.targets.train
-        for _ in range(n_updates):
-            pick = torch.randint(len(train), (min(self._batch, len(train)),), generator=self._generator)
-            self.update(frames, train[pick.to(train.device)])
+        size = (n_updates, min(self._batch, len(train)))
+        for pick in train[torch.randint(len(train), size, generator=self._generator).to(train.device)]:
+            self.update(frames, pick)
 
     def train(
         self, frames: TrainingFrames, max_epochs: int, patience: int, should_stop: Callable[[], bool],

@@ -106,7 +106,9 @@ class ResidualTrainer:
         self.weights = {name: w.to(device).requires_grad_(True) for name, w in weights.items()}
         self.mean = {name: w.detach().clone() for name, w in self.weights.items()}
         self.scales = {n: s.to(device) for n, s in equivariant.neutral_scales(architecture, n_modes).items()}
-        self._optimizer = torch.optim.AdamW(list(self.weights.values()), lr=learning_rate, weight_decay=weight_decay)
+        self._optimizer = torch.optim.AdamW(
+            list(self.weights.values()), lr=learning_rate, weight_decay=weight_decay, fused=True
+        )
         self._batch, self._averaging = batch, averaging
         self.n_updates = 0
 
@@ -118,9 +120,10 @@ class ResidualTrainer:
     def update(self, data: ResidualData, n_updates: int) -> None:
         """Make gradient steps on random batches of the training targets."""
         train = data.frames.targets.train
-        for _ in range(n_updates):
-            pick = torch.randint(len(train), (min(self._batch, len(train)),), generator=self._generator)
-            samples = data.gather(train[pick.to(train.device)])
+        size = (n_updates, min(self._batch, len(train)))
+        picks = train[torch.randint(len(train), size, generator=self._generator).to(train.device)]
+        for pick in picks:
+            samples = data.gather(pick)
             loss = sample_nll(self.weights | self.scales, samples, learned_only=True).mean(1).sum()
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()

@@ -14,7 +14,7 @@ from scipy.signal import lfilter
 
 from mlgle_lammps.records import Float64
 
-MINIMAL_BLOCK = 64
+BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,7 @@ class BlockedCore:
     """
 
     def __init__(self, core: LinearCore, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
-        self.order = core.max_order
-        self.block = max(MINIMAL_BLOCK, self.order)
+        self.order, self.block = core.max_order, BLOCK
         response = lower_toeplitz(impulse_response(core.coefficients, self.block))
         past = response @ history_matrix(core.coefficients, self.block)
         noise = response * np.sqrt(core.innovation_variance)[:, None, None]
@@ -172,7 +171,7 @@ def predict(core: LinearCore, frames: torch.Tensor) -> torch.Tensor:
     """
     n_times, n_chains, n_modes, _ = frames.shape
     order = core.max_order
-    block = max(MINIMAL_BLOCK, order)
+    block = max(BLOCK, order)
     taps = np.zeros((n_modes, block, block + order))
     for s in range(block):
         taps[:, s, s : s + order] = core.coefficients[:, ::-1]

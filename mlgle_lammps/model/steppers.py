@@ -5,6 +5,7 @@ A buffer is (mode, time, 3, trajectory), standardized; its first frames are the 
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import numpy as np
@@ -15,6 +16,7 @@ from mlgle_lammps.model.linear_core import BlockedCore, LinearCore, history_matr
 from mlgle_lammps.model.surrogate import ModeModel, Networks
 
 _FAR_BLOCK = 16
+_ORDERS = ((-1, 32), (32, math.inf))  # modes of low order are not padded to the highest
 
 
 class Stepper(Protocol):
@@ -154,10 +156,12 @@ def make_steppers(model: ModeModel, device: torch.device, dtype: torch.dtype = t
     if model.preset == "paper":
         return [PublishedStepper(model, device, dtype)]
     with_network = model.networks.modes if model.networks else ()
-    linear = tuple(j for j in range(model.core.n_modes) if j not in with_network)
     steppers: list[Stepper] = []
-    if linear:
-        steppers.append(LinearStepper(model.core, linear, device, dtype))
+    for least, most in _ORDERS:
+        orders = enumerate(model.core.orders)
+        linear = tuple(j for j, order in orders if least < order <= most and j not in with_network)
+        if linear:
+            steppers.append(LinearStepper(model.core, linear, device, dtype))
     if model.networks:
         steppers.append(NetworkStepper(model.core, model.networks, device, dtype))
     return steppers

@@ -9,6 +9,7 @@ import torch
 from mlgle_lammps.errors import RunFailure
 from mlgle_lammps.model.steppers import Stepper
 from mlgle_lammps.model.surrogate import Surrogate
+from mlgle_lammps.propagate.captured import Work, captured
 
 RUNAWAY = 20.0
 BLOCK = 128
@@ -21,17 +22,26 @@ class _Group:
         self.stepper = stepper
         self._generator = torch.Generator(start.device).manual_seed(seed)
         shape = (len(stepper.modes), stepper.reach + BLOCK, *start.shape[2:])
-        self._buffer = start.new_empty(shape)
+        self._buffer = start.new_zeros(shape)
         self._buffer[:, : stepper.reach] = start[list(stepper.modes), start.shape[1] - stepper.reach :]
+        self._noise = start.new_zeros(len(stepper.modes), BLOCK, *start.shape[2:])
+        self._fill_block: Work | None = None
 
     def advance(self, n_steps: int, first_step: int) -> torch.Tensor:
         """Return the next steps, y (mode, n, 3, trajectory), at most a block of them; a view until ``roll``."""
-        reach, buffer = self.stepper.reach, self._buffer[:, : self.stepper.reach + n_steps]
-        shape = (len(buffer), n_steps, *buffer.shape[2:])
-        noise = torch.randn(shape, generator=self._generator, dtype=buffer.dtype, device=buffer.device)
-        self.stepper.fill(buffer, noise)
-        self._check(buffer[:, reach:], first_step)
-        return buffer[:, reach:]
+        self._noise.normal_(generator=self._generator)
+        if n_steps == BLOCK:
+            self._fill_block = self._fill_block or captured(self._fill_whole, [self._buffer])
+            self._fill_block()
+        else:
+            reach = self.stepper.reach
+            self.stepper.fill(self._buffer[:, : reach + n_steps], self._noise[:, :n_steps])
+        steps = self._buffer[:, self.stepper.reach :][:, :n_steps]
+        self._check(steps, first_step)
+        return steps
+
+    def _fill_whole(self) -> None:
+        self.stepper.fill(self._buffer, self._noise)
 
     def roll(self) -> None:
         """Make the last frames of a whole block the history of the next."""
@@ -40,8 +50,7 @@ class _Group:
 
     def _check(self, steps: torch.Tensor, first_step: int) -> None:
         """Raise RunFailure where a mode is not finite or beyond 20 standard deviations."""
-        low, high = steps.aminmax()
-        if bool((high < RUNAWAY) & (low > -RUNAWAY)):
+        if bool((steps.amax() < RUNAWAY) & (steps.amin() > -RUNAWAY)):
             return
         good = steps.abs().amax((2, 3)) < RUNAWAY
         row = int((~good.all(1)).nonzero()[0])
@@ -80,7 +89,7 @@ class Batch:
             steps = group.advance(n_steps, first_step)
             displacement = displacement + torch.einsum("j,jtxc->txc", self.sigma[rows], steps)
             for row, mode in zip(steps, rows, strict=True):
-                modes[mode] = row * self.sigma[mode]
+                torch.mul(row, self.sigma[mode], out=modes[mode])
             if n_steps == BLOCK:
                 group.roll()
         noise = torch.randn(com.shape, generator=self._generator, dtype=torch.float64, device=com.device)
