@@ -14,6 +14,8 @@ DEVICES = ("auto", "cpu", "cuda")
 FORMATS = ("lammps-dump", "h5md", "xyz", "data")
 LONGEST_STRIDE = 10**9
 LARGEST, MOST_THREADS = 2**62, 1024
+TRAINED_CHAINS = 1024
+"""Chains whose frames train the modes' dynamics, at most; D is fitted to all."""
 UNIT_STYLES = ("lj", "real", "metal", "si", "cgs", "electron", "micro", "nano")
 
 

@@ -24,15 +24,16 @@ def uninterrupted_end(modes: Float32, segments: Int64, memory: int) -> Float32:
 
     Args:
         modes: (time, chain, mode, 3).
-        segments: (time,).
+        segments: (time,), non-decreasing.
         memory: m, frames of history.
 
     Raises:
         UserError: no piece is so long.
     """
     for segment in np.unique(segments)[::-1]:
-        if np.count_nonzero(segments == segment) >= memory:
-            return modes[segments == segment]
+        first, after = np.searchsorted(segments, [segment, segment + 1])
+        if after - first >= memory:
+            return modes[first:after]
     raise UserError(f"no uninterrupted piece of the stream holds the {memory} frames of one history: lower --memory")
 
 

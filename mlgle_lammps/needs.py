@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlgle_lammps.config import LearnOptions
+from mlgle_lammps.config import TRAINED_CHAINS, LearnOptions
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.progress import format_seconds
 from mlgle_lammps.records import System
@@ -21,7 +21,9 @@ LAMMPS_MAPPED = 250e6
 WORK_PER_MODE, SAMPLES_PER_MODE, SAMPLES = 10e6, 32e6, 20_000
 """Batches of targets with their features and gradients; and the targets that scales are measured on, up to 20,000."""
 WORK_PER_NUMBER = 32
-"""Bytes for each of the frames · chains · modes · 3 numbers: ring buffer, window, tensors of torch, float64 copies."""
+"""Bytes for each of the frames · chains · modes · 3 numbers trained on: ring buffer, tensors of torch, their copies."""
+HELD_PER_NUMBER = 5
+"""Bytes for each of those that are held in the ring buffer only."""
 GENERATED_KEPT = 2**28
 """Of the generated modes at most, for their autocorrelation (observe.generated)."""
 GENERATED_CHUNK = 2**26
@@ -60,20 +62,23 @@ class Needs:
 def needs_of(system: System, options: LearnOptions) -> Needs:
     """Return what a run on ``system`` needs.
 
-    The ring buffer holds T_train + T_val frames of P chains: P (24 + 12 k) bytes each. Training takes copies of its
-    modes as tensors, ``WORK_PER_NUMBER`` in all, and some 40 MB per mode for its batches. Generation keeps up to 256 MB
-    of modes for their autocorrelation, centres of mass of a quarter of the steps, and some chunks of 64 MB.
+    The ring buffer holds T_train + T_val frames of P chains: P (24 + 12 k) bytes each. Training takes copies of the
+    modes of at most 1024 chains as tensors, ``WORK_PER_NUMBER`` in all, and some 40 MB per mode for its batches.
+    Generation keeps up to 256 MB of modes for their autocorrelation, centres of mass of a quarter of the steps, and
+    some chunks of 64 MB.
 
     Limit: for few chains and frames ``LIBRARIES`` + k · ``WORK_PER_MODE``. The numbers are those of preset ``default``.
     """
     n_chains, n_modes = system.n_chains, min(options.modes, system.n_modes)
     learned = options.learn_frames if options.handoff_frames is None else options.handoff_frames
     held = min(learned, options.learn_frames)
+    trained = held * min(n_chains, TRAINED_CHAINS) * n_modes * 3
     numbers = held * n_chains * n_modes * 3
     com = (held * 2 + options.memory) * n_chains * 24
     samples = min((options.train_frames - options.memory) * n_chains / SAMPLES, 1.0)
     per_mode = WORK_PER_MODE + SAMPLES_PER_MODE * samples
-    learning = LIBRARIES + com + numbers * WORK_PER_NUMBER + n_modes * per_mode
+    work = trained * WORK_PER_NUMBER + (numbers - trained) * HELD_PER_NUMBER
+    learning = LIBRARIES + com + work + n_modes * per_mode
     generating = generated = 0.0
     if options.generate_steps:
         left = LEFT + n_modes * LEFT_PER_MODE + numbers * 8

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from mlgle_lammps.compute import available_cores, describe_device, resolve_device
-from mlgle_lammps.config import LearnOptions
+from mlgle_lammps.config import TRAINED_CHAINS, LearnOptions
 from mlgle_lammps.errors import RunFailure, UserError, one_line
 from mlgle_lammps.generation import generate_to_file, uninterrupted_end
 from mlgle_lammps.learn.gle_fit import fit_gle
@@ -146,7 +146,7 @@ class _Pipeline:
             return
         progress.remark(f"D = {self._describe_D(self.state.fits[-1].D)}")
         started = time.monotonic()
-        self.trainer.partial_fit(self.ring.window())
+        self.trainer.partial_fit(some_chains(self.ring.window(copy=False)))
         self.state.train_s += time.monotonic() - started
         self._write_result()
 
@@ -179,7 +179,7 @@ class _Pipeline:
                 "the chains move, and do uninterrupted pieces hold several frames more than --memory?"
             )
         self.source.hand_off()
-        self.window = self.ring.window()
+        self.window = self.ring.window(copy=False)  # nothing is appended any more
         self.state.handoff = {
             "policy": self.options.handoff,
             "frames": self.state.n_frames,
@@ -231,8 +231,13 @@ class _Pipeline:
     def _train(self) -> None:
         assert self.window is not None  # set at the hand-off
         started = time.monotonic()
-        self.model = self.trainer.finish(self.window)
+        learned_from = some_chains(self.window)
+        self.model = self.trainer.finish(learned_from)
         self.state.train_s += time.monotonic() - started
+        if (n := learned_from.modes.shape[1]) < self.window.modes.shape[1]:
+            self.state.note(
+                f"the modes' dynamics were learned from {n} of {self.window.modes.shape[1]} chains, D from all"
+            )
         self.state.modes = self.model.reports
         for note in self.model.notes:
             self.state.note(note)
@@ -364,6 +369,16 @@ class _Pipeline:
     def _describe_D(self, D: Estimate) -> str:
         system = self.state.system
         return f"{D.value:.4g} [{D.ci95[0]:.4g}, {D.ci95[1]:.4g}] {system.length_unit}^2/{system.time_unit}"
+
+
+def some_chains(window: Window) -> Window:
+    """Return the frames of at most ``TRAINED_CHAINS`` evenly spaced chains, as a view.
+
+    Training cannot use more: its updates see some 10^6 targets in all, and a thousand chains hold that many. Its memory
+    and time then stop growing with the chains.
+    """
+    stride = -(-window.modes.shape[1] // TRAINED_CHAINS)
+    return replace(window, com=window.com[:, ::stride], modes=window.modes[:, ::stride])
 
 
 def generated_diffusion(

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from mlgle_lammps import generate, replay
+from mlgle_lammps import generate, pipeline, replay
 from mlgle_lammps.acquire.rouse import RouseSource, rouse_diffusion
 from mlgle_lammps.config import LearnOptions
 from mlgle_lammps.errors import UserError
@@ -260,3 +260,14 @@ def test_histories_do_not_cross_a_seam():
     np.testing.assert_array_equal(uninterrupted_end(modes, segments, 4), modes[4:9])
     with pytest.raises(UserError, match="lower --memory"):
         uninterrupted_end(modes, segments, 6)
+
+
+def test_modes_are_learned_from_some_of_many_chains_and_D_from_all(stream, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "TRAINED_CHAINS", 5)
+    out = tmp_path / "few"
+    assert replay.main([str(stream), "--out", str(out), *QUICK]) == 0
+    few, all_chains = result_of(out), result_of(run)
+    assert "the modes' dynamics were learned from 4 of 12 chains, D from all" in few["notes"]
+    assert few["D"] == all_chains["D"]
+    assert few["modes"] != all_chains["modes"]
+    assert not any("learned from" in note for note in all_chains["notes"])

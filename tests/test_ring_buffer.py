@@ -45,6 +45,22 @@ def test_windows_equal_those_of_a_plain_list(capacity):
         assert_window_is(buffer.window(), held)
         for n in range(len(held) + 1):
             assert_window_is(buffer.window(n), held[len(held) - n :])
+            assert_window_is(buffer.window(n, copy=False), held[len(held) - n :])
+
+
+def test_views_share_the_buffer_until_a_frame_is_overwritten_and_cannot_be_written():
+    buffer = RingBuffer(4, CHAINS, MODES)
+    for step in range(4):
+        buffer.append(frame(step))
+    view = buffer.window(copy=False)
+    assert np.shares_memory(view.modes, buffer.window(2, copy=False).modes)
+    assert not np.shares_memory(view.modes, buffer.window().modes)
+    with pytest.raises(ValueError, match="read-only"):
+        view.modes[:] = 0.0
+    buffer.append(frame(4))
+    assert not np.shares_memory(view.modes, buffer.window(copy=False).modes)
+    assert_window_is(buffer.window(copy=False), [frame(step) for step in range(1, 5)])
+    assert np.shares_memory(view.modes, buffer.window(1, copy=False).modes)
 
 
 def test_windows_and_frames_are_copies():

@@ -22,6 +22,7 @@ LEAST_SHIFT = 0.03  # of the average over all frames, relative
 CROWDING = 1.25  # variance over that of independent chains: room for chains that move together
 RELAXATIONS = (1 / 16, 1 / 4, None)  # of the frames: decay times that are looked for; None for a straight line
 NAMED_AT_MOST = 3
+_SIZES_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
@@ -77,19 +78,37 @@ def size_trend(window: Window, n_beads: int | None) -> Trend | None:
     n_chains, longest = window.modes.shape[1], int(np.unique(window.segments, return_counts=True)[1].max())
     if n_chains < 2 or longest < 3:
         return None
-    logarithms = _log_sizes(window.modes, n_beads)
-    trends = [_shaped_trend(logarithms, *_shape(window.segments, decay, longest), longest) for decay in RELAXATIONS]
+    shapes = [_shape(window.segments, decay, longest) for decay in RELAXATIONS]
+    coefficients = _coefficients(window.modes, n_beads, np.stack([weights for weights, _ in shapes]))
+    trends = [_shaped_trend(of, mean, longest) for of, (_, mean) in zip(coefficients, shapes, strict=True)]
     best = min(trends, key=lambda trend: trend.joint_p)
     return replace(best, joint_p=min(1.0, best.joint_p * len(trends)))
 
 
-def _log_sizes(modes: np.ndarray, n_beads: int | None) -> Float64:
-    """Return ln R_ee² and ln z_j², (time, chain, 1 + mode)."""
+def _coefficients(modes: np.ndarray, n_beads: int | None, weights: Float64) -> Float64:
+    """Return each chain's regression of ln R_ee² and ln z_j² on shapes, (shape, chain, 1 + mode).
+
+    Some chains at a time, to bound the memory.
+
+    Args:
+        modes: (time, chain, mode, 3).
+        n_beads: N, None where unknown.
+        weights: (shape, time).
+    """
+    n_time, n_chains, n_modes, _ = modes.shape
+    at_once = max(1, _SIZES_AT_ONCE // (n_time * (n_modes + 1)))
+    blocks = [modes[:, first : first + at_once] for first in range(0, n_chains, at_once)]
+    means = np.array([_sizes(block, n_beads).mean(axis=(0, 1)) for block in blocks])
+    least = 1e-12 * np.average(means, axis=0, weights=[block.shape[1] for block in blocks]) + 1e-300
+    logarithms = (np.log(np.maximum(_sizes(block, n_beads), least)) for block in blocks)
+    return np.concatenate([np.tensordot(weights, of, axes=1) for of in logarithms], axis=1)
+
+
+def _sizes(modes: np.ndarray, n_beads: int | None) -> Float64:
+    """Return R_ee² and z_j², (time, chain, 1 + mode)."""
     ends = np.einsum("tcmx,m->tcx", modes, end_to_end_weights(modes.shape[2], n_beads))
     of_ends = np.einsum("tcx,tcx->tc", ends, ends)[:, :, None]
-    squares = np.concatenate([of_ends, np.einsum("tcmx,tcmx->tcm", modes, modes, dtype=np.float64)], axis=2)
-    result: Float64 = np.log(np.maximum(squares, 1e-12 * squares.mean(axis=(0, 1)) + 1e-300))
-    return result
+    return np.concatenate([of_ends, np.einsum("tcmx,tcmx->tcm", modes, modes, dtype=np.float64)], axis=2)
 
 
 def _shape(segments: np.ndarray, decay: float | None, longest: int) -> tuple[Float64, float]:
@@ -101,9 +120,8 @@ def _shape(segments: np.ndarray, decay: float | None, longest: int) -> tuple[Flo
     return centred / float(centred @ centred), float(shape.mean())
 
 
-def _shaped_trend(logarithms: Float64, weights: Float64, mean: float, longest: int) -> Trend:
-    """Return the trend in one shape."""
-    coefficients = np.tensordot(weights, logarithms, axes=1)
+def _shaped_trend(coefficients: Float64, mean: float, longest: int) -> Trend:
+    """Return the trend in one shape from the chains' coefficients, (chain, quantity)."""
     n_chains = len(coefficients)
     start = coefficients.mean(axis=0)
     se = coefficients.std(axis=0, ddof=1) * np.sqrt(CROWDING / n_chains)

@@ -12,7 +12,7 @@ class GapError(ValueError):
 
 
 class RingBuffer:
-    """Hold the last ``capacity`` frames of all chains and hand out copies of them.
+    """Hold the last ``capacity`` frames of all chains and hand out copies of them, or views.
 
     Within a segment each frame must lie exactly one stride after the one before; a new segment has a higher number
     and may start at any later step. With capacity 1 the buffer is just the last frame. Not locked: one thread owns it.
@@ -76,8 +76,13 @@ class RingBuffer:
         self._stride = stride
         self.n_appended += 1
 
-    def window(self, n: int | None = None) -> Window:
-        """Return copies of the last ``n`` frames (all that are held if None), oldest first.
+    def window(self, n: int | None = None, copy: bool = True) -> Window:
+        """Return the last ``n`` frames (all that are held if None), oldest first.
+
+        Args:
+            n: frames wanted.
+            copy: False gives read-only views where the frames lie in one piece, which they do until the first frame
+                was overwritten; the views hold until the next `append`.
 
         Raises:
             ValueError: more frames wanted than are held.
@@ -86,10 +91,17 @@ class RingBuffer:
         wanted = held if n is None else n
         if not 0 <= wanted <= held:
             raise ValueError(f"{wanted} frames wanted, the buffer holds {held}")
+        stop = (self.n_appended - 1) % self.capacity + 1 if held else 0
+        viewed = not copy and wanted <= stop
         places = np.arange(self.n_appended - wanted, self.n_appended) % self.capacity
-        return Window(
-            steps=self._steps[places], segments=self._segments[places], com=self._com[places], modes=self._modes[places]
+        where = slice(stop - wanted, stop) if viewed else places
+        window = Window(
+            steps=self._steps[where], segments=self._segments[where], com=self._com[where], modes=self._modes[where]
         )
+        if viewed:
+            for array in vars(window).values():
+                array.flags.writeable = False
+        return window
 
     def _checked_stride(self, frame: Frame) -> int | None:
         """Return the stride that holds once ``frame`` is in; raise GapError where it does not follow."""
