@@ -53,8 +53,10 @@ fuzz: $(READY)
 chaos: $(READY)
 	$(BIN)/python benchmarks/chaos.py --out runs/chaos
 
+RECORD ?=
+
 bench: $(READY)
-	$(BIN)/python benchmarks/speed.py --out runs/bench
+	$(BIN)/python benchmarks/speed.py --out runs/bench $(if $(RECORD),--record $(RECORD))
 
 stability: $(READY)
 	cd tests && ../$(BIN)/python -m fuzz.generation --seed $(SEED)
