@@ -7,7 +7,7 @@ from scipy import fft
 
 from mlgle_lammps.records import Float64, Int64
 
-_SAMPLES_AT_ONCE = 2**23
+_SAMPLES_AT_ONCE = 2**17  # they stay in a processor's cache
 _DIRECT_LAGS = 32  # summed plainly: there the difference is smallest against its terms
 
 
@@ -32,40 +32,45 @@ def mean_squared_displacements(paths: np.ndarray, segments: Int64, n_lags: int) 
     starts = np.flatnonzero(np.diff(segments, prepend=segments[0] - 1))
     lengths = np.diff(np.append(starts, len(segments)))
     n_lags = min(n_lags, int(lengths.max()))
-    total = np.zeros((n_lags, paths.shape[1]))
+    total = np.zeros((paths.shape[1], n_lags))
     for start, length in zip(starts, lengths, strict=True):
         reach = min(n_lags, int(length))
         at_once = max(1, _SAMPLES_AT_ONCE // (3 * (int(length) + reach)))
         for first in range(0, paths.shape[1], at_once):
-            block = paths[start : start + length, first : first + at_once].astype(np.float64)
-            total[:reach, first : first + at_once] += _summed_squares(block, reach)
+            block = paths[start : start + length, first : first + at_once].transpose(1, 2, 0)
+            block = np.ascontiguousarray(block, dtype=np.float64)
+            total[first : first + at_once, :reach] += _summed_squares(block, reach)
     pairs = np.maximum(lengths[:, None] - np.arange(n_lags), 0).sum(axis=0)
-    return total / pairs[:, None]
+    result: Float64 = np.ascontiguousarray((total / pairs).T)
+    return result
 
 
 def _summed_squares(path: Float64, n_lags: int) -> Float64:
-    """Sum |x(t + lag) - x(t)|² over time, (lag, chain)."""
-    n_time = len(path)
+    """Sum |x(t + lag) - x(t)|² over the times of (chain, 3, time), as (chain, lag)."""
+    n_chains, _, n_time = path.shape
     lag = np.arange(n_lags)
     time = np.arange(n_time) - (n_time - 1) / 2
-    rest = path - path.mean(axis=0)
-    velocity = np.tensordot(time, rest, axes=1) / max(float(time @ time), 1.0)
-    rest -= time[:, None, None] * velocity
-    squares = _running_sum((rest**2).sum(axis=2))
+    rest = path - path.mean(axis=2, keepdims=True)
+    velocity = rest @ time / max(float(time @ time), 1.0)
+    rest -= velocity[:, :, None] * time
+    begin, end = slice(n_lags), slice(n_time, n_time - n_lags, -1)  # lag, and n_time - lag
+    squares = _running_sum(np.einsum("cxt,cxt->ct", rest, rest))
     steps = _running_sum(rest)
     size = fft.next_fast_len(n_time + n_lags, real=True)
-    spectrum = fft.rfft(rest, size, axis=0)
-    product = fft.irfft((spectrum.real**2 + spectrum.imag**2).sum(axis=2), size, axis=0)[:n_lags]
-    own = squares[n_time - lag] + (squares[-1] - squares[lag]) - 2 * product
-    moved = (steps[-1] - steps[lag]) - steps[n_time - lag]
-    shift = lag[:, None, None] * velocity
-    trend = (n_time - lag)[:, None] * (shift**2).sum(axis=2) + 2 * (shift * moved).sum(axis=2)
-    result: Float64 = own + trend
+    spectrum = fft.rfft(rest, size)
+    product = fft.irfft((spectrum.real**2 + spectrum.imag**2).sum(axis=1), size)[:, :n_lags]
+    own = squares[:, end] + (squares[:, -1:] - squares[:, begin]) - 2 * product
+    moved = (steps[:, :, -1:] - steps[:, :, begin]) - steps[:, :, end]
+    shift = velocity[:, :, None] * lag
+    result: Float64 = own + (n_time - lag) * (shift**2).sum(axis=1) + 2 * np.einsum("cxl,cxl->cl", shift, moved)
     for short in range(min(_DIRECT_LAGS, n_lags)):
-        result[short] = ((path[short:] - path[: n_time - short]) ** 2).sum(axis=(0, 2))
+        moves = (path[:, :, short:] - path[:, :, : n_time - short]).reshape(n_chains, -1)
+        result[:, short] = np.einsum("ct,ct->c", moves, moves)
     return result
 
 
 def _running_sum(values: Float64) -> Float64:
-    """Return sums of the first 0, 1, 2, .. rows."""
-    return np.concatenate([np.zeros((1, *values.shape[1:])), np.cumsum(values, axis=0)])
+    """Return sums of the first 0, 1, 2, .. entries along the last axis."""
+    sums = np.zeros((*values.shape[:-1], values.shape[-1] + 1))
+    np.cumsum(values, axis=-1, out=sums[..., 1:])
+    return sums
