@@ -195,7 +195,7 @@ def service_run(deck: Deck, script: Path, folder: Path) -> ServiceRun:
     finally:
         error = end(process)
     if not times:
-        raise RuntimeError(f"the service ended early: {error.strip().splitlines()[-1:]}")
+        raise RuntimeError(f"the service ended early: {error.strip().splitlines()[-4:]}")
     ending = json.loads((out / "checkpoint" / "ending.json").read_text())
     loop = last_loop(out / "log.lammps", deck.steps)
     wall, cpu = np.array(times).T

@@ -2,8 +2,8 @@
 
     mpirun -n 2 python benchmarks/speed_restless.py DECK [options of mlgle run]
 
-With the first online round the trainer begins to make updates on a full window (of T_train + T_val frames with the
-default memory), and makes them until it is killed. Everything else is `mlgle run`.
+With the first online round the trainer begins to train on a full window (of T_train + T_val frames with the default
+memory), round after round of `UPDATES` updates, until it is killed. Everything else is `mlgle run`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Any
 
 from mlgle_lammps import run
 from mlgle_lammps.stream.transport import Inbox
+
+UPDATES = 200
 
 
 def make_restless() -> None:
@@ -30,7 +32,7 @@ def make_restless() -> None:
         def __init__(self, options: TrainOptions, *arguments: Any, **named: Any) -> None:
             self._usual = TrainOptions()
             sizes = {name: getattr(self._usual, name) for name in ("memory", "train_frames", "val_frames")}
-            super().__init__(replace(options, **sizes, updates_per_round=10**9), *arguments, **named)
+            super().__init__(replace(options, **sizes, updates_per_round=UPDATES), *arguments, **named)
 
         def partial_fit(self, window: Window) -> None:
             """Begin to learn from noise of the frames' sizes, and never end."""
@@ -40,7 +42,9 @@ def make_restless() -> None:
             modes = 0.2 * generator.standard_normal((n, *window.modes.shape[1:]), dtype=np.float32)
             for t in range(1, n):
                 modes[t] += 0.98 * modes[t - 1]
-            super().partial_fit(Window(np.arange(n), np.zeros(n, dtype=np.int64), com, modes))
+            full = Window(np.arange(n), np.zeros(n, dtype=np.int64), com, modes)
+            while True:
+                super().partial_fit(full)
 
     pipeline.ModeTrainer = RestlessTrainer  # type: ignore[misc]
 
