@@ -130,6 +130,7 @@ def parse(arguments: list[str] | None) -> tuple[Path, list[str], Settings]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the cases; return 1 where one failed."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the commands do: before torch is imported
     out, cases, settings = parse(arguments)
     out.mkdir(parents=True, exist_ok=True)
     machine = hardware()

@@ -11,6 +11,7 @@ from mlgle_lammps.learn.autoregressive import (
     choose_core,
     estimable_order,
     fit_core,
+    held_out_products,
     ladder_up_to,
     smooth_reflection,
 )
@@ -192,3 +193,17 @@ def test_hardly_any_frames_still_give_a_core(n_times):
     core = fit_core(y, one_segment(n_times), (4,), (0.2,), estimable_order(one_segment(n_times), 4))
     assert np.isfinite(core.coefficients).all()
     assert core.innovation_variance[0] > 0
+
+
+def test_held_out_products_are_plain_sums_over_targets():
+    y, order, first = np.random.default_rng(12).standard_normal((60, 3, 3)), 7, 25
+    segments = np.repeat([0, 1, 2], [30, 5, 25])
+    expected, n_expected = np.zeros((3, order + 1, order + 1)), 0
+    for begin, end in ((0, 30), (35, 60)):  # the piece between is shorter than a history
+        for t in range(max(first, begin + order), end):
+            history = y[t - order : t + 1][::-1]
+            expected += np.einsum("icx,jcx->cij", history, history)
+            n_expected += 1
+    found, n_targets = held_out_products(y, segments, first, order)
+    assert n_targets == n_expected
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)

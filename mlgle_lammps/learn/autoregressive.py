@@ -147,7 +147,7 @@ def fit_core(
         max_order: order of the recursion (smoothing sees all of it).
     """
     raw = burg_reflection(modes, segments, max_order)
-    reflection = np.stack([smooth_reflection(raw, w)[mode] for mode, w in enumerate(widths)])
+    reflection = np.concatenate([smooth_reflection(raw[mode : mode + 1], w) for mode, w in enumerate(widths)])
     variance = _mean_square(modes)
     return core_from_reflection(reflection, tuple(min(p, max_order) for p in orders), variance)
 
@@ -241,11 +241,29 @@ def held_out_products(mode: Float64, segments: Int64, first: int, order: int) ->
         start = max(piece.start, first - order)
         if piece.stop - start <= order:
             continue
-        windows = np.lib.stride_tricks.sliding_window_view(mode[start : piece.stop], order + 1, axis=0)
-        rows = np.ascontiguousarray(windows[..., ::-1].transpose(1, 0, 2, 3)).reshape(n_chains, -1, order + 1)
-        products += rows.transpose(0, 2, 1) @ rows  # one matrix product per chain
+        products += _target_products(mode[start : piece.stop].astype(np.float64), order)
         n_targets += piece.stop - start - order
     return products, n_targets
+
+
+def _target_products(y: Float64, order: int) -> Float64:
+    """Return Σ_{t ≥ order} y_{t-i}·y_{t-j} of (time, chain, 3), (chain, order + 1, order + 1), without any windows.
+
+    The first row is a correlation, by FFT; every other entry is its upper left neighbour's with one product more at the
+    beginning and one less at the end, since i and j both move on by one frame.
+    """
+    n_times, n_chains, _ = y.shape
+    n_fft = next_fast_len(n_times + order, real=True)
+    targets = np.concatenate([np.zeros_like(y[:order]), y[order:]])
+    cross = rfft(targets, n_fft, axis=0) * rfft(y, n_fft, axis=0).conj()
+    first_row = irfft(cross.sum(axis=2), n_fft, axis=0)[: order + 1].T
+    products = np.empty((n_chains, order + 1, order + 1))
+    products[:, 0], products[:, :, 0] = first_row, first_row
+    begun, ended = (part[::-1].transpose(1, 0, 2) for part in (y[:order], y[n_times - order :]))
+    gained = begun @ begun.transpose(0, 2, 1) - ended @ ended.transpose(0, 2, 1)
+    for i in range(order):
+        products[:, i + 1, 1:] = products[:, i, :-1] + gained[:, i]
+    return products
 
 
 def _ladder_nll(
