@@ -46,7 +46,10 @@ class CaseResult:
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON has it, medians and spreads included."""
-        lines = [asdict(m) | {"median": m.median, "spread": m.spread} for m in self.measurements]
+        lines = [
+            asdict(m) | {name: getattr(m, name) if m.values else None for name in ("median", "spread")}
+            for m in self.measurements
+        ]
         return asdict(self) | {"measurements": lines}
 
     @classmethod
@@ -82,7 +85,8 @@ def table(result: CaseResult) -> str:
     for m in result.measurements:
         met = {None: "", True: "yes", False: "**no**"}[m.met]
         spread = f"{m.spread:.2g}" if len(m.values) > 1 else ""
-        columns = (m.case, m.quantity, f"{m.median:.4g}", spread, m.unit, len(m.values), m.target, met, m.note)
+        median = f"{m.median:.4g}" if m.values else "none"
+        columns = (m.case, m.quantity, median, spread, m.unit, len(m.values), m.target, met, m.note)
         lines.append("| " + " | ".join(str(column).replace("|", "\\|") for column in columns) + " |")
     return "\n".join(lines) + "\n"
 

@@ -35,7 +35,7 @@ def run(settings: Settings) -> list[Measurement]:
     torch.set_num_threads(1)
     lines: list[Measurement] = []
     for case, axis, sizes, cost in costs(settings.quick):
-        lines += exponent(case, axis, sizes, cost, 1 if settings.quick else min(settings.repeats, 3))
+        lines += exponent(case, axis, sizes, cost, 1 if settings.quick else min(settings.repeats, 2))
     return lines + memory_lines(settings)
 
 

@@ -69,7 +69,7 @@ def test_memory_that_grows_is_not_flat():
     noise = 1e5 * np.random.default_rng(1).standard_normal(len(frames))
     for slope, met in ((0.0, True), (2 * FLAT / 90_000, False)):
         taken = 4e8 + slope * frames + noise
-        assert flat("way", "what", np.stack([frames, taken], axis=1).tolist())[0].met is met
+        assert flat("what", np.stack([frames, taken], axis=1).tolist())[0].met is met
 
 
 def test_hardware_names_what_figures_depend_on():
