@@ -38,7 +38,7 @@ MODES_OF_FIT = 12
 MODES_OF_MOBILITY = (2, 3, 4)
 FEMTOSECONDS_PER_100_PS = 1e5
 FURTHEST_PAIR = 12.0  # angstrom, of g(r)
-FRAMES_OF_PAIRS = 100  # of which g(r) is made
+FRAMES_OF_PAIRS = 250  # of which g(r) is made
 N_BLOCKS = 20
 
 

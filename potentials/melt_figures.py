@@ -20,7 +20,9 @@ def draw_pair_distribution(folder: Path, melts: dict[int, dict[str, Any]]) -> Pa
     axes = figure.subplots()
     for T, melt in melts.items():
         g = melt["g"]
-        axes.plot(g["r"], g["value"], color=COLOURS[T], label=f"{T} K, peak at {melt['g_peak'][0]:.2f} Å")
+        r, y, se = (np.array(g[key]) for key in ("r", "value", "se"))
+        axes.plot(r, y, color=COLOURS[T], label=f"{T} K, peak at {melt['g_peak'][0]:.1f} Å")
+        axes.fill_between(r, y - se, y + se, color=COLOURS[T], alpha=0.25, linewidth=0)
     axes.axhline(1.0, color="0.7", linewidth=0.8)
     axes.set(xlabel="r / Å", ylabel="g(r) between chains", xlim=(0, 12), ylim=(0, None))
     axes.legend(frameon=False)

@@ -30,7 +30,7 @@ from mlgle_lammps.progress import format_seconds
 
 DECKS = Path(__file__).parent.parent / "lammps_inputs"
 SETUP_STEPS = 10_000  # what a push-off costs, in steps of the small melts
-PREPARED = (100, 100)  # chains and beads of the melt that shows what preparation does
+PREPARED = (50, 50)  # chains and beads of the melt that shows what preparation does
 LEAST_STEPS = 16_000
 SAID_EVERY = 60.0  # seconds
 
@@ -52,8 +52,8 @@ class Length:
 
 LENGTHS = (
     Length(40, 12, (520_000, 280_000), (100_000, 50_000)),
-    Length(30, 14, (380_000, 200_000), (70_000, 30_000)),
-    Length(15, 28, (200_000, 140_000), (30_000, 20_000)),
+    Length(30, 14, (220_000, 120_000), (50_000, 20_000)),
+    Length(15, 28, (280_000, 180_000), (30_000, 20_000)),
 )
 
 

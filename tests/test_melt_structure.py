@@ -9,7 +9,7 @@ import pytest
 
 from mlgle_lammps.observe.bond_crossing import CrossingCounter, bond_crossings, chain_bonds
 from mlgle_lammps.observe.chain_segments import inner_segments, segment_slope, squared_segments
-from mlgle_lammps.observe.pair_distribution import intermolecular_distribution
+from mlgle_lammps.observe.pair_distribution import PairDistribution, intermolecular_distribution
 
 BOX = np.array([20.0, 20.0, 24.0])
 TWO_BONDS = np.array([[0, 1], [2, 3]])
@@ -136,6 +136,16 @@ def test_g_of_random_chains_is_one_and_that_of_a_shell_is_not():
     pairs = uniform.copy()
     pairs[:, 1::2] = pairs[:, ::2] + [0, 0, 5.0]
     assert intermolecular_distribution(pairs, BOX, 8.0, n_bins=20).first_peak()[0] == pytest.approx(5.0, abs=0.1)
+
+
+def test_the_first_peak_may_be_lower_than_the_second():
+    r = np.linspace(0.05, 11.95, 120)
+    noise = 0.01 * np.random.default_rng(6).normal(size=120)
+    g = 0.9 * np.exp(-((r - 5.2) ** 2)) + np.exp(-(((r - 9.5) / 2) ** 2)) + np.where(r > 3, noise, 0.0)
+    assert np.argmax(g) > 80
+    place, height = PairDistribution(r, g, np.full(120, 0.01)).first_peak()
+    assert place == pytest.approx(5.2, abs=0.15)
+    assert height == pytest.approx(0.9, abs=0.05)
 
 
 def test_chains_wrapped_or_not_give_the_same_g():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.signal import find_peaks
 from scipy.spatial import cKDTree
 
 from mlgle_lammps.records import Float64
@@ -25,8 +26,13 @@ class PairDistribution:
     se: Float64
 
     def first_peak(self) -> tuple[float, float]:
-        """Return place and height of the highest point, by a parabola through the seven bins about it."""
-        top = int(np.clip(np.argmax(self.g), 3, len(self.g) - 4))
+        """Return place and height of the first peak, by a parabola through the seven bins about it.
+
+        Only a peak that stands out by a tenth of the highest g counts; the highest point where there is none.
+        """
+        peaks, _ = find_peaks(self.g, prominence=0.1 * self.g.max())
+        first = peaks[0] if len(peaks) else np.argmax(self.g)
+        top = int(np.clip(first, 3, len(self.g) - 4))
         window = slice(top - 3, top + 4)
         a, b, c = np.polyfit(self.r[window] - self.r[top], self.g[window], 2)
         return float(self.r[top] - b / (2 * a)), float(c - b**2 / (4 * a))
