@@ -95,3 +95,15 @@ def test_memory_too_short_for_mode_1_is_warned_of_even_at_m_plus_1_frames(dt, wa
     for frame in RouseSource(30, 20, 2, 17, dt, seed=1):
         accumulator.add(frame)
     assert bool(memory_warnings(accumulator.moments())) == warned
+
+
+@pytest.mark.parametrize("longest", [5, 40, 300])
+def test_frames_added_together_give_the_moments_of_frames_added_one_by_one(longest):
+    path = np.random.default_rng(9).standard_normal((437, 6, 3)).cumsum(axis=0) + 50.0
+    single, together = MomentAccumulator(6, 0, longest, 4), MomentAccumulator(6, 0, longest, 4)
+    for step, com in enumerate(path):
+        single.add(Frame(step, 0, com, np.zeros((6, 0, 3), dtype=np.float32)))
+    for piece in (path[:1], path[1:60], path[60:61], path[61:]):
+        together.add_centers(piece, at_once=50)
+    for name, value in vars(single.moments()).items():
+        np.testing.assert_allclose(getattr(together.moments(), name), value, rtol=1e-10, err_msg=name)

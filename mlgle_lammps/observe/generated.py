@@ -8,7 +8,7 @@ import numpy as np
 
 from mlgle_lammps.observe.correlation import Autocorrelation, autocorrelation
 from mlgle_lammps.observe.diffusion import LAGS_PER_OCTAVE
-from mlgle_lammps.records import Float32, Float64, Frame
+from mlgle_lammps.records import Float32, Float64
 from mlgle_lammps.statistics.moments import MomentAccumulator, Moments
 
 _BYTES_FOR_CORRELATION = 2**28
@@ -79,13 +79,11 @@ class GeneratedStatistics:
         self._accumulator = MomentAccumulator(n_trajectories, 0, max(4, n_steps // 4), LAGS_PER_OCTAVE)
         self._second = np.zeros((n_trajectories, n_modes))
         self._fourth = np.zeros((n_trajectories, n_modes))
-        self._no_modes = np.zeros((n_trajectories, 0, 3), dtype=np.float32)
         self._done = 0
 
     def add(self, com: Float64, modes: Float32) -> None:
         """Add the next steps: com (time, trajectory, 3), modes (time, trajectory, mode, 3)."""
-        for i, positions in enumerate(com):
-            self._accumulator.add(Frame(self._done + i, 0, np.asarray(positions, dtype=np.float64), self._no_modes))
+        self._accumulator.add_centers(com)
         second, fourth = power_sums(modes)
         self._second += second
         self._fourth += fourth

@@ -103,6 +103,40 @@ class MomentAccumulator:
         self._sum_square += np.einsum("cmx,cmx->m", frame.modes, frame.modes, dtype=np.float64) / (3 * len(com))
         self._segment_lengths[-1] += 1
 
+    def add_centers(self, com: Float64, at_once: int = 128) -> None:
+        """Add consecutive frames of one uninterrupted stream without modes: the sums of `add`, in another order.
+
+        Args:
+            com: (time, chain, 3).
+            at_once: frames taken together, few enough for the processor's cache.
+        """
+        if self._segment is None:
+            self._segment = 0
+            self._segment_lengths.append(0)
+        for start in range(0, len(com), at_once):
+            self._add_block(com[start : start + at_once])
+
+    def _add_block(self, raw: Float64) -> None:
+        centers = raw.mean(axis=1)
+        com = np.ascontiguousarray(raw - centers[:, None])
+        n_frames, depth, age = len(com), len(self._com), self._segment_lengths[-1]
+        for i, lag in enumerate(self.lags[: np.searchsorted(self.lags, age + n_frames)]):
+            earlier = self._com[np.arange(age - lag, min(age - lag + n_frames, age))[max(lag - age, 0) :] % depth]
+            partners = np.concatenate([earlier, com[: max(n_frames - lag, 0)]])
+            difference = com[n_frames - len(partners) :] - partners
+            difference *= difference
+            squares = (difference[..., 0] + difference[..., 1] + difference[..., 2]) / 3
+            self._counts[i] += len(squares)
+            self._sum_com[i] += squares.sum(axis=0)
+            self._blocks[i].add_many(squares)
+            if lag == 1:
+                self._chain_steps += float(squares.mean(axis=1).sum())
+        path = np.concatenate([self._center[None], centers]) if age else centers
+        self._center_steps.add_many(np.diff(path, axis=0))
+        self._com[np.arange(age, age + n_frames)[-depth:] % depth] = com[-depth:]
+        self._center = centers[-1]
+        self._segment_lengths[-1] += n_frames
+
     def _add_pairs(self, com: Float64, modes: np.ndarray) -> None:
         reach, n_chains = com.shape[0], com.shape[1]
         squares = np.einsum("lcx,lcx->lc", com, com) / 3
@@ -171,6 +205,9 @@ class _BlockVariance:
         """Add one frame's squared displacements, (chain,)."""
         self._open += squares
         self._filled += 1
+        self._close_if_full()
+
+    def _close_if_full(self) -> None:
         if self._filled == self.length:
             mean = self._open / self.length
             self.count += 1
@@ -178,6 +215,16 @@ class _BlockVariance:
             self._sum_square += mean**2
             self._box_square += float(mean.mean()) ** 2
             self.restart()
+
+    def add_many(self, squares: Float64) -> None:
+        """Add consecutive frames' squared displacements, (time, chain)."""
+        done = 0
+        while done < len(squares):
+            taken = squares[done : done + self.length - self._filled]
+            self._open += taken.sum(axis=0)
+            self._filled += len(taken)
+            done += len(taken)
+            self._close_if_full()
 
     def ratio(self) -> float:
         """Return P Var(box average) / mean Var(chain), 1 for independent chains."""
@@ -201,6 +248,15 @@ class _IncrementVariance:
         delta = step - self._mean
         self._mean += delta / self.count
         self._sum_square += delta * (step - self._mean)
+
+    def add_many(self, steps: Float64) -> None:
+        """Add consecutive steps, (time, 3) (Chan's update)."""
+        if len(steps):
+            count, mean = self.count + len(steps), steps.mean(axis=0)
+            delta = mean - self._mean
+            self._sum_square += ((steps - mean) ** 2).sum(axis=0) + delta**2 * self.count * len(steps) / count
+            self._mean += delta * len(steps) / count
+            self.count = count
 
     def variance(self) -> float:
         """Return the variance per dimension."""
