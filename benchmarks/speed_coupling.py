@@ -3,7 +3,9 @@
 Pairs of runs of one deck, ``lmp`` on one core and the service with one MD rank and a trainer that never rests
 (`speed_restless`) on the other; both do the same steps, since the service leaves the trajectory as it is. The time is
 LAMMPS's own "Loop time" of a run that follows a first one, so neither start-up nor the import of torch counts. The
-share of MD's time that the callback takes is measured in the same runs, and far sharper than the ratio.
+share of MD's time that the callback takes is measured in the same runs, and far sharper than the ratio. What the
+trainer's work beside it costs MD is measured sharper too: within one run of the service, MD's blocks of steps in turn
+with the trainer's process stopped and at work.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 LOOP = re.compile(r"Loop time of (\S+) on \d+ procs for (\d+) steps")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+BLOCK = 1 / 6  # of the steps that count: one block with the trainer stopped, or at work
 MEMORY, TRAIN, VALIDATION = 4, 8, 4  # so that training begins with the fifth frame
 LONGEST = 600.0
 
@@ -77,7 +80,7 @@ def run(settings: Settings) -> list[Measurement]:
     script = make_deck(settings.scratch)
     small = ROOT / "lammps_inputs" / "melt.data"
     if settings.quick:
-        decks = [Deck("small deck (20 × 20 beads)", small, 40, 400, 800, 400, 1.05)]
+        decks = [Deck("small deck (20 × 20 beads)", small, 40, 400, 800, 480, 1.05)]
     else:
         paper = paper_melt(settings.scratch)
         decks = [
@@ -141,14 +144,24 @@ def coupled(deck: Deck, script: Path, folder: Path, pairs: int) -> list[Measurem
         f"Loop time of {deck.steps} steps in {pairs} pairs; frames every {deck.every} steps "
         f"(of the deck itself: {deck.own_every}); the trainer makes updates without a pause"
     )
+    beside = contention(deck, folder, 2 * pairs)
     share = tuple(100 * s.callback_share for s in served)
     own = tuple(100 * s.callback_per_frame / (deck.own_every * s.loop / deck.steps) for s in served)
+    both = tuple(ratio * (1 + np.median(own) / 100) for ratio in beside)
     limit = 100 * (deck.at_most - 1)
     return [
         Measurement(deck.name, "MD alone", "steps/s", tuple(deck.steps / t for t in plain)),
         ratio(deck.name, "MD with the service over lmp", [s.loop for s in served], plain, None, deck.at_most, note),
         judged(deck.name, "callback's share of MD", "%", share, None, limit, f"frames every {deck.every} steps"),
         judged(deck.name, "the same at the deck's own stride", "%", own, None, limit, f"every {deck.own_every} steps"),
+        Measurement(
+            deck.name, "MD beside the trainer at work over MD beside it stopped", "×", beside,
+            note=f"blocks of {round(BLOCK * deck.steps)} steps in pairs within one run of the service",
+        ),
+        judged(
+            deck.name, "that, and the callback at the deck's own stride", "×", both, None, deck.at_most,
+            "the sharper estimate of MD with the service over lmp",
+        ),
         Measurement(deck.name, "callback per frame", "ms", tuple(1e3 * s.callback_per_frame for s in served)),
         Measurement(
             deck.name, "trainer's CPU time over wall time", "", tuple(s.trainer_busy for s in served),
@@ -174,30 +187,10 @@ def last_loop(log: Path, steps: int) -> float:
 
 
 def service_run(deck: Deck, script: Path, folder: Path) -> ServiceRun:
-    """Run the service to the end of MD, then kill it: its trainer would never end."""
-    out = folder / "service"
-    shutil.rmtree(out, ignore_errors=True)
-    n_frames = (deck.warm + deck.steps) // deck.every + 1
-    options = {
-        "every": deck.every, "memory": MEMORY, "train-frames": TRAIN, "val-frames": VALIDATION,
-        "full-md": n_frames - TRAIN - VALIDATION, "generate-steps": 0, "checkpoint-every": 0, "out": out,
-    }  # fmt: skip
-    process = subprocess.Popen(
-        [
-            BIN / "mpirun", "-n", "2", sys.executable, ROOT / "benchmarks" / "speed_restless.py", script,
-            *variables_of(deck.data, relax=0, warm=deck.warm, steps=deck.steps),
-            *(word for name, value in options.items() for word in (f"--{name}", str(value))),
-        ],
-        cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        times = watch_trainer(process, out / "checkpoint" / "ending.json")
-    finally:
-        error = end(process)
-    if not times:
-        raise RuntimeError(f"the service ended early: {error.strip().splitlines()[-4:]}")
-    ending = json.loads((out / "checkpoint" / "ending.json").read_text())
-    loop = last_loop(out / "log.lammps", deck.steps)
+    """Run the service to the end of MD and return what it showed."""
+    n_frames, times = serve(deck, script, folder, deck.steps, {"steps": deck.steps})
+    ending = json.loads((folder / "service" / "checkpoint" / "ending.json").read_text())
+    loop = last_loop(folder / "service" / "log.lammps", deck.steps)
     wall, cpu = np.array(times).T
     began = np.interp(wall[-1] - loop, wall, cpu)
     return ServiceRun(
@@ -205,13 +198,72 @@ def service_run(deck: Deck, script: Path, folder: Path) -> ServiceRun:
     )
 
 
-def watch_trainer(process: subprocess.Popen[str], ending: Path) -> list[tuple[float, float]]:
-    """Return (wall, CPU) seconds of the trainer's rank until MD has ended; nothing where the service ended first."""
+def contention(deck: Deck, folder: Path, pairs: int) -> tuple[float, ...]:
+    """Return MD's time beside the trainer at work over its time beside the trainer stopped, in pairs of blocks."""
+    steps = round(BLOCK * deck.steps)
+    stop, go = (f"shell kill -{name} `cat {folder / 'trainer.pid'}`\nrun {steps}" for name in ("STOP", "CONT"))
+    blocks = "\n".join(f"{stop}\n{go}" if pair % 2 == 0 else f"{go}\n{stop}" for pair in range(pairs))
+    text = (folder / "in.bench").read_text()
+    script = folder / "in.blocks"
+    script.write_text(text.replace("run ${steps}", f"{blocks}\nshell kill -CONT `cat {folder / 'trainer.pid'}`"))
+    serve(deck, script, folder, 2 * pairs * steps, {})
+    found = LOOP.findall((folder / "service" / "log.lammps").read_text())[-2 * pairs :]
+    if len(found) != 2 * pairs or {int(n) for _, n in found} != {steps}:
+        raise RuntimeError(f"{folder}: not {2 * pairs} loops of {steps} steps, but {found}")
+    times = [float(time) for time, _ in found]
+    return tuple(times[i + 1] / times[i] if i % 4 == 0 else times[i] / times[i + 1] for i in range(0, 2 * pairs, 2))
+
+
+def serve(
+    deck: Deck, script: Path, folder: Path, steps: int, variables: dict[str, int]
+) -> tuple[int, list[tuple[float, float]]]:
+    """Run the service to the end of MD, then kill it: its trainer would never end.
+
+    Args:
+        deck: data and strides.
+        script: the deck itself.
+        folder: where the run's folder and the trainer's process number go.
+        steps: after the first run.
+        variables: of the deck, more of them.
+
+    Returns:
+        Frames, and (wall, CPU) seconds of the trainer on the way.
+    """
+    out, pid = folder / "service", folder / "trainer.pid"
+    shutil.rmtree(out, ignore_errors=True)
+    n_frames = (deck.warm + steps) // deck.every + 1
+    options = {
+        "every": deck.every, "memory": MEMORY, "train-frames": TRAIN, "val-frames": VALIDATION,
+        "full-md": n_frames - TRAIN - VALIDATION, "generate-steps": 0, "checkpoint-every": 0, "out": out,
+    }  # fmt: skip
+    process = subprocess.Popen(
+        [
+            BIN / "mpirun", "-n", "2", sys.executable, ROOT / "benchmarks" / "speed_restless.py", script,
+            *variables_of(deck.data, relax=0, warm=deck.warm, **variables),
+            *(word for name, value in options.items() for word in (f"--{name}", str(value))),
+        ],
+        cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        times = watch_trainer(process, out / "checkpoint" / "ending.json", pid)
+    finally:
+        error = end(process)
+    if not times:
+        raise RuntimeError(f"the service ended early: {error.strip().splitlines()[-4:]}")
+    return n_frames, times
+
+
+def watch_trainer(process: subprocess.Popen[str], ending: Path, number: Path) -> list[tuple[float, float]]:
+    """Return (wall, CPU) seconds of the trainer's rank until MD has ended; nothing where the service ended first.
+
+    Its process number goes into the file ``number``.
+    """
     started, trainer = time.time(), 0
     times: list[tuple[float, float]] = []
     while process.poll() is None and time.time() - started < LONGEST:
         if not trainer:
             trainer = next((pid for pid in descendants(process.pid) if is_trainer(pid)), 0)
+            number.write_text(str(trainer))
         elif seconds := cpu_seconds(trainer):
             times.append((time.time(), seconds))
         if ending.is_file() and ending.stat().st_mtime >= started:
