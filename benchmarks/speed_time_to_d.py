@@ -150,7 +150,7 @@ def run(settings: Settings) -> list[Measurement]:
     slowest = (times[0] or n_lags * stream.dt) / stream.dt
     n = stream.n_frames
     found = until_narrow(
-        stream, slowest, list(range(0, 1 if settings.quick else n - n // 6, n // 8)), [0, n // 4, n // 2]
+        stream, slowest, list(range(0, 1 if settings.quick else n - n // 6, n // 8)), [0, n // 5, 2 * n // 5]
     )
     lines = described(about, found, kg, f"in.kg on one core: {STEPS_PER_FRAME / kg:.0f} steps/s")
     if settings.quick:
