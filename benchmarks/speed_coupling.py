@@ -105,9 +105,10 @@ def make_deck(folder: Path) -> Path:
 
 
 def paper_melt(folder: Path) -> Path:
-    """Return a melt of 100 × 100 beads from build and push-off; made once."""
+    """Return a melt of 100 × 100 beads from build and push-off; made once for a force field."""
     data = folder / "paper.data"
-    if data.is_file():
+    made_of = [ROOT / "lammps_inputs" / "in.melt.paper", *(ROOT / "potentials").glob("cis-pb.*")]
+    if data.is_file() and data.stat().st_mtime > max(path.stat().st_mtime for path in made_of):
         return data
     raw, script = folder / "raw.data", folder / "in.push"
     sizes = ("--chains", "100", "--beads", "100", "--density", "0.90", "--seed", "1", "--overwrite")
