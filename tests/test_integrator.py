@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ import torch
 from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.model import equivariant, published
 from mlgle_lammps.model.linear_core import LinearCore, autocovariance, core_from_reflection
-from mlgle_lammps.model.steppers import LinearStepper, NetworkStepper, PublishedStepper
+from mlgle_lammps.model.steppers import LinearStepper, NetworkStepper, PublishedStepper, make_steppers
 from mlgle_lammps.model.surrogate import ModeModel, Networks, Surrogate
+from mlgle_lammps.propagate.batch import BLOCK, Batch
 from mlgle_lammps.propagate.integrator import generate, starting_histories
 
 MEMORY = 20
@@ -94,6 +96,22 @@ def test_threads_do_not_matter():
     np.testing.assert_array_equal(first[0], second[0])
     np.testing.assert_array_equal(first[1], second[1])
     assert len(np.unique(first[0][0, :, 0])) == 310
+
+
+def test_a_generation_that_is_given_up_ends_with_the_block_at_work():
+    surrogate = surrogate_of()
+    start = torch.as_tensor(surrogate.history / surrogate.model.sigma[:, None].astype(np.float32)).permute(2, 0, 3, 1)
+    steppers = make_steppers(surrogate.model, CPU)
+    batch = Batch(surrogate, steppers, start, list(range(1 + len(steppers))))
+    com, modes = torch.full((5 * BLOCK, 3, 10), torch.nan, dtype=torch.float64), torch.empty(3, 5 * BLOCK, 3, 10)
+    answers = iter([False, False, True])
+    batch.advance(com, modes, 1, lambda: next(answers))
+    assert com[: 2 * BLOCK].isfinite().all()
+    assert com[2 * BLOCK :].isnan().all()
+    chunks = generate(surrogate, 10**7, 10, seed=1, chunk=256)
+    next(chunks)
+    chunks.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("generate")]
 
 
 def test_single_precision_follows_double():

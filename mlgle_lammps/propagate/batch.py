@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 
@@ -74,10 +75,14 @@ class Batch:
         self._step_size = surrogate.alpha * math.sqrt(surrogate.dt)
         self._beta = math.sqrt(max(surrogate.beta_sq, 0.0))
 
-    def advance(self, com: torch.Tensor, modes: torch.Tensor, first_step: int) -> None:
-        """Fill com (time, 3, trajectory) and modes (mode, time, 3, trajectory) with the next steps."""
+    def advance(
+        self, com: torch.Tensor, modes: torch.Tensor, first_step: int, given_up: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Fill com (time, 3, trajectory) and modes (mode, time, 3, trajectory) with the next steps, unless given up."""
         with torch.inference_mode():
             for done in range(0, len(com), BLOCK):
+                if given_up():
+                    return
                 stop = min(done + BLOCK, len(com))
                 self._advance_block(com[done:stop], modes[:, done:stop], first_step + done)
 

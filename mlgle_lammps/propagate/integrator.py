@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -120,18 +121,19 @@ def generate(
     sizes = [min(chunk, n_steps - done) for done in range(0, n_steps, chunk)]
     threads_before = torch.get_num_threads()
     torch.set_num_threads(1)  # a thread advances whole batches: the operations of a step are too small to be shared
-    pool = ThreadPoolExecutor(threads or threads_before, "generate")
+    pool, given_up = ThreadPoolExecutor(threads or threads_before, "generate"), threading.Event()
     try:
         batches = _batches(surrogate, n_trajectories, seed, resolve_device(device), history, dtype)
         first_step = 1
-        jobs = _Jobs(pool, batches, sizes[0], first_step)
+        jobs = _Jobs(pool, given_up, batches, sizes[0], first_step)
         for following in [*sizes[1:], 0]:
             made = jobs.result()
             first_step += len(made.com)
             if following:  # it is made while the caller looks at this one
-                jobs = _Jobs(pool, batches, following, first_step)
+                jobs = _Jobs(pool, given_up, batches, following, first_step)
             yield made
     finally:
+        given_up.set()
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads_before)
 
@@ -155,14 +157,18 @@ def _batches(
 class _Jobs:
     """A chunk in the making: every batch fills its own columns."""
 
-    def __init__(self, pool: ThreadPoolExecutor, batches: list[Batch], n_steps: int, first_step: int) -> None:
+    def __init__(
+        self, pool: ThreadPoolExecutor, given_up: threading.Event, batches: list[Batch], n_steps: int, first_step: int
+    ) -> None:
         sizes = [batch.n_trajectories for batch in batches]
         like = batches[0].sigma
         self._first_step = first_step
         self._com = like.new_empty(n_steps, 3, sum(sizes), dtype=torch.float64)
         self._modes = like.new_empty(len(like), n_steps, 3, sum(sizes), dtype=torch.float32)
         columns = zip(batches, self._com.split(sizes, 2), self._modes.split(sizes, 3), strict=True)
-        self._futures = [pool.submit(batch.advance, com, modes, first_step) for batch, com, modes in columns]
+        self._futures = [
+            pool.submit(batch.advance, com, modes, first_step, given_up.is_set) for batch, com, modes in columns
+        ]
 
     def result(self) -> Chunk:
         """Wait for all batches and return the chunk; raise the RunFailure of the first that ran away."""
