@@ -20,12 +20,12 @@ from mlgle_lammps.errors import UserError, one_line
 BOLTZMANN = {"real": 0.0019872067, "lj": 1.0}  # energy per kelvin (kcal/mol) or per unit temperature
 BOND_DISTRIBUTIONS = ("harmonic", "fixed", "gaussian")
 PLACEMENT_TRIALS = 20
-# Local statistics as measured in the equilibrated melts. For polybutadiene bonds are shorter and angles wider than
-# the force field's own terms (4.65 A, 1.5 kcal/mol/rad^2, 125) make them: the melt's cohesion folds the chains.
+# Local statistics as measured in the equilibrated melts. For polybutadiene bonds are shorter and angles smaller than
+# the force field's own terms (4.65 A, 1.1 kcal/mol/rad^2, 125) make them: the melt's cohesion folds the chains.
 DEFAULTS: dict[str, dict[str, float | str]] = {
     "real": {
-        "density": 0.90, "mass": 54.09, "temperature": 300.0, "bond": 4.38, "bond_stiffness": 1.69, "angle": "0.36,150",
-        "bond_distribution": "harmonic", "torsion": 0.08, "closest": 0.0,
+        "density": 0.90, "mass": 54.09, "temperature": 300.0, "bond": 4.46, "bond_stiffness": 1.74, "angle": "0.28,150",
+        "bond_distribution": "harmonic", "torsion": 0.14, "closest": 0.0,
     },
     "lj": {
         "density": 0.85, "mass": 1.0, "temperature": 1.0, "bond": 0.97, "bond_stiffness": 0.0, "angle": "none",
@@ -116,11 +116,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--units", choices=("real", "lj"), default="real")
     add("--mass", type=float, help="of a bead: g/mol (54.09), lj 1")
     add("--temperature", type=float, help="of the chain statistics: K (300), lj 1")
-    add("--bond", type=float, metavar="R0", help="bond length of the chain statistics (4.38 A, lj 0.97)")
-    add("--bond-stiffness", type=float, metavar="K", help="of E = K (r - r0)^2 (1.69 kcal/mol/A^2)")
+    add("--bond", type=float, metavar="R0", help="bond length of the chain statistics (4.46 A, lj 0.97)")
+    add("--bond-stiffness", type=float, metavar="K", help="of E = K (r - r0)^2 (1.74 kcal/mol/A^2)")
     add("--bond-distribution", choices=BOND_DISTRIBUTIONS, help="gaussian: ideal Rouse chains, <r^2> = R0^2")
-    add("--angle", metavar="K,THETA0", help="E = K (theta - theta0)^2, kcal/mol/rad^2 and degrees (0.36,150); or none")
-    add("--torsion", type=float, metavar="KAPPA", help="torsions ~ exp(kappa cos phi), phi = 0 trans (0.08, lj 0)")
+    add("--angle", metavar="K,THETA0", help="E = K (theta - theta0)^2, kcal/mol/rad^2 and degrees (0.28,150); or none")
+    add("--torsion", type=float, metavar="KAPPA", help="torsions ~ exp(kappa cos phi), phi = 0 trans (0.14, lj 0)")
     add("--closest", type=float, metavar="R", help="least distance of next-nearest bonded beads (0, lj 1.02)")
     add("--seed", type=int, default=1)
     add("--overwrite", action="store_true", help="replace a file that exists")

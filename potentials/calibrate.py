@@ -82,8 +82,8 @@ class Target:
 PARAMETERS = (
     Parameter("core", 1.0, 0.4, 2.0),
     Parameter("well", 1.0, 0.5, 1.6),
-    Parameter("angle_stiffness", 1.5, 0.3, 4.0),
-    Parameter("friction", 1500.0, 300.0, 4000.0),
+    Parameter("angle_stiffness", 1.1, 0.3, 4.0),
+    Parameter("friction", 1950.0, 300.0, 4000.0),
 )
 TARGETS = (
     Target("pressure", 0.0, 150.0),

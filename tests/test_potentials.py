@@ -272,6 +272,7 @@ def test_measurements_come_through_the_driver():
         "print(json.dumps(dict(frames=len(r.frames), rows=len(r.thermo['Temp']), T=measure.temperature(r).value,"
         " T_se=measure.temperature(r).se, bond=float(((x[:, :, 1:] - x[:, :, :-1])**2).sum(-1).mean()),"
         " size=measure.segment_size(r, 1).value, D=measure.fitted_diffusion(r).value,"
+        " D_se=measure.fitted_diffusion(r).se,"
         " peak=measure.pair_distribution(r).first_peak()[0])))"
     )
     assert (found["frames"], found["rows"]) == (101, 80)
@@ -279,7 +280,7 @@ def test_measurements_come_through_the_driver():
     assert found["bond"] == pytest.approx(found["size"], rel=1e-6)
     assert 18 < found["bond"] < 23
     assert 4.5 < found["peak"] < 6
-    assert found["D"] > 0
+    assert abs(found["D"] - 0.5) < 4 * found["D_se"] < 3
 
 
 @pytest.mark.lammps
@@ -298,4 +299,4 @@ def test_positions_have_the_temperature_wanted_where_the_time_step_is_short(tmp_
     )
     assert found["se"] < 6
     assert (found["T"] - 300 > 2.5 * found["se"]) == hotter
-    assert abs(found["T"] - 300) < (30 if hotter else 4 * found["se"])
+    assert abs(found["T"] - 300) < (45 if hotter else 4 * found["se"])
