@@ -10,42 +10,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import numpy as np
 import published_way
 import torch
 from speed_records import Measurement, Settings, in_pairs, ratio, with_best_threads
 
 from mlgle_lammps.model import equivariant
-from mlgle_lammps.model.linear_core import BLOCK, core_from_reflection
+from mlgle_lammps.model.linear_core import BLOCK
 from mlgle_lammps.model.steppers import make_steppers
-from mlgle_lammps.model.surrogate import ModeModel, Networks, Surrogate
+from mlgle_lammps.model.surrogate import Surrogate
 from mlgle_lammps.propagate.integrator import generate
+from mlgle_lammps.rehearsal import ORDERS, stand_in
 
 MEMORY, MODES = 128, 12
-ORDERS = (128, 128, 96, 64, 32, 24, 24, 16, 12, 12, 12, 12)
-"""Chosen by likelihood on 1600 frames of a Kremer-Grest melt of 50 × 20 beads."""
 
 
-def surrogate(n_trajectories: int, networks: bool, memory: int = MEMORY, n_modes: int = MODES) -> Surrogate:
-    """Return a model whose modes relax as 1/p² in frames, with small untrained networks on all modes or on none."""
-    orders = tuple(min(order, memory) for order in np.resize(ORDERS, n_modes))
-    reflection = np.zeros((n_modes, memory))
-    reflection[:, 0] = np.exp(-1 / np.maximum(1, 170 / np.arange(1, n_modes + 1) ** 2))
-    reflection[:, 1:] = 0.3 / np.arange(2, memory + 1)
-    core = core_from_reflection(reflection, orders, np.ones(n_modes))
-    batch = None
-    if networks:
-        generator = torch.Generator().manual_seed(1)
-        architecture = equivariant.Architecture.within(memory)
-        weights = equivariant.initial_weights(architecture, n_modes, generator)
-        weights["w3"] = 0.05 * torch.randn(weights["w3"].shape, generator=generator)
-        batch = Networks(
-            tuple(range(n_modes)), architecture, weights | equivariant.neutral_scales(architecture, n_modes)
-        )
-    sigma = np.ones(n_modes)
-    model = ModeModel("default", memory, sigma, 0.3 * sigma, core, batch)
-    history = np.random.default_rng(1).standard_normal((memory, n_trajectories, n_modes, 3)).astype(np.float32)
-    return Surrogate(model, 0.1, 0.7, 1.0, "frame", "sigma", 0.1 * history)
+def surrogate(n_trajectories: int, networks: bool) -> Surrogate:
+    """Return made-up modes with untrained networks on all of them, or on none."""
+    return stand_in(MODES, MEMORY, n_trajectories, networks=networks)
 
 
 def run_integrator(model: Surrogate, n_steps: int, n_trajectories: int, threads: int = 0) -> None:

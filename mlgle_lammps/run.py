@@ -35,6 +35,7 @@ from mlgle_lammps.formats.origin import write_origin
 from mlgle_lammps.needs import check_lines, needs_of, refusal, refuse_without_libraries
 from mlgle_lammps.parsers import parse_run
 from mlgle_lammps.records import Ending, System
+from mlgle_lammps.rehearsal import rehearsal_line, rehearse
 from mlgle_lammps.report.store import RunFolder
 from mlgle_lammps.stop_requests import StopRequests, slurm_seconds_left
 from mlgle_lammps.stream.links import RankLink, ThreadLink
@@ -236,7 +237,10 @@ class _Run:
         system = driver.prepare()
         seconds = driver.seconds_per_step(CHECK_STEPS)
         if self.world.leads_md:
-            print("\n".join(check_lines(system, self.learn_options, seconds)), flush=True)
+            options = self.learn_options
+            rehearsal = rehearse(system.n_chains, min(options.modes, system.n_modes), options)
+            lines = [*check_lines(system, options, seconds), rehearsal_line(rehearsal, options)]
+            print("\n".join(lines), flush=True)
         return 0
 
     # ------------------------------------------------------------------ trainer side

@@ -352,6 +352,7 @@ def test_check_prints_and_leaves_nothing(tmp_path, n_ranks):
     assert (process.returncode, error) == (0, "")
     assert "10 chains of 10 beads" in output
     assert "steps/s" in output
+    assert "learning at the end" in output
     assert output.count("10 chains") == 1
     assert not (tmp_path / "out").exists()
 
