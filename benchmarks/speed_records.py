@@ -80,10 +80,19 @@ def in_pairs(
         run()
     for repeat in range(repeats):
         for which in (0, 1) if repeat % 2 == 0 else (1, 0):
-            start = time.perf_counter()
-            callables[which]()
-            times[which].append(time.perf_counter() - start)
+            times[which].append(seconds_of(callables[which]))
     return times
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """Return the wall time of ``work``, a GPU's part of it included."""
+    import torch
+
+    start = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
 
 
 def with_best_threads(work: Callable[[], object]) -> Callable[[], None]:
@@ -95,9 +104,7 @@ def with_best_threads(work: Callable[[], object]) -> Callable[[], None]:
     def with_threads(n: int) -> float:
         torch.set_num_threads(n)
         try:
-            start = time.perf_counter()
-            work()
-            return time.perf_counter() - start
+            return seconds_of(work)
         finally:
             torch.set_num_threads(every)
 
