@@ -7,12 +7,11 @@ included, float32, with networks on all modes (as drawn, last layer not zero) an
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import published_way
 import torch
-from speed_records import Measurement, Settings, in_pairs, ratio, with_best_threads
+from speed_records import Measurement, Settings, best_of, in_pairs, ratio, with_best_threads
 
 from mlgle_lammps.model import equivariant
 from mlgle_lammps.model.linear_core import BLOCK
@@ -80,16 +79,6 @@ def against_published(settings: Settings, n_trajectories: int) -> list[Measureme
                 ratio(case, "published / ours", published_ms, ours_ms, at_least=target),
             ]  # fmt: skip
     return results
-
-
-def best_of(work: Callable[[], object], repeats: int) -> float:
-    """Return the least wall time in seconds: what the machine can do."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def floor(settings: Settings, n_trajectories: int) -> list[Measurement]:

@@ -6,7 +6,6 @@ means that a fixed part still shows there.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 from scipy import stats
 from speed_memory import SteadySource, memory_lines
-from speed_records import Measurement, Settings
+from speed_records import Measurement, Settings, best_of
 
 from mlgle_lammps.acquire.modes import LocalModeSum
 from mlgle_lammps.learn.gle_fit import fit_gle
@@ -132,16 +131,6 @@ def fit_cost(n_chains: int, n_modes: int, memory: int) -> float:
     for frame in SteadySource(n_chains, n_modes, 2 * memory):
         accumulator.add(frame)
     return best_of(lambda: fit_gle(accumulator.moments(), 1.0, "default", BEADS), 3)
-
-
-def best_of(function: Callable[[], object], n: int) -> float:
-    """Return the least wall time of ``n`` calls in seconds: what the machine's noise adds is left out."""
-    times = []
-    for _ in range(n):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 # ---------------------------------------------------------------------- training and generation

@@ -95,6 +95,11 @@ def seconds_of(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
+def best_of(work: Callable[[], object], repeats: int) -> float:
+    """Return the least wall time in seconds of ``work``: what the machine can do."""
+    return min(seconds_of(work) for _ in range(repeats))
+
+
 def with_best_threads(work: Callable[[], object]) -> Callable[[], None]:
     """Return ``work`` with the torch threads it is fastest with, one or all: small operations suffer from more."""
     import torch
