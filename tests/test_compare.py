@@ -101,6 +101,12 @@ def run(tmp_path_factory):
     return path
 
 
+@pytest.fixture
+def without_pictures(monkeypatch):
+    """Leave out the drawing, which takes longer than all else and is tested on its own."""
+    monkeypatch.setattr("mlgle_lammps.report.comparison._PICTURES", ())
+
+
 @pytest.fixture(scope="module")
 def against_md(run):
     out = run.parent / "out"
@@ -168,7 +174,7 @@ def test_classical_fits_and_modes_are_those_of_rouse_chains(against_md):
     assert of_modes[-1]["value"] == pytest.approx(numbers["D"]["ML-GLE fit"]["value"], rel=1e-9)
 
 
-def test_a_separate_full_run_leaves_out_the_frames_that_were_fitted(run, tmp_path):
+def test_a_separate_full_run_leaves_out_the_frames_that_were_fitted(run, tmp_path, without_pictures):
     assert compare.main([str(run), str(run / "modes.h5"), "--out", str(tmp_path / "same")]) == 0
     numbers = json.loads((tmp_path / "same" / "comparison.json").read_text())
     assert "2400 frames after the hand-off" in numbers["reference"]
