@@ -47,7 +47,8 @@ def draw_segments(folder: Path, prepared: dict[str, Any], long_runs: dict[str, d
         )  # fmt: skip
     axes.set(xlabel="s / bonds", ylabel=r"$\langle R^2(s)\rangle/s$ / Å$^2$", xscale="log")
     axes.set_xticks([1, 2, 3, 5, 10, 20, 40], labels=["1", "2", "3", "5", "10", "20", "40"])
-    axes.legend(frameon=False, fontsize="small")
+    title = "bands, bars: standard error over chains"
+    axes.legend(frameon=False, fontsize="small", title=title, title_fontsize="small", alignment="left")
     return save(figure, folder, "internal_distances")
 
 
@@ -75,6 +76,7 @@ def draw_motion(folder: Path, melts: dict[int, dict[str, Any]]) -> Path:
                 axes.axvline(melt["tau_1_ns"], color=colour, linewidth=0.8, alpha=0.5)
     below.axhline(1.0, color="0.7", linewidth=0.8)
     above.set(xscale="log", yscale="log", ylabel="MSD of centres of mass / Å² per dimension")
-    above.legend(frameon=False, title="dashed: 2 D t; vertical: $\\tau_1$", title_fontsize="small")
-    below.set(xlabel="t / ns", ylabel="d ln MSD / d ln t", ylim=(0.5, 2.0))
+    explained = "dashed: $2Dt$; dotted: a run with finer frames;\nvertical: $\\tau_1$ of mode 1"
+    above.legend(frameon=False, title=explained, title_fontsize="small", alignment="left")
+    below.set(xlabel="t / ns", ylabel="d ln MSD / d ln t", ylim=(0.6, 1.3))
     return save(figure, folder, "centre_of_mass_motion")

@@ -172,7 +172,8 @@ def write_report(folder: Path, results: dict[str, Any]) -> str:
     melt_figures.draw_pair_distribution(folder, melts)
     melt_figures.draw_motion(folder, melts)
     if "prepared" in results:
-        long_runs = {f"{run['n_beads']} beads": run for run in [melts[300], *lengths] if run["T"] == 300}
+        cold = sorted((run for run in [melts[300], *lengths] if run["T"] == 300), key=lambda run: run["n_beads"])
+        long_runs = {f"{run['n_beads']} beads": run for run in cold}
         melt_figures.draw_segments(folder, results["prepared"], long_runs)
     return text
 
