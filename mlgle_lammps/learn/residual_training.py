@@ -16,6 +16,7 @@ from mlgle_lammps.model.linear_core import LinearCore, predict
 _LOG_2PI = math.log(2 * math.pi)
 _EVALUATION_BATCH = 4096
 _REPRESENTATIVES = 20_000
+_SAMPLES_PER_THREAD = 512
 
 
 @dataclass(frozen=True)
@@ -123,16 +124,21 @@ class ResidualTrainer:
         size = (n_updates, min(self._batch, len(train)))
         picks = train[torch.randint(len(train), size, generator=self._generator).to(train.device)]
         for pick in picks:
-            samples = data.gather(pick)
-            loss = sample_nll(self.weights | self.scales, samples, learned_only=True).mean(1).sum()
             self._optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            for piece in pick.split(self._at_once()):
+                values = sample_nll(self.weights | self.scales, data.gather(piece), learned_only=True)
+                (values.sum() / len(pick)).backward()
             clip_each(self.weights, 1.0)
             self._optimizer.step()
             self.n_updates += 1
             with torch.no_grad():
                 for name, weight in self.weights.items():
                     self.mean[name].lerp_(weight, 1 - self._averaging)
+
+    def _at_once(self) -> int:
+        """Return how many samples' gradients are taken at once: on a GPU all, on a CPU what leaves MD its cache."""
+        on_cpu = next(iter(self.weights.values())).device.type == "cpu"
+        return _SAMPLES_PER_THREAD * torch.get_num_threads() if on_cpu else self._batch
 
     def train(
         self, data: ResidualData, max_updates: int, every: int, patience: int, should_stop: Callable[[], bool]
