@@ -58,6 +58,7 @@ def fuzz(tmp_path, *names):
     return done.returncode, json.loads((tmp_path / "f.json").read_text())
 
 
+@pytest.mark.slow
 def test_streams_and_models_that_lie_are_refused_in_one_line(tmp_path):
     streams = [f"{kind}/{name}" for kind, names in STREAMS.items() for name in names]
     code, found = fuzz(tmp_path, *streams, *(f"model.pt/{name}" for name in MODELS))

@@ -164,7 +164,7 @@ def test_paper_preset_runs_and_says_so(stream, tmp_path):
 
 def test_several_streams_pool(stream, tmp_path):
     out = tmp_path / "pooled"
-    never = ["--handoff", "converged", "--target-ci", "0.001"]
+    never = ["--handoff", "converged", "--target-ci", "0.001", "--modes", "2"]
     assert replay.main([str(stream), str(stream), "--out", str(out), *never, *QUICK]) == 0
     result = result_of(out)
     assert result["n_frames"] == 1400

@@ -235,7 +235,7 @@ def check_refused(tmp_path, n_ranks, deck, message, extra=(), code=2):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("n_ranks", [1, 2])
+@pytest.mark.parametrize("n_ranks", [2])
 def test_bad_arguments_end_in_one_line(tmp_path, n_ranks):
     check_refused(tmp_path, n_ranks, tmp_path / "in.none", r"deck .*in\.none not found")
     check_refused(tmp_path, n_ranks, SMALL, "--memory 40 is not shorter", extra=("--memory", "40"))
