@@ -11,6 +11,7 @@ import torch
 
 from mlgle_lammps.compute import resolve_device
 from mlgle_lammps.config import TRAINED_CHAINS, LearnOptions
+from mlgle_lammps.learn.calibration import MOST_TRAJECTORY_STEPS
 from mlgle_lammps.learn.frames import TrainingFrames, prepare_frames
 from mlgle_lammps.learn.published_training import PublishedTrainer
 from mlgle_lammps.learn.residual_training import ResidualData, ResidualTrainer
@@ -28,9 +29,9 @@ ORDERS = (128, 128, 96, 64, 32, 24, 24, 16, 12, 12, 12, 12)
 _FRAMES_BEYOND = 64
 _UPDATES = 3
 _BLOCKS = 3
-_CHAINS, _TRAJECTORIES = 100, 300
-_CALIBRATION = 5 * 4096 * 200
-"""Trajectory-steps of the check by generating after training, at most (learn.calibration)."""
+_CHAINS = 100
+_TRAJECTORIES = {"default": 300, "paper": 30}
+"""That are generated at most; a step of the published networks takes nearly as long for each as among many."""
 
 
 @dataclass(frozen=True)
@@ -80,19 +81,22 @@ def rehearse(n_chains: int, n_modes: int, options: LearnOptions) -> Rehearsal:
     trained = min(n_chains, TRAINED_CHAINS)
     device = resolve_device(options.device)
     update = _seconds_of_update(min(trained, _CHAINS), n_modes, training, device)
-    trajectories = min(options.ensemble, _TRAJECTORIES)
-    steps = [
-        _seconds_of_step(stand_in(n_modes, options.memory, trajectories, options.preset, networks), options)
-        for networks in (False, True)
-    ]
-    per_trajectory = [step / trajectories for step in steps]
+    trajectories = min(options.ensemble, _TRAJECTORIES[options.preset])
+
+    def per_trajectory(networks: bool) -> float:
+        surrogate = stand_in(n_modes, options.memory, trajectories, options.preset, networks)
+        return _seconds_of_step(surrogate, options) / trajectories
+
+    full = per_trajectory(True)
     if options.preset == "paper":
+        least = full
         targets = max(1, options.train_frames - options.memory) * trained
         learning = training.paper_epochs * update * targets / training.paper_batch
     else:
-        learning = training.max_updates * update + _CALIBRATION * sum(per_trajectory)
-    low, high = (options.generate_steps * options.ensemble * each for each in per_trajectory)
-    return Rehearsal(learning, (low, max(low, high)))
+        least = min(full, per_trajectory(False))
+        learning = training.max_updates * update + MOST_TRAJECTORY_STEPS * (least + full)
+    generated = options.generate_steps * options.ensemble
+    return Rehearsal(learning, (generated * least, generated * full))
 
 
 def rehearsal_line(rehearsal: Rehearsal, options: LearnOptions) -> str:

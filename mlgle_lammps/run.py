@@ -35,7 +35,6 @@ from mlgle_lammps.formats.origin import write_origin
 from mlgle_lammps.needs import check_lines, needs_of, refusal, refuse_without_libraries
 from mlgle_lammps.parsers import parse_run
 from mlgle_lammps.records import Ending, System
-from mlgle_lammps.rehearsal import rehearsal_line, rehearse
 from mlgle_lammps.report.store import RunFolder
 from mlgle_lammps.stop_requests import StopRequests, slurm_seconds_left
 from mlgle_lammps.stream.links import RankLink, ThreadLink
@@ -238,9 +237,12 @@ class _Run:
         seconds = driver.seconds_per_step(CHECK_STEPS)
         if self.world.leads_md:
             options = self.learn_options
-            rehearsal = rehearse(system.n_chains, min(options.modes, system.n_modes), options)
-            lines = [*check_lines(system, options, seconds), rehearsal_line(rehearsal, options)]
-            print("\n".join(lines), flush=True)
+            print("\n".join(check_lines(system, options, seconds)), flush=True)
+            if not refusal(needs_of(system, options), options.out):
+                from mlgle_lammps.rehearsal import rehearsal_line, rehearse  # torch: no MD rank of a run needs it
+
+                rehearsal = rehearse(system.n_chains, min(options.modes, system.n_modes), options)
+                print(rehearsal_line(rehearsal, options), flush=True)
         return 0
 
     # ------------------------------------------------------------------ trainer side

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -37,3 +39,10 @@ def test_it_is_said_in_one_line(tmp_path):
         "generating: 20 s with linear cores alone to 2.0 h with all networks"
     )
     assert rehearsal_line(Rehearsal(40.0, (0.0, 0.0)), LearnOptions(tmp_path, generate_steps=0)).count(":") == 1
+
+
+@pytest.mark.parametrize("program", ["run", "replay"])
+def test_programs_load_torch_only_where_they_learn(program):
+    """Each MD rank imports the program: torch there would cost seconds and memory, and before memory is looked at."""
+    code = f"import sys, mlgle_lammps.{program}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -24,6 +24,8 @@ _BLOCK = 128
 _LEAST_STEPS, _MOST_STEPS = 1024, 4096
 _LEAST_LAG = 4
 _LONGEST_LAG = _MOST_STEPS // 12
+MOST_TRAJECTORY_STEPS = _ROUNDS * _MOST_STEPS * _TRAJECTORIES
+"""Steps × trajectories that a calibration generates at most, with the networks and with the core alone."""
 _NOISE = 0.02
 _VARIANCE_TOLERANCE = 0.05
 _RATE_TOLERANCE = 0.15
