@@ -6,6 +6,7 @@ Plain PyTorch as the paper describes it: windows of m frames cut and rotated bef
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Iterator
@@ -96,21 +97,45 @@ class Epoch:
     value: float
 
 
+class Training:
+    """A network with its optimizer and its shuffled batches.
+
+    Attributes:
+        network: being trained.
+        updates_per_epoch: batches of the training windows.
+        n_updates: gradient steps made.
+    """
+
+    def __init__(self, network: PublishedNetwork, windows: TensorDataset) -> None:
+        self.network, self.n_updates = network, 0
+        self._optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
+        self._loader = DataLoader(windows, batch_size=BATCH, shuffle=True)
+        self.updates_per_epoch = len(self._loader)
+        self._batches = self._without_end()
+
+    def update(self, n_updates: int) -> None:
+        """Make gradient steps, epoch after epoch."""
+        self.network.train()
+        for inputs, targets in itertools.islice(self._batches, n_updates):
+            self._optimizer.zero_grad()
+            nll(targets, *self.network(inputs)).backward()
+            self._optimizer.step()
+            self.n_updates += 1
+
+    def _without_end(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        while True:
+            yield from self._loader
+
+
 def train(
     network: PublishedNetwork, training: TensorDataset, validation: TensorDataset, epochs: int
 ) -> Iterator[Epoch]:
     """Train in shuffled epochs and yield the validation NLL after each."""
-    optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
-    loader = DataLoader(training, batch_size=BATCH, shuffle=True)
-    start, updates = time.perf_counter(), 0
+    run = Training(network, training)
+    start = time.perf_counter()
     for _ in range(epochs):
-        network.train()
-        for inputs, targets in loader:
-            optimizer.zero_grad()
-            nll(targets, *network(inputs)).backward()
-            optimizer.step()
-            updates += 1
-        yield Epoch(time.perf_counter() - start, updates, validate(network, validation))
+        run.update(run.updates_per_epoch)
+        yield Epoch(time.perf_counter() - start, run.n_updates, validate(network, validation))
 
 
 def validate(network: PublishedNetwork, validation: TensorDataset) -> float:

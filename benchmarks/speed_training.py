@@ -7,8 +7,6 @@ from a DataLoader; ``paper`` trains the same networks as one batch of 12, window
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import published_way
 import torch
@@ -65,31 +63,15 @@ def batched_against_one_by_one(frames: TrainingFrames, settings: Settings) -> li
     """Return what ``paper`` gains by training all modes at once, and that it learns the same meanwhile."""
     n_updates = 5 if settings.quick else 60
     training, validation = published_data(frames, 0, MEMORY)
-    loader = torch.utils.data.DataLoader(training, batch_size=published_way.BATCH, shuffle=True)
-    network = published_way.PublishedNetwork(MEMORY).to(frames.y.device)
-    optimizer = torch.optim.Adam(network.parameters(), lr=published_way.LEARNING_RATE)
-    updates_done = 0
-
-    def one_mode() -> None:
-        nonlocal updates_done
-        for inputs, targets in itertools.islice(loader, n_updates):
-            optimizer.zero_grad()
-            published_way.nll(targets, *network(inputs)).backward()
-            optimizer.step()
-            updates_done += 1
-
+    one_mode = published_way.Training(published_way.PublishedNetwork(MEMORY).to(frames.y.device), training)
     trainer = PublishedTrainer(MEMORY, MODES, frames.y.device, 1, published_way.LEARNING_RATE, published_way.BATCH)
-    slow = with_best_threads(one_mode)
+    slow = with_best_threads(lambda: one_mode.update(n_updates))
     fast = with_best_threads(lambda: trainer.round(frames, n_updates))
     first, second = in_pairs(slow, fast, settings.repeats)
-    missing = trainer.n_updates - updates_done
-    for inputs, targets in itertools.islice(itertools.cycle(loader), max(0, missing)):
-        optimizer.zero_grad()
-        published_way.nll(targets, *network(inputs)).backward()
-        optimizer.step()
+    assert one_mode.n_updates == trainer.n_updates
     everything = torch.cat([frames.targets.stop, frames.targets.judge])
     ours = float(trainer.nll(frames, everything)[0].mean())
-    theirs = published_way.validate(network, validation)
+    theirs = published_way.validate(one_mode.network, validation)
     windows = n_updates * published_way.BATCH
     published = [MODES * t for t in first]
     case = "paper, all modes as one batch"
@@ -114,17 +96,9 @@ def own_networks(frames: TrainingFrames, settings: Settings) -> list[Measurement
     trainer.measure(data)
     fast = with_best_threads(lambda: trainer.update(data, n_updates))
     training, _ = published_data(frames, 0, MEMORY)
-    loader = torch.utils.data.DataLoader(training, batch_size=published_way.BATCH, shuffle=True)
-    network = published_way.PublishedNetwork(MEMORY).to(frames.y.device)
-    optimizer = torch.optim.Adam(network.parameters(), lr=published_way.LEARNING_RATE)
-
-    def one_mode() -> None:
-        for inputs, targets in itertools.islice(loader, 10 * n_updates):
-            optimizer.zero_grad()
-            published_way.nll(targets, *network(inputs)).backward()
-            optimizer.step()
-
-    first, second = in_pairs(with_best_threads(one_mode), fast, settings.repeats)
+    one_mode = published_way.Training(published_way.PublishedNetwork(MEMORY).to(frames.y.device), training)
+    slow = with_best_threads(lambda: one_mode.update(10 * n_updates))
+    first, second = in_pairs(slow, fast, settings.repeats)
     windows = n_updates * min(2048, len(frames.targets.train))
     per_window = [t / (10 * n_updates * published_way.BATCH) for t in first]
     ours = [t / (MODES * windows) for t in second]
