@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from accuracy_streams import Stream
 
-from mlgle_lammps.learn.autoregressive import ladder_up_to
-from mlgle_lammps.learn.frames import Targets, TrainingFrames
-from mlgle_lammps.learn.residual_training import ResidualData, over_targets, sample_nll
-from mlgle_lammps.learn.trainer import ModeTrainer, TrainOptions
-from mlgle_lammps.model.linear_core import LinearCore, predict
-from mlgle_lammps.model.steppers import subset
-from mlgle_lammps.model.surrogate import ModeModel
-from mlgle_lammps.observe.baselines import fit_yule_walker
+from mlgle_lammps.diffusion.baselines import fit_yule_walker
 from mlgle_lammps.records import Float64
+from mlgle_lammps.surrogates.ml_gle.autoregressive import ladder_up_to
+from mlgle_lammps.surrogates.ml_gle.linear_core import LinearCore, predict
+from mlgle_lammps.surrogates.ml_gle.residual_training import ResidualData, over_targets, sample_nll
+from mlgle_lammps.surrogates.ml_gle.steppers import subset
+from mlgle_lammps.surrogates.ml_gle.surrogate import ModeModel
+from mlgle_lammps.surrogates.ml_gle.trainer import ModeTrainer, TrainOptions
+from mlgle_lammps.surrogates.ml_gle.training_frames import Targets, TrainingFrames
 
 TEST_FRAMES = 600
 

@@ -11,11 +11,7 @@ from importlib.util import find_spec
 import numpy as np
 from accuracy_streams import TIME_LAGS, Stream
 
-from mlgle_lammps.learn.gle_fit import fit_gle
-from mlgle_lammps.learn.trainer import ModeTrainer, TrainOptions
-from mlgle_lammps.model.linear_core import autocovariance
-from mlgle_lammps.model.surrogate import ModeModel, Surrogate
-from mlgle_lammps.observe.baselines import (
+from mlgle_lammps.diffusion.baselines import (
     fit_ornstein_uhlenbeck,
     fit_stretched_exponential,
     fit_yule_walker,
@@ -23,10 +19,14 @@ from mlgle_lammps.observe.baselines import (
     msd_over_time,
     msd_slope,
 )
-from mlgle_lammps.observe.correlation import autocorrelation, relaxation_times
-from mlgle_lammps.propagate.integrator import generate
+from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.records import Estimate, Float64
+from mlgle_lammps.statistics.correlation import autocorrelation, relaxation_times
 from mlgle_lammps.statistics.moments import Moments
+from mlgle_lammps.surrogates.ml_gle.integrator import generate
+from mlgle_lammps.surrogates.ml_gle.linear_core import autocovariance
+from mlgle_lammps.surrogates.ml_gle.surrogate import ModeModel, Surrogate
+from mlgle_lammps.surrogates.ml_gle.trainer import ModeTrainer, TrainOptions
 
 TERMS_WITHOUT_BEADS = 20
 GENERATED_STEPS = 3000

@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from accuracy_streams import Stream, recorded_stream
 
-from mlgle_lammps.learn.autoregressive import choose_core, estimable_order, fit_core
-from mlgle_lammps.learn.frames import prepare_frames
-from mlgle_lammps.learn.residual_training import ResidualData, ResidualTrainer
-from mlgle_lammps.model import equivariant
-from mlgle_lammps.model.surrogate import ModeModel, Networks, Surrogate
-from mlgle_lammps.propagate.integrator import generate
 from mlgle_lammps.records import Float64
+from mlgle_lammps.surrogates.ml_gle import equivariant
+from mlgle_lammps.surrogates.ml_gle.autoregressive import choose_core, estimable_order, fit_core
+from mlgle_lammps.surrogates.ml_gle.integrator import generate
+from mlgle_lammps.surrogates.ml_gle.residual_training import ResidualData, ResidualTrainer
+from mlgle_lammps.surrogates.ml_gle.surrogate import ModeModel, Networks, Surrogate
+from mlgle_lammps.surrogates.ml_gle.training_frames import prepare_frames
 
 BLOCKS = 10
 

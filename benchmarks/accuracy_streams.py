@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mlgle_lammps.acquire.recorded import RecordedSource
-from mlgle_lammps.acquire.rouse import RouseSource, rouse_diffusion, rouse_relaxation_time
-from mlgle_lammps.learn.gle_fit import fit_gle
-from mlgle_lammps.observe.correlation import autocorrelation, relaxation_times
-from mlgle_lammps.observe.diffusion import LAGS_PER_OCTAVE, normal_diffusion
+from mlgle_lammps.chains.rouse import RouseSource, rouse_diffusion, rouse_relaxation_time
+from mlgle_lammps.diffusion.gle_fit import fit_gle
+from mlgle_lammps.diffusion.slope import LAGS_PER_OCTAVE, normal_diffusion
 from mlgle_lammps.records import Estimate, Float32, Float64, Frame, FrameSource, Int64, Window
+from mlgle_lammps.statistics.correlation import autocorrelation, relaxation_times
 from mlgle_lammps.statistics.moments import MomentAccumulator, Moments
+from mlgle_lammps.store.recorded import RecordedSource
 
 LONGEST_REFERENCE_LAG = 1024
 REFERENCE_TIMES = 4.0  # shortest lag of the reference fit in relaxation times of mode k: more than the estimators keep

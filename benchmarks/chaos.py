@@ -26,8 +26,8 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from mlgle_lammps.formats.h5md_reader import ModesReader
-from mlgle_lammps.formats.journal import chunk_paths, read_journal
+from mlgle_lammps.store.journal import chunk_paths, read_journal
+from mlgle_lammps.store.reader import ModesReader
 
 EXACT_D = 0.05
 HEARTBEAT = 5.5  # seconds between two writes of a journal, and some for the write

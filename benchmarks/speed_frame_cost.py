@@ -79,9 +79,9 @@ def frames_of(data: Path, n_ranks: int, n_frames: int, folder: Path) -> dict[str
 def take_frames(world: Any, data: str, n_frames: int) -> dict[str, list[float]]:
     """Take frames on the MD ranks; return the seconds of each part on the first one."""
     from mlgle_lammps.acquire import mpi
-    from mlgle_lammps.acquire.modes import LocalModeSum
     from mlgle_lammps.acquire.snapshot import Snapshots
     from mlgle_lammps.acquire.system import read_system
+    from mlgle_lammps.chains.modes import LocalModeSum
     from mlgle_lammps.records import Ending, Frame
     from mlgle_lammps.stream.links import RankLink
     from mlgle_lammps.stream.transport import Outbox

@@ -13,12 +13,12 @@ import published_way
 import torch
 from speed_records import Measurement, Settings, best_of, in_pairs, ratio, with_best_threads
 
-from mlgle_lammps.model import equivariant
-from mlgle_lammps.model.linear_core import BLOCK
-from mlgle_lammps.model.steppers import make_steppers
-from mlgle_lammps.model.surrogate import Surrogate
-from mlgle_lammps.propagate.integrator import generate
-from mlgle_lammps.rehearsal import ORDERS, stand_in
+from mlgle_lammps.surrogates.ml_gle import equivariant
+from mlgle_lammps.surrogates.ml_gle.integrator import generate
+from mlgle_lammps.surrogates.ml_gle.linear_core import BLOCK
+from mlgle_lammps.surrogates.ml_gle.rehearsal import ORDERS, stand_in
+from mlgle_lammps.surrogates.ml_gle.steppers import make_steppers
+from mlgle_lammps.surrogates.ml_gle.surrogate import Surrogate
 
 MEMORY, MODES = 128, 12
 

@@ -15,14 +15,14 @@ from scipy import stats
 from speed_memory import SteadySource, memory_lines
 from speed_records import Measurement, Settings, best_of
 
-from mlgle_lammps.acquire.modes import LocalModeSum
-from mlgle_lammps.learn.gle_fit import fit_gle
-from mlgle_lammps.learn.trainer import ModeTrainer, TrainOptions
-from mlgle_lammps.model.surrogate import Surrogate
-from mlgle_lammps.propagate.integrator import generate
+from mlgle_lammps.chains.modes import LocalModeSum
+from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.records import Frame, Window
 from mlgle_lammps.statistics.moments import MomentAccumulator
 from mlgle_lammps.stream.ring_buffer import RingBuffer
+from mlgle_lammps.surrogates.ml_gle.integrator import generate
+from mlgle_lammps.surrogates.ml_gle.surrogate import Surrogate
+from mlgle_lammps.surrogates.ml_gle.trainer import ModeTrainer, TrainOptions
 
 BEADS = 100
 Cost = Callable[[int], float]

@@ -93,10 +93,10 @@ def child(way: str, out: Path, n_chains: int, n_modes: int, n_frames: int) -> di
         n_modes: k.
         n_frames: frames in all.
     """
-    from mlgle_lammps import pipeline
-    from mlgle_lammps.config import LearnOptions
-    from mlgle_lammps.replay import Journalled
-    from mlgle_lammps.report.store import RunFolder
+    from mlgle_lammps.commands.replay import Journalled
+    from mlgle_lammps.options.learn import LearnOptions
+    from mlgle_lammps.pipeline import learning as pipeline
+    from mlgle_lammps.store.run_folder import RunFolder
 
     if way == "chains":
         pipeline.FRAMES_BETWEEN_FITS = 3.0  # online rounds at few lengths: the last and the final training are largest

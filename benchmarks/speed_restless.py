@@ -12,7 +12,7 @@ import sys
 from dataclasses import replace
 from typing import Any
 
-from mlgle_lammps import run
+from mlgle_lammps.commands import run
 from mlgle_lammps.stream.transport import Inbox
 
 UPDATES = 200
@@ -22,9 +22,9 @@ def make_restless() -> None:
     """Have the pipeline train without end; imports torch, so for the trainer's rank only."""
     import numpy as np
 
-    from mlgle_lammps import pipeline
-    from mlgle_lammps.learn.trainer import ModeTrainer, TrainOptions
+    from mlgle_lammps.pipeline import learning as pipeline
     from mlgle_lammps.records import Window
+    from mlgle_lammps.surrogates.ml_gle.trainer import ModeTrainer, TrainOptions
 
     class RestlessTrainer(ModeTrainer):
         """Make endless updates on a window of the default size."""

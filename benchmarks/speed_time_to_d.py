@@ -25,11 +25,11 @@ from scipy import stats
 from speed_coupling import BIN, ENVIRONMENT, ROOT, last_loop
 from speed_records import Measurement, Settings, judged
 
-from mlgle_lammps.acquire.rouse import RouseSource, rouse_diffusion, rouse_relaxation_time
-from mlgle_lammps.learn.gle_fit import fit_gle
-from mlgle_lammps.observe.correlation import autocorrelation, relaxation_times
-from mlgle_lammps.observe.diffusion import LAGS_PER_OCTAVE, RELAXATIONS, normal_diffusion
+from mlgle_lammps.chains.rouse import RouseSource, rouse_diffusion, rouse_relaxation_time
+from mlgle_lammps.diffusion.gle_fit import fit_gle
+from mlgle_lammps.diffusion.slope import LAGS_PER_OCTAVE, RELAXATIONS, normal_diffusion
 from mlgle_lammps.records import Frame
+from mlgle_lammps.statistics.correlation import autocorrelation, relaxation_times
 from mlgle_lammps.statistics.moments import MomentAccumulator, Moments
 
 TARGET = 0.1

@@ -13,12 +13,12 @@ import torch
 from accuracy_streams import Stream, collect, recorded_stream
 from speed_records import Measurement, Settings, in_pairs, ratio, with_best_threads
 
-from mlgle_lammps.acquire.rouse import RouseSource
-from mlgle_lammps.learn.autoregressive import fit_core
-from mlgle_lammps.learn.frames import TrainingFrames, prepare_frames
-from mlgle_lammps.learn.published_training import PublishedTrainer
-from mlgle_lammps.learn.residual_training import ResidualData, ResidualTrainer
-from mlgle_lammps.model import equivariant
+from mlgle_lammps.chains.rouse import RouseSource
+from mlgle_lammps.surrogates.ml_gle import equivariant
+from mlgle_lammps.surrogates.ml_gle.autoregressive import fit_core
+from mlgle_lammps.surrogates.ml_gle.published_training import PublishedTrainer
+from mlgle_lammps.surrogates.ml_gle.residual_training import ResidualData, ResidualTrainer
+from mlgle_lammps.surrogates.ml_gle.training_frames import TrainingFrames, prepare_frames
 
 MEMORY, MODES = 128, 12
 

@@ -17,6 +17,17 @@ Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
 
+UNITS = {
+    "lj": ("tau", "sigma"),
+    "real": ("fs", "Angstrom"),
+    "metal": ("ps", "Angstrom"),
+    "si": ("s", "m"),
+    "cgs": ("s", "cm"),
+    "electron": ("fs", "Bohr"),
+    "micro": ("us", "um"),
+    "nano": ("ns", "nm"),
+}
+"""LAMMPS unit style -> (time, length), as in the documentation of `units`."""
 FEW_CHAINS = "1 chain: its motion cannot be told from a drift of the box; at least 2 chains are needed"
 
 

@@ -19,16 +19,17 @@ from numpy.typing import NDArray
 from mlgle_lammps.acquire import mpi
 from mlgle_lammps.acquire.deck import read_deck
 from mlgle_lammps.acquire.driver import Driver
-from mlgle_lammps.config import DeckOptions, LearnOptions
+from mlgle_lammps.chains.beads import bead_positions
+from mlgle_lammps.diffusion.gle_fit import fit_gle
+from mlgle_lammps.diffusion.slope import normal_diffusion
 from mlgle_lammps.errors import RunFailure
-from mlgle_lammps.learn.gle_fit import fit_gle
 from mlgle_lammps.observe.bond_crossing import CrossingCounter
 from mlgle_lammps.observe.chain_segments import inner_segments, segment_slope, squared_segments
-from mlgle_lammps.observe.correlation import autocorrelation, mode_statistics
-from mlgle_lammps.observe.diffusion import normal_diffusion
 from mlgle_lammps.observe.pair_distribution import PairDistribution, intermolecular_distribution
-from mlgle_lammps.propagate.reconstruct import bead_positions
+from mlgle_lammps.options.deck import DeckOptions
+from mlgle_lammps.options.learn import LearnOptions
 from mlgle_lammps.records import Estimate, Frame, System
+from mlgle_lammps.statistics.correlation import autocorrelation, mode_statistics
 from mlgle_lammps.statistics.moments import MomentAccumulator, Moments
 from mlgle_lammps.stream.transport import Outbox
 

@@ -26,7 +26,7 @@ import melt_targets
 import melt_timing
 
 from mlgle_lammps.errors import UserError, one_line
-from mlgle_lammps.progress import format_seconds
+from mlgle_lammps.resources.progress import format_seconds
 
 DECKS = Path(__file__).parent.parent / "lammps_inputs"
 SETUP_STEPS = 10_000  # what a push-off costs, in steps of the small melts
@@ -142,7 +142,7 @@ def _say(done: float, work: float, seconds: float, finished: Sequence[str]) -> N
 
 def time_decks(folder: Path) -> list[dict[str, Any]]:
     """Return the speed of both decks on one and two ranks, measured one after the other on a quiet machine."""
-    from mlgle_lammps.build import build
+    from mlgle_lammps.commands.build import build
 
     start = folder / "timing.data"
     build([str(start), "--chains", "100", "--beads", "100", "--seed", "1", "--overwrite"])

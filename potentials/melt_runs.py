@@ -11,12 +11,12 @@ import measure
 import numpy as np
 from measure import Array, Recording, Value
 
-from mlgle_lammps.build import DEFAULTS, box_length, data_text
-from mlgle_lammps.build import build as build_melt
+from mlgle_lammps.commands.build import DEFAULTS, box_length, data_text
+from mlgle_lammps.commands.build import build as build_melt
 from mlgle_lammps.observe.chain_segments import squared_segments
-from mlgle_lammps.observe.correlation import autocorrelation, mode_statistics
 from mlgle_lammps.observe.displacements import mean_squared_displacements
 from mlgle_lammps.observe.exponent import anomalous_exponent
+from mlgle_lammps.statistics.correlation import autocorrelation, mode_statistics
 from mlgle_lammps.statistics.moments import logarithmic_lags
 
 DECKS = Path(__file__).parent.parent / "lammps_inputs"

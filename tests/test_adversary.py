@@ -16,15 +16,16 @@ import numpy as np
 import pytest
 import torch
 
-from mlgle_lammps import command, compare, reconstruct
-from mlgle_lammps.acquire.trajectory import open_tensor
-from mlgle_lammps.comparison import against_md
-from mlgle_lammps.comparison.run_results import open_run, read_estimate
-from mlgle_lammps.config import TrajectoryOptions
+from mlgle_lammps.commands import compare, reconstruct
+from mlgle_lammps.commands import execution as command
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.evaluate import against_md
+from mlgle_lammps.evaluate.run_results import open_run, read_estimate
 from mlgle_lammps.formats.h5md_particles import has_mode_stream
 from mlgle_lammps.formats.lammps_dump import read_dump
+from mlgle_lammps.formats.trajectory import open_tensor
 from mlgle_lammps.observe.temperature import NotDetermined, fit_arrhenius
+from mlgle_lammps.options.trajectory import TrajectoryOptions
 
 sys.path.insert(0, str(Path(__file__).parent))
 import test_compare

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mlgle_lammps.acquire.rouse import RouseSource, rouse_diffusion, rouse_mode_variance, rouse_relaxation_time
-from mlgle_lammps.observe.baselines import (
+from mlgle_lammps.chains.rouse import RouseSource, rouse_diffusion, rouse_mode_variance, rouse_relaxation_time
+from mlgle_lammps.diffusion.baselines import (
     GeneralizedRouseKernel,
     StretchedExponential,
     fit_generalized_rouse_kernel,
@@ -15,7 +15,7 @@ from mlgle_lammps.observe.baselines import (
     msd_over_time,
     msd_slope,
 )
-from mlgle_lammps.observe.correlation import autocorrelation
+from mlgle_lammps.statistics.correlation import autocorrelation
 from mlgle_lammps.statistics.moments import MomentAccumulator
 
 DT, N_BEADS, N_CHAINS, MEMORY = 0.135, 20, 20, 64

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlgle_lammps.build import box_length, main, parse, place_chains
-from mlgle_lammps.chain_statistics import ChainModel, grow_chains, internal_distances
+from mlgle_lammps.chains.random_walks import ChainModel, grow_chains, internal_distances
+from mlgle_lammps.commands.build import box_length, main, parse, place_chains
 
 POLYBUTADIENE = parse(["x.data"])[1]
 KREMER_GREST = parse(["x.data", "--units", "lj"])[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mlgle_lammps.propagate.captured import captured
+from mlgle_lammps.surrogates.ml_gle.captured import captured
 
 
 def doubling():

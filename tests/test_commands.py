@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlgle_lammps import compare
-from mlgle_lammps.reconstruct import main as reconstruct
+from mlgle_lammps.commands import compare
+from mlgle_lammps.commands.reconstruct import main as reconstruct
 
 pytestmark = [pytest.mark.mpi, pytest.mark.lammps]
 

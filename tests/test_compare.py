@@ -7,15 +7,15 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from mlgle_lammps import compare
-from mlgle_lammps.acquire.rouse import RouseSource, rouse_diffusion
-from mlgle_lammps.comparison.run_results import open_run, set_temperature
-from mlgle_lammps.formats.h5md import GeneratedWriter, ModesWriter
-from mlgle_lammps.learn.gle_fit import fit_gle
+from mlgle_lammps.chains.rouse import RouseSource, rouse_diffusion
+from mlgle_lammps.commands import compare
+from mlgle_lammps.diffusion.gle_fit import fit_gle
+from mlgle_lammps.evaluate.run_results import open_run, set_temperature
 from mlgle_lammps.report.page import traffic_light
 from mlgle_lammps.report.reconstruction import reconstruction_of
-from mlgle_lammps.report.store import RunFolder
 from mlgle_lammps.statistics.moments import MomentAccumulator
+from mlgle_lammps.store.run_folder import RunFolder
+from mlgle_lammps.store.writer import GeneratedWriter, ModesWriter
 
 FRAMES, HANDOFF, CHAINS, BEADS, MODES, MEMORY = 2600, 200, 16, 12, 5, 24
 

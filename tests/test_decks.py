@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlgle_lammps.build import main
+from mlgle_lammps.commands.build import main
 
 DECKS = Path(__file__).parent.parent / "lammps_inputs"
 MARKER = "#mlgle production"

@@ -5,19 +5,19 @@ import json
 import numpy as np
 import pytest
 
-from mlgle_lammps.acquire.rouse import RouseSource, rouse_mode_variance, rouse_relaxation_time
-from mlgle_lammps.config import LearnOptions
-from mlgle_lammps.observe.correlation import autocorrelation
+from mlgle_lammps.chains.rouse import RouseSource, rouse_mode_variance, rouse_relaxation_time
+from mlgle_lammps.commands.replay import Journalled
+from mlgle_lammps.evaluate.diagnosis import convergence_warnings, fit_notes, fit_warnings, stream_warnings
+from mlgle_lammps.evaluate.generated import GeneratedStatistics, kurtosis, power_sums
+from mlgle_lammps.evaluate.generated_check import check_generated, generated_warnings
 from mlgle_lammps.observe.cross_correlation import cross_correlation, cross_correlation_warnings
-from mlgle_lammps.observe.diagnosis import convergence_warnings, fit_notes, fit_warnings, stream_warnings
 from mlgle_lammps.observe.equilibrium import end_to_end_weights, equilibrium_warnings, size_trend
-from mlgle_lammps.observe.generated import GeneratedStatistics, kurtosis, power_sums
-from mlgle_lammps.observe.generated_check import check_generated, generated_warnings
 from mlgle_lammps.observe.sampling import ballistic_warnings, drift_warnings, short_time_exponent, system_drift
-from mlgle_lammps.pipeline import learn
+from mlgle_lammps.options.learn import LearnOptions
+from mlgle_lammps.pipeline.learning import learn
 from mlgle_lammps.records import Ending, Estimate, GleFit, Window
-from mlgle_lammps.replay import Journalled
-from mlgle_lammps.report.store import RunFolder
+from mlgle_lammps.statistics.correlation import autocorrelation
+from mlgle_lammps.store.run_folder import RunFolder
 
 N_BEADS, N_MODES, DT = 20, 6, 0.5
 

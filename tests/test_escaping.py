@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from mlgle_lammps import compare
-from mlgle_lammps import reconstruct as reconstructing
+from mlgle_lammps.commands import compare
+from mlgle_lammps.commands import reconstruct as reconstructing
 from mlgle_lammps.report.report import write_report
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -13,9 +13,9 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 
-from mlgle_lammps import parsers
+from mlgle_lammps.commands import parsers
 from mlgle_lammps.errors import UserError, one_line
-from mlgle_lammps.model.surrogate import Surrogate
+from mlgle_lammps.surrogates.ml_gle.surrogate import Surrogate
 
 sys.path.insert(0, str(Path(__file__).parent))
 from fuzz import deck_cases, generation, material, model_cases, options, stream_cases

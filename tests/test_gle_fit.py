@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from mlgle_lammps.acquire.rouse import RouseSource, rouse_diffusion
-from mlgle_lammps.learn.gle_fit import fit_gle
+from mlgle_lammps.chains.rouse import RouseSource, rouse_diffusion
+from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.records import Frame
 from mlgle_lammps.statistics.moments import MomentAccumulator
 from mlgle_lammps.statistics.msd_covariance import msd_covariance

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from mlgle_lammps.errors import RunFailure, UserError
-from mlgle_lammps.model import equivariant, published
-from mlgle_lammps.model.linear_core import LinearCore, autocovariance, core_from_reflection
-from mlgle_lammps.model.steppers import LinearStepper, NetworkStepper, PublishedStepper, make_steppers
-from mlgle_lammps.model.surrogate import ModeModel, Networks, Surrogate
-from mlgle_lammps.propagate.batch import BLOCK, Batch
-from mlgle_lammps.propagate.integrator import generate, starting_histories
+from mlgle_lammps.surrogates.ml_gle import equivariant, published
+from mlgle_lammps.surrogates.ml_gle.batch import BLOCK, Batch
+from mlgle_lammps.surrogates.ml_gle.integrator import generate, starting_histories
+from mlgle_lammps.surrogates.ml_gle.linear_core import LinearCore, autocovariance, core_from_reflection
+from mlgle_lammps.surrogates.ml_gle.steppers import LinearStepper, NetworkStepper, PublishedStepper, make_steppers
+from mlgle_lammps.surrogates.ml_gle.surrogate import ModeModel, Networks, Surrogate
 
 MEMORY = 20
 CPU = torch.device("cpu")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mlgle_lammps.formats.h5md_reader import ModesReader
+from mlgle_lammps.store.reader import ModesReader
 
 pytestmark = [pytest.mark.mpi, pytest.mark.lammps]
 

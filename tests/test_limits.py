@@ -10,7 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from test_run_mpi import DECKS, FRAMES, N_FRAMES, SMALL, finish, read_stream, run, start
 
-from mlgle_lammps.formats.journal import read_journal
+from mlgle_lammps.store.journal import read_journal
 
 ROOT = Path(__file__).parent.parent
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mlgle_lammps.learn.autoregressive import (
+from mlgle_lammps.surrogates.ml_gle.autoregressive import (
     burg_reflection,
     choose_core,
     estimable_order,
@@ -15,7 +15,7 @@ from mlgle_lammps.learn.autoregressive import (
     ladder_up_to,
     smooth_reflection,
 )
-from mlgle_lammps.model.linear_core import (
+from mlgle_lammps.surrogates.ml_gle.linear_core import (
     BlockedCore,
     autocovariance,
     core_from_reflection,

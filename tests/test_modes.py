@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mlgle_lammps.acquire.modes import LocalModeSum, chain_modes, mode_matrix
+from mlgle_lammps.chains.modes import LocalModeSum, chain_modes, mode_matrix
 
 
 def random_chains(n_chains=6, n_beads=10, seed=3):

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlgle_lammps import needs as needs_module
-from mlgle_lammps.config import LearnOptions
-from mlgle_lammps.needs import announcement, needs_of, refusal, shortages
+from mlgle_lammps.options.learn import LearnOptions
 from mlgle_lammps.records import System
-from mlgle_lammps.room import Room, available_memory, control_groups, free_disk, readable_bytes
+from mlgle_lammps.resources import needs as needs_module
+from mlgle_lammps.resources.needs import announcement, needs_of, refusal, shortages
+from mlgle_lammps.resources.room import Room, available_memory, control_groups, free_disk, readable_bytes
 
 ROOT = Path(__file__).parent.parent
 GB = 1e9
@@ -125,7 +125,7 @@ def test_what_fits_in_part_is_said(monkeypatch):
 def test_what_is_left_by_ulimit_is_known():
     code = (
         "import resource; resource.setrlimit(resource.RLIMIT_AS, (3 * 10**8, 3 * 10**8))\n"
-        "from mlgle_lammps.room import available_memory; room = available_memory()\n"
+        "from mlgle_lammps.resources.room import available_memory; room = available_memory()\n"
         "print(room.limit, room.mapped, room.free + room.taken)"
     )
     found = subprocess.run(

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.model import equivariant, published
-from mlgle_lammps.model.linear_core import core_from_reflection
-from mlgle_lammps.model.surrogate import ModeModel, Networks, Surrogate
 from mlgle_lammps.records import ModeReport
+from mlgle_lammps.surrogates.ml_gle import equivariant, published
+from mlgle_lammps.surrogates.ml_gle.linear_core import core_from_reflection
+from mlgle_lammps.surrogates.ml_gle.surrogate import ModeModel, Networks, Surrogate
 
 ARCHITECTURE = equivariant.Architecture.within(16)
 

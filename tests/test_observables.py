@@ -7,20 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlgle_lammps.acquire.rouse import RouseSource, rouse_mode_variance
-from mlgle_lammps.comparison.observables import observe
-from mlgle_lammps.comparison.trajectories import read_trajectory
-from mlgle_lammps.formats.h5md import ModesWriter
-from mlgle_lammps.observe.agreement import cost_at_equal_error, z_score
+from mlgle_lammps.chains.rouse import RouseSource, rouse_mode_variance
+from mlgle_lammps.diffusion.slope import mean_over_time, normal_diffusion
+from mlgle_lammps.evaluate.agreement import cost_at_equal_error, z_score
+from mlgle_lammps.evaluate.observables import observe
+from mlgle_lammps.evaluate.trajectories import read_trajectory
 from mlgle_lammps.observe.chain_size import end_to_end, squared_gyration
-from mlgle_lammps.observe.correlation import autocorrelation
-from mlgle_lammps.observe.diffusion import mean_over_time, normal_diffusion
 from mlgle_lammps.observe.displacements import mean_squared_displacements
 from mlgle_lammps.observe.distributions import DistributionGatherer
 from mlgle_lammps.observe.exponent import anomalous_exponent
 from mlgle_lammps.observe.temperature import NotDetermined, fit_arrhenius, fit_vogel
 from mlgle_lammps.records import Estimate, Frame
+from mlgle_lammps.statistics.correlation import autocorrelation
 from mlgle_lammps.statistics.moments import MomentAccumulator
+from mlgle_lammps.store.writer import ModesWriter
 
 
 def plain_msd(path, segments, lag):
@@ -231,7 +231,7 @@ def test_a_trajectory_gives_all_chains_without_the_drift(recording):
 def test_reading_few_chains_at_a_time_changes_nothing(recording, monkeypatch):
     path = recording[0]
     at_once = observe(read_trajectory(path), (1, 8))
-    monkeypatch.setattr("mlgle_lammps.comparison.trajectories._BYTES_AT_ONCE", 1)
+    monkeypatch.setattr("mlgle_lammps.evaluate.trajectories._BYTES_AT_ONCE", 1)
     one_by_one = observe(read_trajectory(path), (1, 8))
     np.testing.assert_array_equal(at_once.msd, one_by_one.msd)
     np.testing.assert_array_equal(at_once.correlation.nacf, one_by_one.correlation.nacf)
@@ -262,7 +262,7 @@ def test_memory_stays_bounded_for_a_hundred_thousand_frames(tmp_path):
 import resource, sys
 from pathlib import Path
 import numpy as np
-from mlgle_lammps.formats.h5md import ModesWriter
+from mlgle_lammps.store.writer import ModesWriter
 from mlgle_lammps.records import System
 path, n, chains = Path(sys.argv[1]), 100_000, 100
 if sys.argv[2] == "write":
@@ -274,8 +274,8 @@ if sys.argv[2] == "write":
             writer.append(np.arange(start, start + 500), np.zeros(500, int), path_piece, modes)
             com = path_piece[-1]
 else:
-    from mlgle_lammps.comparison.observables import observe
-    from mlgle_lammps.comparison.trajectories import read_trajectory
+    from mlgle_lammps.evaluate.observables import observe
+    from mlgle_lammps.evaluate.trajectories import read_trajectory
     found = observe(read_trajectory(path), (1, 128))
     assert abs(found.msd[1] / 3 - 1) < 0.01 and len(found.msd) == 25_001 and len(found.correlation.nacf) == 50_000
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from mlgle_lammps.acquire.rouse import RouseSource, rouse_diffusion, rouse_mode_variance, rouse_relaxation_time
-from mlgle_lammps.observe.correlation import autocorrelation, mode_statistics, relaxation_times
-from mlgle_lammps.observe.diagnosis import memory_warnings
-from mlgle_lammps.observe.diffusion import normal_diffusion
+from mlgle_lammps.chains.rouse import RouseSource, rouse_diffusion, rouse_mode_variance, rouse_relaxation_time
+from mlgle_lammps.diffusion.slope import normal_diffusion
+from mlgle_lammps.evaluate.diagnosis import memory_warnings
 from mlgle_lammps.records import Frame
+from mlgle_lammps.statistics.correlation import autocorrelation, mode_statistics, relaxation_times
 from mlgle_lammps.statistics.moments import MomentAccumulator
 
 

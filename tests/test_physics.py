@@ -10,8 +10,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from test_run_mpi import FRAMES, N_FRAMES, read_ending, read_stream, run, variant
 
-from mlgle_lammps.acquire.modes import chain_modes
 from mlgle_lammps.acquire.physics import FIRST_FRAMES, PhysicsWatch, torn_bond
+from mlgle_lammps.chains.modes import chain_modes
 from mlgle_lammps.errors import RunFailure
 
 

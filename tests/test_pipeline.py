@@ -7,16 +7,17 @@ import h5py
 import numpy as np
 import pytest
 
-from mlgle_lammps import generate, pipeline, replay
-from mlgle_lammps.acquire.rouse import RouseSource, rouse_diffusion
-from mlgle_lammps.config import LearnOptions
+from mlgle_lammps.chains.rouse import RouseSource, rouse_diffusion
+from mlgle_lammps.commands import generate, replay
+from mlgle_lammps.commands.replay import Journalled
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.formats.h5md_reader import ModesReader
-from mlgle_lammps.generation import uninterrupted_end
-from mlgle_lammps.pipeline import learn
+from mlgle_lammps.options.learn import LearnOptions
+from mlgle_lammps.pipeline import learning as pipeline
+from mlgle_lammps.pipeline.generation import uninterrupted_end
+from mlgle_lammps.pipeline.learning import learn
 from mlgle_lammps.records import Ending
-from mlgle_lammps.replay import Journalled
-from mlgle_lammps.report.store import RunFolder
+from mlgle_lammps.store.reader import ModesReader
+from mlgle_lammps.store.run_folder import RunFolder
 
 QUICK = [
     "--memory",

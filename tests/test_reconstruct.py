@@ -10,16 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlgle_lammps.acquire.modes import chain_modes
-from mlgle_lammps.acquire.recorded import RecordedSource
-from mlgle_lammps.acquire.rouse import RouseSource, rouse_mode_variance
-from mlgle_lammps.acquire.trajectory import open_trajectory
-from mlgle_lammps.chain_statistics import ChainModel, grow_chains
-from mlgle_lammps.config import TrajectoryOptions
-from mlgle_lammps.formats.bead_files import SUFFIXES
-from mlgle_lammps.formats.h5md import GeneratedWriter, ModesWriter
-from mlgle_lammps.formats.h5md_reader import ModesReader
-from mlgle_lammps.propagate.reconstruct import (
+from mlgle_lammps.chains.beads import (
     SIZES,
     bead_positions,
     chain_sizes,
@@ -28,8 +19,17 @@ from mlgle_lammps.propagate.reconstruct import (
     extrapolated_variances,
     sizes_from_modes,
 )
-from mlgle_lammps.reconstruct import compare_sizes
-from mlgle_lammps.reconstruct import main as reconstruct
+from mlgle_lammps.chains.modes import chain_modes
+from mlgle_lammps.chains.random_walks import ChainModel, grow_chains
+from mlgle_lammps.chains.rouse import RouseSource, rouse_mode_variance
+from mlgle_lammps.commands.reconstruct import compare_sizes
+from mlgle_lammps.commands.reconstruct import main as reconstruct
+from mlgle_lammps.formats.bead_files import SUFFIXES
+from mlgle_lammps.formats.trajectory import open_trajectory
+from mlgle_lammps.options.trajectory import TrajectoryOptions
+from mlgle_lammps.store.reader import ModesReader
+from mlgle_lammps.store.recorded import RecordedSource
+from mlgle_lammps.store.writer import GeneratedWriter, ModesWriter
 
 N, K = 20, 6
 VARIANCES = rouse_mode_variance(np.arange(1, N), N)

@@ -9,13 +9,13 @@ import h5py
 import numpy as np
 import pytest
 
-from mlgle_lammps.acquire import recording
-from mlgle_lammps.acquire.recorded import RecordedSource
-from mlgle_lammps.acquire.rouse import RouseSource
+from mlgle_lammps.chains.rouse import RouseSource
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.formats.h5md import ModesWriter
 from mlgle_lammps.records import Ending
-from mlgle_lammps.report.store import RunFolder
+from mlgle_lammps.store import recording
+from mlgle_lammps.store.recorded import RecordedSource
+from mlgle_lammps.store.run_folder import RunFolder
+from mlgle_lammps.store.writer import ModesWriter
 from mlgle_lammps.stream.ring_buffer import RingBuffer
 
 ROUSE = RouseSource(5, 12, 4, 120, 0.5, seed=2, every=10)

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from mlgle_lammps.config import LearnOptions
-from mlgle_lammps.propagate.integrator import generate
-from mlgle_lammps.rehearsal import Rehearsal, rehearsal_line, rehearse, stand_in
+from mlgle_lammps.options.learn import LearnOptions
+from mlgle_lammps.surrogates.ml_gle.integrator import generate
+from mlgle_lammps.surrogates.ml_gle.rehearsal import Rehearsal, rehearsal_line, rehearse, stand_in
 
 
 @pytest.mark.parametrize("preset", ["default", "paper"])

@@ -7,15 +7,15 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from mlgle_lammps.acquire.rouse import RouseSource
+from mlgle_lammps.chains.rouse import RouseSource
 from mlgle_lammps.errors import RunFailure
-from mlgle_lammps.observe.correlation import autocorrelation
-from mlgle_lammps.observe.generated import GeneratedStatistics
+from mlgle_lammps.evaluate.generated import GeneratedStatistics
 from mlgle_lammps.report import plots
 from mlgle_lammps.report.plots import Curve, Level
 from mlgle_lammps.report.report import Picture, RunCurves, duration, interval, number, write_report, write_run_report
-from mlgle_lammps.report.store import RunFolder
+from mlgle_lammps.statistics.correlation import autocorrelation
 from mlgle_lammps.statistics.moments import MomentAccumulator
+from mlgle_lammps.store.run_folder import RunFolder
 
 RESULT = {
     "schema": 1,

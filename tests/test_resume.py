@@ -15,9 +15,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from test_run_mpi import SMALL, read_ending, read_stream, run, start, variant, wait_for
 
 from mlgle_lammps.acquire.checkpoint import Checkpoints, MdRecord, newest_whole, read_record
+from mlgle_lammps.commands.parsers import parse_run
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.formats.journal import chunk_paths, read_journal
-from mlgle_lammps.parsers import parse_run
+from mlgle_lammps.store.journal import chunk_paths, read_journal
 
 pytestmark = [pytest.mark.mpi, pytest.mark.lammps]
 

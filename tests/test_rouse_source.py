@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mlgle_lammps.acquire.rouse import RouseSource, rouse_diffusion, rouse_mode_variance, rouse_relaxation_time
+from mlgle_lammps.chains.rouse import RouseSource, rouse_diffusion, rouse_mode_variance, rouse_relaxation_time
 
 CHAINS, BEADS, MODES, FRAMES, DT = 64, 16, 4, 600, 0.5
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from mlgle_lammps.chain_statistics import ChainModel, grow_chains
+from mlgle_lammps.chains.random_walks import ChainModel, grow_chains
 
 N_CHAINS, N_BEADS = 3000, 8
 KT, FRICTION, BOND = 1.3, 0.7, 1.2  # none of them 1, so that a misplaced one shows

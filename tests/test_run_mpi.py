@@ -20,8 +20,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "decks"))
 from make_data import write as write_data
 
-from mlgle_lammps.acquire.modes import chain_modes
-from mlgle_lammps.acquire.topology import find_chains
+from mlgle_lammps.chains.modes import chain_modes
+from mlgle_lammps.chains.topology import find_chains
 
 pytestmark = [pytest.mark.mpi, pytest.mark.lammps]
 

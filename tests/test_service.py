@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from mlgle_lammps.acquire.rouse import rouse_diffusion, rouse_mode_variance, rouse_relaxation_time
+from mlgle_lammps.chains.rouse import rouse_diffusion, rouse_mode_variance, rouse_relaxation_time
 
 pytestmark = [pytest.mark.mpi, pytest.mark.lammps]
 

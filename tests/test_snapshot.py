@@ -11,9 +11,9 @@ from make_data import write as write_data
 
 from mlgle_lammps.acquire import mpi
 from mlgle_lammps.acquire.driver import check_stride
-from mlgle_lammps.acquire.modes import chain_modes
 from mlgle_lammps.acquire.snapshot import Snapshots
 from mlgle_lammps.acquire.system import read_system
+from mlgle_lammps.chains.modes import chain_modes
 from mlgle_lammps.errors import UserError
 
 pytestmark = pytest.mark.lammps

@@ -9,13 +9,13 @@ import h5py
 import numpy as np
 import pytest
 
-from mlgle_lammps.acquire.rouse import RouseSource
+from mlgle_lammps.chains.rouse import RouseSource
 from mlgle_lammps.errors import RunFailure, UserError
-from mlgle_lammps.formats.h5md import GeneratedWriter, ModesWriter, generated_bytes
-from mlgle_lammps.formats.h5md_reader import ModesReader
-from mlgle_lammps.formats.journal import Journal, chunk_paths, read_journal
 from mlgle_lammps.records import Ending, Estimate, Frame, System
-from mlgle_lammps.report.store import RunFolder
+from mlgle_lammps.store.journal import Journal, chunk_paths, read_journal
+from mlgle_lammps.store.reader import ModesReader
+from mlgle_lammps.store.run_folder import RunFolder
+from mlgle_lammps.store.writer import GeneratedWriter, ModesWriter, generated_bytes
 
 SYSTEM = System(
     n_chains=4, n_beads=10, n_modes=3, dt=0.5, every=5, units="real", time_unit="fs", length_unit="Angstrom",
@@ -235,8 +235,8 @@ def test_a_killed_writer_leaves_a_readable_record(tmp_path):
     script = f"""
         import os, signal
         from pathlib import Path
-        from mlgle_lammps.acquire.rouse import RouseSource
-        from mlgle_lammps.report.store import RunFolder
+        from mlgle_lammps.chains.rouse import RouseSource
+        from mlgle_lammps.store.run_folder import RunFolder
         source = RouseSource(4, 10, 3, 1000, 1.0, seed=5)
         journal = RunFolder.create(Path({str(tmp_path / "run")!r})).open_journal(source.system)
         for i, frame in enumerate(source):
@@ -277,10 +277,10 @@ def test_a_damaged_chunk_is_named_and_all_chunks_stay(tmp_path):
 LIMITED = """
     import resource, signal, sys
     from pathlib import Path
-    from mlgle_lammps.acquire.rouse import RouseSource
+    from mlgle_lammps.chains.rouse import RouseSource
     from mlgle_lammps.errors import RunFailure
-    from mlgle_lammps.formats.h5md import GeneratedWriter
-    from mlgle_lammps.formats.journal import Journal
+    from mlgle_lammps.store.writer import GeneratedWriter
+    from mlgle_lammps.store.journal import Journal
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
     source = RouseSource(40, 10, 3, 200, 1.0, seed=5)

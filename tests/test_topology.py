@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from mlgle_lammps.acquire.topology import find_chains, keep_group, limit_modes
+from mlgle_lammps.chains.topology import find_chains, keep_group, limit_modes
 from mlgle_lammps.errors import UserError
 
 

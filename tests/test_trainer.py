@@ -8,9 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from mlgle_lammps.learn.frames import independent_units, mean_and_error, prepare_frames, split_targets
-from mlgle_lammps.learn.trainer import ModeTrainer, TrainOptions
 from mlgle_lammps.records import Window
+from mlgle_lammps.surrogates.ml_gle.trainer import ModeTrainer, TrainOptions
+from mlgle_lammps.surrogates.ml_gle.training_frames import (
+    independent_units,
+    mean_and_error,
+    prepare_frames,
+    split_targets,
+)
 
 DECAY = 0.9
 HETEROSCEDASTICITY = 0.6

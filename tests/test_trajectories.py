@@ -17,15 +17,15 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "decks"))
 from make_data import write as write_data
 
-from mlgle_lammps.acquire.modes import chain_modes
-from mlgle_lammps.acquire.recorded import RecordedSource
-from mlgle_lammps.acquire.trajectory import open_tensor, open_trajectory
-from mlgle_lammps.config import TrajectoryOptions
+from mlgle_lammps.chains.modes import chain_modes
+from mlgle_lammps.commands.replay import main as replay
+from mlgle_lammps.commands.replay import open_streams
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.formats.h5md_reader import ModesReader
 from mlgle_lammps.formats.lammps_dump import read_dump
-from mlgle_lammps.replay import main as replay
-from mlgle_lammps.replay import open_streams
+from mlgle_lammps.formats.trajectory import open_tensor, open_trajectory
+from mlgle_lammps.options.trajectory import TrajectoryOptions
+from mlgle_lammps.store.reader import ModesReader
+from mlgle_lammps.store.recorded import RecordedSource
 
 DECKS = Path(__file__).parent / "decks"
 BIN = Path(sys.executable).parent
@@ -147,10 +147,10 @@ class TestAgainstTheLiveRun:
             assert system.length_unit == "Angstrom"
 
     def test_replay_takes_the_dump_from_the_command_line(self, live, tmp_path, monkeypatch):
-        import mlgle_lammps.pipeline
+        import mlgle_lammps.pipeline.learning
 
         taken = []
-        monkeypatch.setattr(mlgle_lammps.pipeline, "learn", lambda source, *_: taken.extend(source) or 0)
+        monkeypatch.setattr(mlgle_lammps.pipeline.learning, "learn", lambda source, *_: taken.extend(source) or 0)
         options = ["--topology", live[0] / "data.small", "--timestep", 0.01, "--stride", 2, "--skip", 1]
         arguments = [live[0] / "full.dump", *options, "--modes", 5, "--out", tmp_path / "out"]
         assert replay([str(a) for a in arguments]) == 0

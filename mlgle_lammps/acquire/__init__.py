@@ -1,1 +1,1 @@
-"""LAMMPS, or a recording of it, to mode frames."""
+"""LAMMPS to frames: the deck, the driver, checkpoints of MD."""

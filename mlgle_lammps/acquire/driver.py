@@ -23,9 +23,10 @@ from mlgle_lammps.acquire.restart_writer import RestartWriter
 from mlgle_lammps.acquire.resumption import Resumption, same_frame
 from mlgle_lammps.acquire.snapshot import Snapshots
 from mlgle_lammps.acquire.system import read_system
-from mlgle_lammps.acquire.topology import Chains
-from mlgle_lammps.config import DeckOptions, LearnOptions
+from mlgle_lammps.chains.topology import Chains
 from mlgle_lammps.errors import RunFailure, UserError, one_line
+from mlgle_lammps.options.deck import DeckOptions
+from mlgle_lammps.options.learn import LearnOptions
 from mlgle_lammps.records import Ending, Frame, System
 from mlgle_lammps.stream.transport import Outbox
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mlgle_lammps.acquire.modes import mode_matrix
+from mlgle_lammps.chains.modes import mode_matrix
 from mlgle_lammps.errors import RunFailure
 from mlgle_lammps.records import Float64, Int64
 

@@ -11,8 +11,8 @@ from mlgle_lammps.acquire.checkpoint import RECORD, MdRecord, newest_whole, read
 from mlgle_lammps.acquire.continuation import Continuation, continued
 from mlgle_lammps.acquire.deck import Deck
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.formats.journal import chunk_paths, journalled_frames, read_chunk, read_ending, read_journal_system
 from mlgle_lammps.records import Ending, Frame, System
+from mlgle_lammps.store.journal import chunk_paths, journalled_frames, read_chunk, read_ending, read_journal_system
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlgle_lammps.acquire.modes import LocalModeSum
 from mlgle_lammps.acquire.physics import PhysicsWatch
+from mlgle_lammps.chains.modes import LocalModeSum
 from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.records import Float64, Int64
 

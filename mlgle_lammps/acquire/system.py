@@ -6,26 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from mlgle_lammps.acquire.modes import component_variances
 from mlgle_lammps.acquire.physics import torn_bond
 from mlgle_lammps.acquire.snapshot import Snapshots
-from mlgle_lammps.acquire.topology import Chains, find_chains, keep_group, limit_modes
+from mlgle_lammps.chains.modes import component_variances
+from mlgle_lammps.chains.topology import MASS_TOLERANCE, Chains, find_chains, keep_group, limit_modes
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.records import FEW_CHAINS, Int64, System
+from mlgle_lammps.records import FEW_CHAINS, UNITS, Int64, System
 
-# LAMMPS unit style -> (time, length), as in the documentation of `units`
-UNITS = {
-    "lj": ("tau", "sigma"),
-    "real": ("fs", "Angstrom"),
-    "metal": ("ps", "Angstrom"),
-    "si": ("s", "m"),
-    "cgs": ("s", "cm"),
-    "electron": ("fs", "Bohr"),
-    "micro": ("us", "um"),
-    "nano": ("ns", "nm"),
-}
 LAMMPS_VARIABLE_ATOM = 1  # lammps.LMP_VAR_ATOM
-MASS_TOLERANCE = 1e-6
 
 
 def read_system(

@@ -14,9 +14,9 @@ import numpy as np
 
 from mlgle_lammps import __version__
 from mlgle_lammps.errors import RunFailure, one_line
-from mlgle_lammps.formats.h5md import CREATOR, KNOWN_UNITS
-from mlgle_lammps.formats.sink import Sink, uninterrupted
 from mlgle_lammps.records import Float64, Int64
+from mlgle_lammps.store.sink import Sink, uninterrupted
+from mlgle_lammps.store.writer import CREATOR, KNOWN_UNITS
 
 BEAD_BYTES = {"lammps-dump": 52, "h5md": 24, "xyz": 38, "data": 60}
 """About what one bead takes in one frame."""

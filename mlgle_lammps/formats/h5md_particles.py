@@ -15,8 +15,8 @@ import numpy as np
 
 from mlgle_lammps.errors import UserError, one_line
 from mlgle_lammps.formats.bead_frames import BeadFrame
-from mlgle_lammps.formats.npz import MAX_COMPRESSION
 from mlgle_lammps.records import Float64, Int64
+from mlgle_lammps.store.npz import MAX_COMPRESSION
 
 BLOCK_BYTES = 2**25
 _BROKEN = (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError)

@@ -1,1 +1,1 @@
-"""Trajectories to numbers with errors."""
+"""Frames to observables."""

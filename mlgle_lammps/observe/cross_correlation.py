@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from mlgle_lammps.observe.correlation import Autocorrelation
 from mlgle_lammps.records import Float64, Window
+from mlgle_lammps.statistics.correlation import Autocorrelation
 
 LEAST_CORRELATION = 0.1
 LEVEL = 1e-3  # of all pairs together

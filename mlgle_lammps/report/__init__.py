@@ -1,1 +1,1 @@
-"""Numbers to files and pictures."""
+"""Numbers to pictures and pages."""

@@ -16,8 +16,8 @@ from mlgle_lammps.report.reconstruction import reconstruction_of
 from mlgle_lammps.report.report import D_units, headline_of
 
 if TYPE_CHECKING:  # records of the comparison, for their types only
-    from mlgle_lammps.comparison.against_md import AgainstMd
-    from mlgle_lammps.comparison.observables import Observables
+    from mlgle_lammps.evaluate.against_md import AgainstMd
+    from mlgle_lammps.evaluate.observables import Observables
     from mlgle_lammps.records import Estimate
 
 

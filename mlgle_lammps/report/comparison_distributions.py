@@ -15,8 +15,8 @@ from mlgle_lammps.report.page import Picture, number
 from mlgle_lammps.report.plots import Curve, unit_symbol
 
 if TYPE_CHECKING:  # records of the comparison, for their types only
-    from mlgle_lammps.comparison.against_md import AgainstMd
-    from mlgle_lammps.comparison.observables import Observables
+    from mlgle_lammps.evaluate.against_md import AgainstMd
+    from mlgle_lammps.evaluate.observables import Observables
     from mlgle_lammps.observe.distributions import Distribution
 
 

@@ -12,7 +12,7 @@ from mlgle_lammps.report.page import Picture
 from mlgle_lammps.report.plots import Curve, Level
 
 if TYPE_CHECKING:  # records of the comparison, for their types only
-    from mlgle_lammps.comparison.against_md import AgainstMd
+    from mlgle_lammps.evaluate.against_md import AgainstMd
 
 
 def units_of(found: AgainstMd) -> tuple[str, str]:

@@ -14,11 +14,11 @@ from mlgle_lammps.report import plots
 from mlgle_lammps.report.page import Gaps, Picture, duration, interval, number, traffic_light, write_page
 from mlgle_lammps.report.plots import Curve, Level, unit_symbol
 from mlgle_lammps.report.reconstruction import reconstruction_of
-from mlgle_lammps.report.store import RunFolder, plain
+from mlgle_lammps.store.run_folder import RunFolder, plain
 
 if TYPE_CHECKING:  # records of other stages, for their types only
-    from mlgle_lammps.observe.correlation import Autocorrelation
-    from mlgle_lammps.observe.generated import GeneratedSummary
+    from mlgle_lammps.evaluate.generated import GeneratedSummary
+    from mlgle_lammps.statistics.correlation import Autocorrelation
     from mlgle_lammps.statistics.moments import Moments
 
 __all__ = ["Picture", "RunCurves", "duration", "interval", "number", "write_report", "write_run_report"]

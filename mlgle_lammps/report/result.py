@@ -10,12 +10,12 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from mlgle_lammps import __version__
-from mlgle_lammps.config import LearnOptions
+from mlgle_lammps.options.learn import LearnOptions
 from mlgle_lammps.records import Ending, Estimate, GleFit, ModeReport, System
 
 if TYPE_CHECKING:  # a record of another stage, for its type only
-    from mlgle_lammps.observe.correlation import ModeStatistics
-    from mlgle_lammps.observe.generated_check import GeneratedCheck
+    from mlgle_lammps.evaluate.generated_check import GeneratedCheck
+    from mlgle_lammps.statistics.correlation import ModeStatistics
 
 SCHEMA = 1
 _PACKAGES = ("lammps", "mpi4py", "torch", "numpy", "scipy", "h5py")

@@ -13,7 +13,7 @@ from mlgle_lammps.report.page import Picture, number, traffic_light, write_page
 from mlgle_lammps.report.plots import Curve, Level, unit_symbol
 
 if TYPE_CHECKING:  # records of the comparison, for their types only
-    from mlgle_lammps.comparison.over_temperatures import OverTemperatures
+    from mlgle_lammps.evaluate.over_temperatures import OverTemperatures
     from mlgle_lammps.records import Estimate
 
 

@@ -1,1 +1,1 @@
-"""Statistics of displacements which several stages use; pure numpy, no stage of its own."""
+"""Arrays in, numbers with errors out: moments, covariances, correlations."""

@@ -1,1 +1,1 @@
-"""From the MD ranks to the trainer, frame by frame."""
+"""From the MD ranks to the learner, frame by frame."""

@@ -31,11 +31,11 @@ def learn(source, options, folder, variables=None):
     return 0
 
 
-stand_in = types.ModuleType("mlgle_lammps.pipeline")
+stand_in = types.ModuleType("mlgle_lammps.pipeline.learning")
 stand_in.learn = learn
-sys.modules["mlgle_lammps.pipeline"] = stand_in
+sys.modules["mlgle_lammps.pipeline.learning"] = stand_in
 
-from mlgle_lammps.run import main  # noqa: E402
+from mlgle_lammps.commands.run import main  # noqa: E402
 
 if most := os.environ.get("MOST_BYTES"):  # a file may have
     import resource

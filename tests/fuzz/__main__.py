@@ -23,10 +23,10 @@ import matplotlib.pyplot
 import torch
 
 import mlgle_lammps.compare
-import mlgle_lammps.comparison.against_md
+import mlgle_lammps.evaluate.against_md
 import mlgle_lammps.generate
-import mlgle_lammps.generation
-import mlgle_lammps.pipeline
+import mlgle_lammps.pipeline.generation
+import mlgle_lammps.pipeline.learning
 import mlgle_lammps.reconstruct
 import mlgle_lammps.replay
 import mlgle_lammps.report.comparison

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 
 from fuzz.processes import launched
-from mlgle_lammps.acquire.rouse import RouseSource
-from mlgle_lammps.formats.h5md import ModesWriter
-from mlgle_lammps.model import equivariant, published
-from mlgle_lammps.model.linear_core import core_from_reflection
-from mlgle_lammps.model.surrogate import ModeModel, Networks, Surrogate
-from mlgle_lammps.propagate.reconstruct import bead_positions
+from mlgle_lammps.chains.beads import bead_positions
+from mlgle_lammps.chains.rouse import RouseSource
 from mlgle_lammps.records import Frame, ModeReport, System
-from mlgle_lammps.report.store import RunFolder
+from mlgle_lammps.store.run_folder import RunFolder
+from mlgle_lammps.store.writer import ModesWriter
+from mlgle_lammps.surrogates.ml_gle import equivariant, published
+from mlgle_lammps.surrogates.ml_gle.linear_core import core_from_reflection
+from mlgle_lammps.surrogates.ml_gle.surrogate import ModeModel, Networks, Surrogate
 
 CHAINS, BEADS, MODES, FRAMES, DT, BOX = 12, 6, 3, 40, 4.0, 6.0
 SOURCE = RouseSource(CHAINS, BEADS, BEADS - 1, FRAMES, DT, seed=2, every=10)

@@ -1,0 +1,217 @@
+"""Write a start structure of a polymer melt: a LAMMPS data file of any number and length of chains.
+
+Chains are grown as random walks with the local statistics of the melt (`chains.random_walks`), so that end-to-end
+distances are right from the start and need not relax by diffusion. Whole chains are placed at random where the melt is
+thinnest so far. Beads overlap: a push-off has to follow, see `lammps_inputs/pushoff.lmp`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from mlgle_lammps.chains.random_walks import Array, ChainModel, grow_chains, internal_distances
+from mlgle_lammps.errors import UserError, one_line
+
+BOLTZMANN = {"real": 0.0019872067, "lj": 1.0}  # energy per kelvin (kcal/mol) or per unit temperature
+BOND_DISTRIBUTIONS = ("harmonic", "fixed", "gaussian")
+PLACEMENT_TRIALS = 20
+# Local statistics as measured in the equilibrated melts. For polybutadiene bonds are shorter and angles smaller than
+# the force field's own terms (4.65 A, 1.1 kcal/mol/rad^2, 125) make them: the melt's cohesion folds the chains.
+DEFAULTS: dict[str, dict[str, float | str]] = {
+    "real": {
+        "density": 0.90, "mass": 54.09, "temperature": 300.0, "bond": 4.46, "bond_stiffness": 1.74, "angle": "0.28,150",
+        "bond_distribution": "harmonic", "torsion": 0.14, "closest": 0.0,
+    },
+    "lj": {
+        "density": 0.85, "mass": 1.0, "temperature": 1.0, "bond": 0.97, "bond_stiffness": 0.0, "angle": "none",
+        "bond_distribution": "fixed", "torsion": 0.0, "closest": 1.02,
+    },
+}  # fmt: skip
+
+
+def box_length(n_total: int, density: float, mass: float, units: str) -> float:
+    """Return the edge of the cubic box: angstrom from g/cm³ (real), or from a number density (lj)."""
+    number_density = density * 0.602214076 / mass if units == "real" else density
+    return float((n_total / number_density) ** (1.0 / 3.0))
+
+
+def place_chains(chains: Array, box: float, rng: np.random.Generator) -> Array:
+    """Return the chains shifted as wholes, each to the best of a few random places.
+
+    The best place is that where the chain's beads meet fewest beads already there, counted in cells of about two beads:
+    this evens out the density, which a push-off otherwise pays for by stretching chains (Auhl et al. 2003).
+
+    Args:
+        chains: (chains, beads, 3).
+        box: edge of the periodic cube.
+        rng: random numbers.
+    """
+    n_cells = max(1, int((chains.shape[0] * chains.shape[1] / 2.0) ** (1.0 / 3.0)))
+    occupied = np.zeros((n_cells,) * 3, dtype=np.int64)
+    placed = np.empty_like(chains)
+    for index, chain in enumerate(chains):
+        trials = chain - chain.mean(axis=0) + rng.uniform(0.0, box, size=(PLACEMENT_TRIALS, 1, 3))
+        cells = np.floor((trials % box) * (n_cells / box)).astype(np.int64) % n_cells
+        x, y, z = np.moveaxis(cells, -1, 0)
+        best = int(np.argmin(occupied[x, y, z].sum(axis=1)))
+        np.add.at(occupied, (x[best], y[best], z[best]), 1)
+        placed[index] = trials[best]
+    return placed
+
+
+def data_text(chains: Array, box: float, mass: float, angles: bool, title: str) -> str:
+    """Return the text of a LAMMPS data file (atom_style angle, or bond where ``angles`` is false).
+
+    Args:
+        chains: unwrapped positions, (chains, beads, 3); wrapped into the box here, with image flags.
+        box: edge of the periodic cube.
+        mass: of a bead.
+        angles: write an angle for every three consecutive beads.
+        title: first line.
+    """
+    n_chains, n_beads, _ = chains.shape
+    image = np.floor(chains / box).astype(np.int64)
+    wrapped = chains - image * box
+    first = np.arange(n_chains)[:, None] * n_beads + 1
+    sections = {"bonds": (first + np.arange(n_beads - 1)).ravel()}
+    if angles and n_beads > 2:
+        sections["angles"] = (first + np.arange(n_beads - 2)).ravel()
+    lines = [title, "", f"{n_chains * n_beads} atoms", "1 atom types"]
+    for name, starts in sections.items():
+        lines += [f"{len(starts)} {name}", f"1 {name[:-1]} types"]
+    lines += ["", *(f"0.0 {box:.10g} {axis}lo {axis}hi" for axis in "xyz"), "", "Masses", "", f"1 {mass:g}", ""]
+    lines += [f"Atoms # {'angle' if 'angles' in sections else 'bond'}", ""]
+    for atom, (r, i) in enumerate(zip(wrapped.reshape(-1, 3), image.reshape(-1, 3), strict=True)):
+        lines.append(f"{atom + 1} {atom // n_beads + 1} 1 {r[0]:.6f} {r[1]:.6f} {r[2]:.6f} {i[0]} {i[1]} {i[2]}")
+    for name, starts in sections.items():
+        width = 2 if name == "bonds" else 3
+        lines += ["", name.capitalize(), ""]
+        lines += [f"{n} 1 " + " ".join(str(s + j) for j in range(width)) for n, s in enumerate(starts, 1)]
+    return "\n".join(lines) + "\n"
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose complaint is one line with exit code 2."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise UserError(f"{message} (see {self.prog} --help)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="mlgle build",
+        description="Write a LAMMPS data file with a melt of linear chains, ready for a push-off.",
+        epilog="Defaults with --units real are cis-1,4-polybutadiene, with --units lj the Kremer-Grest melt.",
+    )
+    add = parser.add_argument
+    add("file", type=Path, metavar="FILE", help="data file to write")
+    add("--chains", type=int, default=100, metavar="N", help="default 100")
+    add("--beads", type=int, default=100, metavar="N", help="beads of a chain (default 100)")
+    add("--density", type=float, help="g/cm3 (0.90); with --units lj beads per volume (0.85)")
+    add("--units", choices=("real", "lj"), default="real")
+    add("--mass", type=float, help="of a bead: g/mol (54.09), lj 1")
+    add("--temperature", type=float, help="of the chain statistics: K (300), lj 1")
+    add("--bond", type=float, metavar="R0", help="bond length of the chain statistics (4.46 A, lj 0.97)")
+    add("--bond-stiffness", type=float, metavar="K", help="of E = K (r - r0)^2 (1.74 kcal/mol/A^2)")
+    add("--bond-distribution", choices=BOND_DISTRIBUTIONS, help="gaussian: ideal Rouse chains, <r^2> = R0^2")
+    add("--angle", metavar="K,THETA0", help="E = K (theta - theta0)^2, kcal/mol/rad^2 and degrees (0.28,150); or none")
+    add("--torsion", type=float, metavar="KAPPA", help="torsions ~ exp(kappa cos phi), phi = 0 trans (0.14, lj 0)")
+    add("--closest", type=float, metavar="R", help="least distance of next-nearest bonded beads (0, lj 1.02)")
+    add("--seed", type=int, default=1)
+    add("--overwrite", action="store_true", help="replace a file that exists")
+    return parser
+
+
+def _angle(text: str) -> tuple[float, float] | None:
+    """Return stiffness and angle in radians from "K,THETA0", None from "none"."""
+    if text == "none":
+        return None
+    try:
+        stiffness, degrees = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UserError(f"--angle {text}: give K,THETA0 such as 1.5,125, or none") from None
+    if stiffness < 0 or not 0 < degrees <= 180:
+        raise UserError(f"--angle {text}: K must not be negative, THETA0 lies in (0, 180] degrees")
+    return stiffness, np.deg2rad(degrees)
+
+
+def _check(values: argparse.Namespace) -> None:
+    """Raise UserError on sizes that make no melt, or on a file that is in the way."""
+    for name, least in {"chains": 1, "beads": 2, "seed": 0}.items():
+        if getattr(values, name) < least:
+            raise UserError(f"--{name} is {getattr(values, name)}; the least that makes sense is {least}")
+    for name in ("density", "mass", "temperature", "bond"):
+        if not (getattr(values, name) > 0 and np.isfinite(getattr(values, name))):
+            raise UserError(f"--{name} is {getattr(values, name):g}; it must be positive")
+    if values.bond_distribution == "harmonic" and not values.bond_stiffness > 0:
+        raise UserError("--bond-distribution harmonic needs --bond-stiffness above 0")
+    if values.bond_distribution == "gaussian" and (values.angle != "none" or values.torsion or values.closest):
+        raise UserError("--bond-distribution gaussian goes with --angle none --torsion 0 --closest 0")
+    if not 0 <= values.closest < 2 * values.bond:
+        raise UserError(f"--closest is {values.closest:g}; it lies between 0 and twice the bond, {2 * values.bond:g}")
+    if values.file.exists() and not values.overwrite:
+        raise UserError(f"{values.file} exists; give another name, or --overwrite")
+
+
+def parse(argv: list[str] | None = None) -> tuple[argparse.Namespace, ChainModel]:
+    """Return the checked options, defaults filled in, and the chains' local statistics."""
+    values = _parser().parse_args(argv)
+    for name, default in DEFAULTS[values.units].items():
+        if getattr(values, name) is None:
+            setattr(values, name, default)
+    _check(values)
+    thermal = BOLTZMANN[values.units] * values.temperature
+    angle = _angle(values.angle)
+    model = ChainModel(
+        bond=values.bond, bond_distribution=values.bond_distribution, bond_stiffness=values.bond_stiffness / thermal,
+        angle_stiffness=angle[0] / thermal if angle else 0.0, angle=angle[1] if angle else np.pi,
+        torsion=values.torsion, closest=values.closest,
+    )  # fmt: skip
+    return values, model
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from None
+
+
+def build(argv: list[str] | None = None) -> str:
+    """Write the data file that the options ask for; return a line that says what it holds.
+
+    Raises:
+        UserError: on bad options, an existing file without --overwrite, or one that cannot be written.
+    """
+    values, model = parse(argv)
+    rng = np.random.default_rng(values.seed)
+    box = box_length(values.chains * values.beads, values.density, values.mass, values.units)
+    chains = place_chains(grow_chains(model, values.chains, values.beads, rng), box, rng)
+    title = (
+        f"LAMMPS data file, units {values.units}: {values.chains} chains x {values.beads} beads, "
+        f"density {values.density:g}, seed {values.seed}, before push-off (mlgle build)"
+    )
+    _write(values.file, data_text(chains, box, values.mass, values.angle != "none", title))
+    measured = float(np.mean(np.sum((chains[:, -1] - chains[:, 0]) ** 2, axis=-1)))
+    expected = internal_distances(model, values.beads - 1)[-1]
+    return (
+        f"{values.file}: {values.chains} chains x {values.beads} beads, box {box:.5g}, "
+        f"<R_ee^2> {measured:.5g} (expected {expected:.5g})"
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Build a start structure; return the exit code."""
+    try:
+        print(build(argv))
+    except UserError as error:
+        print(f"mlgle build: error: {one_line(error)}", file=sys.stderr)
+        return error.exit_code
+    return 0

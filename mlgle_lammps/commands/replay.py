@@ -1,0 +1,96 @@
+"""``python -m mlgle_lammps.replay STREAM``: do on a recorded stream or a trajectory what run does on a live one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from mlgle_lammps.commands.execution import run_command
+from mlgle_lammps.commands.parsers import parse_replay
+from mlgle_lammps.errors import UserError
+from mlgle_lammps.formats.h5md_particles import has_mode_stream
+from mlgle_lammps.formats.tensor import is_torch_file
+from mlgle_lammps.formats.trajectory import open_tensor, open_trajectory
+from mlgle_lammps.options.trajectory import TrajectoryOptions
+from mlgle_lammps.records import Ending, Frame, FrameSource, System
+from mlgle_lammps.resources.needs import needs_of, refusal, refuse_without_libraries
+from mlgle_lammps.store.recorded import RecordedSource
+from mlgle_lammps.store.recording import Recording
+from mlgle_lammps.store.run_folder import RunFolder
+
+
+class Journalled:
+    """A source whose frames are journalled as they pass, as those of a live run are (a FrameSource)."""
+
+    def __init__(self, source: FrameSource, folder: RunFolder) -> None:
+        self._source = source
+        self._journal = folder.open_journal(source.system)
+
+    @property
+    def system(self) -> System:
+        """What the frames are about."""
+        return self._source.system
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the frames, each journalled first."""
+        for frame in self._source:
+            self._journal.append(frame)
+            yield frame
+
+    def hand_off(self) -> None:
+        """Pass it on: what follows carries no modes."""
+        self._source.hand_off()
+
+    def broken(self) -> bool:
+        """Whether the source is."""
+        return self._source.broken()
+
+    def ending(self) -> Ending:
+        """Close the journal and return the source's ending."""
+        self._journal.close()
+        return self._source.ending()
+
+
+def open_streams(paths: Sequence[Path], options: TrajectoryOptions, n_modes: int) -> list[Path | Recording]:
+    """Return what each path holds: recorded streams by their paths, trajectories and tensors as open recordings.
+
+    Raises:
+        UserError: a trajectory without topology, one that cannot be read, or its options where there is none.
+    """
+    opened: list[Path | Recording] = []
+    for path in paths:
+        if is_torch_file(path):
+            opened.append(open_tensor(path, options))
+        elif path.is_file() and path.suffix != ".npz" and not has_mode_stream(path):
+            opened.append(open_trajectory(path, options, n_modes))
+        else:
+            opened.append(path)
+    if options != TrajectoryOptions() and all(isinstance(entry, Path) for entry in opened):
+        given = [f"--{field.name}" for field in fields(options) if getattr(options, field.name) != field.default]
+        raise UserError(f"{', '.join(given)}: for trajectories only, and {paths[0]} is a recorded stream or missing")
+    return opened
+
+
+def _replay(arguments: Sequence[str]) -> int:
+    streams, trajectory, options = parse_replay(arguments)
+    if options.out.resolve() in {path.resolve() for path in streams} | {path.resolve().parent for path in streams}:
+        raise UserError(f"--out {options.out} holds the stream itself; choose another folder")
+    source = RecordedSource(open_streams(streams, trajectory, options.modes), n_modes=options.modes)
+    refuse_without_libraries()
+    if why := refusal(needs_of(source.system, options), options.out):
+        raise UserError(why)
+    folder = RunFolder.create(options.out, options.overwrite)
+    from mlgle_lammps.pipeline.learning import learn
+
+    try:
+        return learn(Journalled(source, folder), options, folder)
+    except BaseException:
+        if not folder.result.exists():
+            folder.remove()
+        raise
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    return run_command("replay", _replay, arguments)

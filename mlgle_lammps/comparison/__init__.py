@@ -1,1 +1,0 @@
-"""What `compare` puts together: a run against full MD, and runs over temperatures. It may use every stage."""

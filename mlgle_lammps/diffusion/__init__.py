@@ -1,0 +1,1 @@
+"""Every way from displacements to D: the GLE fit, the slope, the classical baselines."""

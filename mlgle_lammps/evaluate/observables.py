@@ -1,0 +1,160 @@
+"""Every observable of one trajectory, in one pass over its chains; the command `compare` is made of these."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mlgle_lammps.diffusion.slope import LAGS_PER_OCTAVE
+from mlgle_lammps.evaluate.trajectories import ChainGroup, Trajectory
+from mlgle_lammps.observe.chain_size import ChainSize, chain_size, end_to_end, squared_gyration
+from mlgle_lammps.observe.displacements import mean_squared_displacements
+from mlgle_lammps.observe.distributions import Distribution, DistributionGatherer
+from mlgle_lammps.observe.exponent import AnomalousExponent, anomalous_exponent
+from mlgle_lammps.records import Float64
+from mlgle_lammps.statistics.correlation import Autocorrelation, join_groups, lagged_products
+from mlgle_lammps.statistics.moments import MomentAccumulator, Moments, logarithmic_lags
+
+SHOWN_MODES = (1, 2, 5, 10)
+
+
+@dataclass(frozen=True)
+class Observables:
+    """What one trajectory says; times in its time unit, lengths in its length unit.
+
+    Attributes:
+        dt: time between frames.
+        n_frames: frames.
+        n_chains: chains, or generated trajectories.
+        moments: displacements of centres of mass at logarithmic lags up to a quarter of the longest segment.
+        msd: (lag,) MSD of centres of mass at lags 0, 1, 2, .. frames, x + y + z.
+        msd_se: (lag,) standard error over chains, widened by how far the chains of one box move together.
+        exponent: ν(t); None where there are too few lags.
+        correlation: NACF of the modes; None without modes.
+        modes: mode to the distribution of its components.
+        increments: mode to that of its change from one frame to the next.
+        displacements: lag in frames to the distribution of the centres' displacements.
+        end_to_end: distribution of R over its root mean square; None without modes.
+        gyration: distribution of R_g over its root mean square; None without modes.
+        size: mean squared sizes; None without modes.
+    """
+
+    dt: float
+    n_frames: int
+    n_chains: int
+    moments: Moments
+    msd: Float64
+    msd_se: Float64
+    exponent: AnomalousExponent | None
+    correlation: Autocorrelation | None
+    modes: dict[int, Distribution]
+    increments: dict[int, Distribution]
+    displacements: dict[int, Distribution]
+    end_to_end: Distribution | None
+    gyration: Distribution | None
+    size: ChainSize | None
+
+
+def displacement_moments(trajectory: Trajectory) -> Moments:
+    """Return what ``normal_diffusion`` needs: displacements at lags up to a quarter of the longest segment."""
+    longest = max(4, trajectory.longest_segment // 4)
+    accumulator = MomentAccumulator(trajectory.system.n_chains, 0, longest, LAGS_PER_OCTAVE)
+    for frame in trajectory.frames():
+        accumulator.add(frame)
+    return accumulator.moments()
+
+
+def observe(trajectory: Trajectory, displacement_lags: Sequence[int] = (1,)) -> Observables:
+    """Return every observable of a trajectory.
+
+    Args:
+        trajectory: read twice (once for each half GiB of it in the second pass).
+        displacement_lags: lags in frames at which the distribution of displacements is wanted; those beyond the
+            trajectory are left out.
+    """
+    moments = displacement_moments(trajectory)
+    lags = [lag for lag in displacement_lags if 0 < lag < trajectory.longest_segment]
+    gathered = _Gathered(trajectory, lags)
+    for group in trajectory.groups():
+        gathered.add(group)
+    return gathered.observables(moments)
+
+
+@dataclass
+class _Gathered:
+    """Sums over the groups of chains seen so far."""
+
+    trajectory: Trajectory
+    lags: Sequence[int]
+    msd: list[Float64] = field(default_factory=list)
+    products: list[Float64] = field(default_factory=list)
+    n_chains: list[int] = field(default_factory=list)
+    squares: list[Float64] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        shown = [p for p in SHOWN_MODES if p <= self.trajectory.system.n_modes] if self.trajectory.n_mode_frames else []
+        self.modes = {p: DistributionGatherer() for p in shown}
+        self.increments = {p: DistributionGatherer() for p in shown if self.trajectory.n_mode_frames > 1}
+        self.displacements = {lag: DistributionGatherer() for lag in self.lags}
+        self.sizes = DistributionGatherer(), DistributionGatherer()
+
+    def add(self, group: ChainGroup) -> None:
+        """Take in one group of chains."""
+        trajectory = self.trajectory
+        longest = trajectory.longest_segment
+        self.msd.append(mean_squared_displacements(group.com, trajectory.segments, longest // 4 + 1))
+        self.n_chains.append(group.com.shape[1])
+        for lag, gatherer in self.displacements.items():
+            whole = trajectory.segments[lag:] == trajectory.segments[:-lag]
+            gatherer.add((group.com[lag:] - group.com[:-lag])[whole])
+        if trajectory.n_mode_frames:
+            self._add_modes(group)
+
+    def _add_modes(self, group: ChainGroup) -> None:
+        segments = self.trajectory.segments[: len(group.modes)]
+        n_lags = max(2, int(np.unique(segments, return_counts=True)[1].max()) // 2)
+        self.products.append(lagged_products(group.modes, segments, n_lags))
+        for p, gatherer in self.modes.items():
+            gatherer.add(group.modes[:, :, p - 1])
+        for p, gatherer in self.increments.items():
+            whole = segments[1:] == segments[:-1]
+            gatherer.add(np.diff(group.modes[:, :, p - 1].astype(np.float64), axis=0)[whole])
+        vector = end_to_end(group.modes, self.trajectory.system.n_beads)
+        ends, radius = (vector**2).sum(axis=2), squared_gyration(group.modes)
+        self.squares.append(np.stack([ends.mean(axis=0), radius.mean(axis=0)]))
+        for gatherer, square in zip(self.sizes, (ends, radius), strict=True):
+            gatherer.add(np.sqrt(square))
+
+    def observables(self, moments: Moments) -> Observables:
+        """Return what the groups say together."""
+        trajectory, n_chains = self.trajectory, self.trajectory.system.n_chains
+        share = n_chains / (n_chains - 1) if moments.center_diffuses else 1.0
+        per_chain = np.concatenate(self.msd, axis=1) * share
+        by_group = np.array([own.mean(axis=1) for own in self.msd])
+        lags = np.array([lag for lag in logarithmic_lags(max(int((len(per_chain) - 2) / 1.5), 1), 6) if lag > 1])
+        scatter = per_chain.std(axis=1, ddof=1) / np.sqrt(n_chains) if n_chains > 1 else np.full(len(per_chain), np.nan)
+        size = np.concatenate(self.squares, axis=1) if self.squares else None
+        return Observables(
+            dt=trajectory.system.dt,
+            n_frames=trajectory.n_frames,
+            n_chains=n_chains,
+            moments=moments,
+            msd=per_chain.mean(axis=1),
+            msd_se=scatter * np.sqrt(moments.design_effect),
+            exponent=anomalous_exponent(by_group, lags, moments.design_effect) if len(lags) else None,
+            correlation=self._correlation(),
+            modes={p: gatherer.distribution() for p, gatherer in self.modes.items()},
+            increments={p: gatherer.distribution() for p, gatherer in self.increments.items()},
+            displacements={lag: gatherer.distribution() for lag, gatherer in self.displacements.items()},
+            end_to_end=self.sizes[0].distribution() if self.squares else None,
+            gyration=self.sizes[1].distribution() if self.squares else None,
+            size=None if size is None
+            else chain_size(size[0], size[1], trajectory.system.n_modes, trajectory.system.n_beads),
+        )  # fmt: skip
+
+    def _correlation(self) -> Autocorrelation | None:
+        if not self.products:
+            return None
+        return join_groups(self.products, self.n_chains, self.trajectory.segments[: self.trajectory.n_mode_frames])

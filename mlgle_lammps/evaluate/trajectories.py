@@ -1,0 +1,160 @@
+"""Recorded and generated trajectories, read group of chains by group, so that no file is too large for the memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mlgle_lammps.errors import UserError
+from mlgle_lammps.records import Float32, Float64, Frame, Int64, System, Window
+from mlgle_lammps.store.journal import Chunk
+from mlgle_lammps.store.recording import Recording, checked_blocks, open_recording
+
+N_GROUPS = 20
+"""Groups of chains, the units from which errors are taken."""
+_BYTES_AT_ONCE = 2**29
+
+
+@dataclass(frozen=True)
+class ChainGroup:
+    """Paths of some of the chains, over all frames.
+
+    Attributes:
+        com: (time, chain, 3) float64, the motion of the whole system removed.
+        modes: (mode time, chain, mode, 3) float32; fewer frames than ``com`` where modes were not kept to the end.
+    """
+
+    com: Float64
+    modes: Float32
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """A stretch of a stream that is described here and read when it is needed.
+
+    Attributes:
+        system: what it is about; chains are trajectories in a generated one.
+        start: its first frame in the recording.
+        segments: (time,) segment of every frame.
+        n_mode_frames: frames that have modes; they come first.
+        center: (time, 3) centre of mass of the whole system, raw.
+        ends: (2, chain, 3) centres of mass in the first and the last frame, raw.
+    """
+
+    system: System
+    start: int
+    segments: Int64
+    n_mode_frames: int
+    center: Float64
+    ends: Float64
+    _recording: Recording
+
+    @property
+    def n_frames(self) -> int:
+        """Frames in the stretch."""
+        return len(self.segments)
+
+    @property
+    def longest_segment(self) -> int:
+        """Frames of its longest uninterrupted piece."""
+        return int(np.unique(self.segments, return_counts=True)[1].max())
+
+    def groups(self) -> Iterator[ChainGroup]:
+        """Yield the paths of about twenty groups of chains; holds half a GiB of them at a time."""
+        chains = np.array_split(np.arange(self.system.n_chains), min(N_GROUPS, self.system.n_chains))
+        for held in self._held_together(chains):
+            first, last = int(held[0][0]), int(held[-1][-1]) + 1
+            com, modes = self._load(first, last)
+            for group in held:
+                own = slice(int(group[0]) - first, int(group[-1]) + 1 - first)
+                yield ChainGroup(com[:, own] - self.center[:, None], modes[:, own])
+
+    def _held_together(self, chains: list[Int64]) -> Iterator[list[Int64]]:
+        per_chain = self.n_frames * 24 + self.n_mode_frames * self.system.n_modes * 12
+        at_once = max(1, _BYTES_AT_ONCE // (per_chain * len(chains[0])))
+        for first in range(0, len(chains), at_once):
+            yield chains[first : first + at_once]
+
+    def _load(self, first: int, last: int) -> tuple[Float64, Float32]:
+        com = np.empty((self.n_frames, last - first, 3))
+        modes = np.empty((self.n_mode_frames, last - first, self.system.n_modes, 3), dtype=np.float32)
+        done = with_modes = 0
+        for chunk in self._blocks(self.n_mode_frames > 0):
+            n, m = len(chunk.steps), min(len(chunk.steps), self.n_mode_frames - with_modes)
+            com[done : done + n] = chunk.com[:, first:last]
+            if m > 0:
+                modes[with_modes : with_modes + m] = chunk.modes[:m, first:last]
+                with_modes += m
+            done += n
+        return com, modes
+
+    def _blocks(self, want_modes: bool) -> Iterator[Chunk]:
+        yield from _stretch(self._recording, self.start, self.start + self.n_frames, want_modes)
+
+    def frames(self, n_modes: int = 0) -> Iterator[Frame]:
+        """Yield the frames one by one with modes 1..n_modes, raw; as many as have them, all where n_modes is 0."""
+        left = self.n_mode_frames if n_modes else self.n_frames
+        for chunk in self._blocks(n_modes > 0):
+            for i in range(min(left, len(chunk.steps))):
+                modes = chunk.modes[i, :, :n_modes] if n_modes else np.zeros((self.system.n_chains, 0, 3), np.float32)
+                yield Frame(int(chunk.steps[i]), int(chunk.segments[i]), chunk.com[i], modes)
+            left -= min(left, len(chunk.steps))
+
+    def window(self) -> Window:
+        """Return all frames that have modes in one piece; for stretches that fit in the memory."""
+        chunks = list(self._blocks(True))
+        n = self.n_mode_frames
+        modes = [chunk.modes for chunk in chunks if chunk.modes.shape[2]]
+        return Window(
+            np.concatenate([chunk.steps for chunk in chunks])[:n],
+            self.segments[:n],
+            np.concatenate([chunk.com for chunk in chunks])[:n],
+            np.concatenate(modes)[:n],
+        )
+
+
+def read_trajectory(path: Path, start: int = 0, stop: int | None = None) -> Trajectory:
+    """Return frames start..stop-1 of a recording, checked, described and not kept.
+
+    Args:
+        path: modes.h5, generated.h5, a run's folder or an .npz.
+        start: first frame.
+        stop: one after the last; None for the end.
+
+    Raises:
+        UserError: a file that is missing, damaged or not a stream, or no frame in the stretch.
+    """
+    recording = open_recording(path)
+    segments, center, n_mode_frames = [], [], 0
+    ends: list[Float64] = []
+    for chunk in _stretch(recording, start, stop, True):
+        segments.append(chunk.segments)
+        center.append(chunk.com.mean(axis=1))
+        ends = [ends[0] if ends else chunk.com[0], chunk.com[-1]]
+        n_mode_frames += len(chunk.steps) if chunk.modes.shape[2] else 0
+    if not ends:
+        raise UserError(f"{path} has no frame from number {start} on")
+    return Trajectory(
+        recording.system,
+        start,
+        np.concatenate(segments),
+        n_mode_frames,
+        np.concatenate(center),
+        np.array(ends),
+        recording,
+    )
+
+
+def _stretch(recording: Recording, start: int, stop: int | None, want_modes: bool) -> Iterator[Chunk]:
+    """Yield the recording's blocks cut to frames start..stop-1."""
+    done = 0
+    for chunk in checked_blocks(recording, lambda: want_modes):
+        first, last = max(start - done, 0), len(chunk.steps) if stop is None else min(stop - done, len(chunk.steps))
+        if first < last:
+            yield Chunk(*(getattr(chunk, name)[first:last] for name in ("steps", "segments", "com", "modes")))
+        done += len(chunk.steps)
+        if stop is not None and done >= stop:
+            return

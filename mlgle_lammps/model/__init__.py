@@ -1,1 +1,0 @@
-"""The learned model as a record: what learn/ makes and propagate/ runs."""

@@ -1,0 +1,1 @@
+"""What can be asked for: frozen records, checked once where they are made."""

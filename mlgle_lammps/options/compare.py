@@ -1,0 +1,33 @@
+"""What `compare` takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlgle_lammps.errors import UserError
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """What ``compare`` takes.
+
+    Attributes:
+        runs: result folders; the second of two may be a stream of full MD.
+        temperatures: of the runs, in their order; empty where the runs' variables or logs tell them.
+        out: folder of the comparison.
+        overwrite: replace one that exists.
+    """
+
+    runs: tuple[Path, ...]
+    out: Path
+    temperatures: tuple[float, ...] = ()
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.temperatures and len(self.temperatures) != len(self.runs):
+            raise UserError(f"--temperatures has {len(self.temperatures)} values for {len(self.runs)} runs")
+        if not all(0 < T < float("inf") for T in self.temperatures):
+            raise UserError("--temperatures must be above 0")
+        if len(self.temperatures) == 1:
+            raise UserError("--temperatures needs two runs or more")

@@ -1,0 +1,1 @@
+"""What a run needs, what there is, and how long it takes."""

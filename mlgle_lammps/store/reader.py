@@ -1,0 +1,197 @@
+"""Reading ``modes.h5`` and ``generated.h5`` from anywhere: checked, in blocks, no link out of the file followed."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import numpy as np
+
+from mlgle_lammps.errors import UserError, one_line
+from mlgle_lammps.records import Int64, System
+from mlgle_lammps.store.journal import Chunk, system_from_mapping
+from mlgle_lammps.store.npz import MAX_COMPRESSION, MAX_ROW_BYTES
+from mlgle_lammps.store.writer import TEXTS
+
+MAX_FRAMES = 10**8
+_BROKEN = (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError)
+
+
+class ModesReader:
+    """Frames of an H5MD file in blocks; a context manager.
+
+    Attributes:
+        system: what the frames are about; n_chains counts trajectories in generated.h5.
+        steps: (time,) int64, strictly increasing.
+        segments: (time,) int64, non-decreasing.
+        n_mode_frames: frames that have modes; they come first.
+        generated: whether the integrator made them, not MD.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open and check ``path``.
+
+        Raises:
+            UserError: missing, not HDF5, a dataset missing or of wrong shape or type, sizes that the file cannot
+                hold, steps that do not increase.
+        """
+        self.path = path
+        if not path.is_file():
+            raise UserError(f"{path}: no such file")
+        try:
+            self._file = h5py.File(path, "r")
+        except _BROKEN as error:
+            raise UserError(f"{path} is not a readable HDF5 file: {one_line(error)}") from None
+        try:
+            self._open()
+        except UserError:
+            self.close()
+            raise
+        except _BROKEN as error:
+            self.close()
+            raise UserError(f"{path} is damaged: {one_line(error)}") from None
+
+    def _open(self) -> None:
+        self._com = self._dataset("com", 3, "f")
+        self._modes = self._dataset("modes", 4, "f")
+        step = self._dataset("step", 1, "iu")
+        n_frames, n_chains = self._com.shape[:2]
+        self.n_mode_frames, n_modes = self._modes.shape[0], self._modes.shape[2]
+        if (
+            step.shape != (n_frames,)
+            or self._com.shape[2] != 3
+            or self._modes.shape[1::2] != (n_chains, 3)
+            or not self.n_mode_frames <= n_frames
+        ):
+            raise UserError(
+                f"{self.path}: step {step.shape}, com {self._com.shape} and modes {self._modes.shape} "
+                "do not agree on (time, chain, mode, 3)"
+            )
+        attributes = self._read_attributes() | {"n_chains": n_chains, "n_modes": n_modes}
+        self.system: System = system_from_mapping(attributes, str(self.path))
+        self.generated = "integrator_dt" in self._file["mlgle"].attrs
+        steps = step[:]
+        if n_frames and steps.max() > np.iinfo(np.int64).max:
+            raise UserError(f"{self.path}: step {steps.max()} is beyond what counts steps")
+        self.steps: Int64 = steps.astype(np.int64)
+        self.segments = self._read_segments(attributes)
+        if n_frames and np.any(np.diff(self.steps) <= 0):
+            frame = int(np.argmax(np.diff(self.steps) <= 0)) + 1
+            raise UserError(
+                f"{self.path}: step {self.steps[frame]} of frame {frame} does not follow {self.steps[frame - 1]}"
+            )
+
+    def _dataset(self, name: str, n_axes: int, kinds: str) -> h5py.Dataset:
+        """Return /mlgle/name after checks of what reading it would do."""
+        where = f"{self.path}: /mlgle/{name}"
+        group = self._file.get("mlgle", getlink=True)
+        if not isinstance(group, h5py.HardLink) or not isinstance(self._file["mlgle"], h5py.Group):
+            raise UserError(f"{self.path} has no group /mlgle; is it a modes.h5?")
+        link = self._file["mlgle"].get(name, getlink=True)
+        if not isinstance(link, h5py.HardLink):
+            raise UserError(f"{where} is missing" if link is None else f"{where} is a link, which is not followed")
+        dataset = self._file["mlgle"][name]
+        if not isinstance(dataset, h5py.Dataset) or dataset.ndim != n_axes or dataset.dtype.kind not in kinds:
+            raise UserError(f"{where} is not an array of numbers with {n_axes} axes")
+        if dataset.is_virtual or dataset.external:
+            raise UserError(f"{where} points to other files, which are not followed")
+        itemsize = dataset.dtype.itemsize
+        declared = math.prod(dataset.shape) * itemsize
+        stored = min(dataset.id.get_storage_size(), self.path.stat().st_size)
+        if declared > (MAX_COMPRESSION * stored if dataset.compression else stored) or dataset.shape[0] > MAX_FRAMES:
+            raise UserError(f"{where} declares {declared} bytes (shape {dataset.shape}), the file holds {stored}")
+        unit_bytes = max(math.prod(dataset.shape[1:]), math.prod(dataset.chunks or (0,))) * itemsize
+        if unit_bytes > MAX_ROW_BYTES:
+            raise UserError(f"{where} of shape {dataset.shape} has frames or chunks of {unit_bytes} bytes")
+        return dataset
+
+    def _read_attributes(self) -> dict[str, Any]:
+        """Return the attributes that describe the stream; texts from their checked copy where there is one."""
+        stored = self._file["mlgle"].attrs
+        names = ["dt", "every", "n_beads", "segments", "segment_numbers", "box", "mode_variances"]
+        if "texts" in stored and stored.get_id("texts").dtype.kind == "S":
+            found = {name: value for name, value in json.loads(stored["texts"]).items() if name in TEXTS}
+        else:
+            found, names = {}, names + list(TEXTS)
+        for name in names:
+            if name in stored and (name in TEXTS or stored.get_id(name).dtype.kind in "iuf"):
+                found[name] = _plain(stored[name])
+        return found
+
+    def _read_segments(self, attributes: dict[str, Any]) -> Int64:
+        n_frames = len(self.steps)
+        starts = np.atleast_1d(attributes.get("segments", np.zeros(min(n_frames, 1), dtype=np.int64)))
+        numbers = np.atleast_1d(attributes.get("segment_numbers", np.arange(len(starts))))
+        lengths = np.diff(np.append(starts, n_frames))
+        whole = n_frames == 0 or starts.dtype.kind == numbers.dtype.kind == "i"
+        good = whole and len(numbers) == len(starts) and (len(starts) > 0) == (n_frames > 0)
+        if not good or (n_frames and starts[0] != 0) or np.any(lengths <= 0) or np.any(np.diff(numbers) <= 0):
+            raise UserError(
+                f"{self.path}: the attribute segments does not list where pieces of {n_frames} frames begin"
+            )
+        return np.repeat(numbers, lengths).astype(np.int64)
+
+    def read(self, start: int, stop: int, with_modes: bool = True) -> Chunk:
+        """Return frames start..stop-1.
+
+        Args:
+            start: first frame.
+            stop: one after the last frame.
+            with_modes: False leaves the modes out: (time, chain, 0, 3). Frames that have none need it.
+
+        Raises:
+            UserError: the file is damaged there.
+            ValueError: modes of frames that have none.
+        """
+        if with_modes and stop > self.n_mode_frames:
+            raise ValueError(f"frame {stop - 1} has no modes; {self.n_mode_frames} frames do")
+        try:
+            com = self._com[start:stop].astype(np.float64)
+            modes = self._modes[start:stop].astype(np.float32) if with_modes else None
+        except _BROKEN as error:
+            raise UserError(f"{self.path} is damaged near frame {start}: {one_line(error)}") from None
+        if modes is None:
+            modes = np.zeros((len(com), self.system.n_chains, 0, 3), dtype=np.float32)
+        return Chunk(self.steps[start:stop], self.segments[start:stop], com, modes)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> ModesReader:
+        """Return the reader."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file."""
+        self.close()
+
+
+def require_generated_from(md: System, generated: ModesReader) -> None:
+    """Raise UserError where a generated.h5 cannot be made from the chains of ``md``.
+
+    Args:
+        md: what the run's modes.h5 is about.
+        generated: the file.
+    """
+    made = generated.system
+    step = made.dt / made.every  # of the integrator, which is MD's time between frames
+    same = generated.generated and made.n_modes <= md.n_modes and math.isclose(step, md.dt, rel_tol=1e-6)
+    if not same or (made.n_beads, made.length_unit) != (md.n_beads, md.length_unit):
+        raise UserError(
+            f"{generated.path} ({made.n_modes} modes, {made.n_beads} beads, steps of {step:g}) was not generated from "
+            f"{md.source} ({md.n_modes} modes, {md.n_beads} beads, frames each {md.dt:g}): run mlgle generate"
+        )
+
+
+def _plain(value: Any) -> Any:
+    """Return an attribute as Python numbers, text or lists of them."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

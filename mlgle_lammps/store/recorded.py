@@ -1,0 +1,170 @@
+"""Recorded streams as frame sources: modes.h5, a run's folder (also a killed one's), an .npz, or a trajectory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mlgle_lammps.errors import UserError
+from mlgle_lammps.records import FEW_CHAINS, Ending, Frame, System
+from mlgle_lammps.store.journal import Chunk
+from mlgle_lammps.store.recording import Recording, check_beginning, checked_blocks, open_recording
+
+
+class RecordedSource:
+    """Yield the frames of one or more recordings, bit for bit as recorded (a FrameSource).
+
+    Several recordings of the same melt follow one another as further segments; their steps are shifted, and brought to
+    the first one's stride, so that steps increase. Recorded frames that have only centres of mass are left out until
+    ``hand_off`` has been called, and after that every frame comes without modes. Call ``hand_off`` between two frames,
+    from the thread that iterates, so that it takes effect with the next one. Iterate once.
+    """
+
+    def __init__(self, paths: Sequence[Path | Recording], n_modes: int | None = None, limit: int | None = None) -> None:
+        """Open and check the recordings.
+
+        Args:
+            paths: modes.h5 files, run folders or .npz files; or recordings that are open already.
+            n_modes: k wanted; None takes what all recordings have. Lowered, with a note, where they have fewer.
+            limit: yield at most so many frames.
+
+        Raises:
+            UserError: a file that is missing, damaged or not a stream, or recordings that do not belong together.
+        """
+        if not paths:
+            raise UserError("no recorded stream was given")
+        self._recordings = [_opened(path) for path in paths]
+        self._system = _common_system(self._recordings, n_modes)
+        self._limit = limit
+        self._handed_off = False
+        self._goes_on = False
+        self._skipped = self._last_step = 0
+
+    @property
+    def system(self) -> System:
+        """What the frames are about, common to all recordings."""
+        return self._system
+
+    def hand_off(self) -> None:
+        """From the next frame on, yield centres of mass only: modes of shape (chain, 0, 3)."""
+        self._handed_off = True
+
+    def broken(self) -> bool:
+        """Return False: damage in a recording is raised where it is met."""
+        return False
+
+    def ending(self) -> Ending:
+        """Tell how the stream ended: always complete; the message says what was not used."""
+        n = self._skipped
+        return Ending(
+            step=self._last_step,
+            message=f"the recording goes on after the {self._limit} frames that were used" if self._goes_on else "",
+            warnings=(
+                *((f"{n} recorded frames have no modes and came before the hand-off: left out",) if n else ()),
+                *(line for recording in self._recordings for line in recording.warnings()),
+            ),
+        )
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the frames in order.
+
+        Raises:
+            UserError: damage, a value that is not finite, or a gap, with file and frame.
+        """
+        for n_frames, frame in enumerate(self._frames()):
+            if n_frames == self._limit:
+                self._goes_on = True
+                break
+            self._last_step = frame.step
+            yield frame
+
+    def _frames(self) -> Iterator[Frame]:
+        """Yield the frames of all recordings, with steps and segments made to follow one another."""
+        every = self._system.every
+        step = segment = 0
+        for number, recording in enumerate(self._recordings):
+            shift: _Shift | None = None
+            for chunk in checked_blocks(recording, lambda: not self._handed_off):
+                if number > 0:
+                    shift = shift or _Shift(chunk, recording.system.every, step + every, every, segment + 1)
+                    chunk = shift.apply(chunk)
+                step, segment = int(chunk.steps[-1]), int(chunk.segments[-1])
+                yield from self._unpack(chunk)
+
+    def _unpack(self, chunk: Chunk) -> Iterator[Frame]:
+        """Yield the frames of a block as copies, without modes after the hand-off."""
+        for i in range(len(chunk.steps)):
+            if chunk.modes.shape[2] == 0 and not self._handed_off:
+                self._skipped += 1
+                continue
+            n_modes = 0 if self._handed_off else self._system.n_modes
+            yield Frame(
+                step=int(chunk.steps[i]),
+                segment=int(chunk.segments[i]),
+                com=chunk.com[i].copy(),
+                modes=chunk.modes[i, :, :n_modes].copy(),
+            )
+
+
+def _opened(given: Path | Recording) -> Recording:
+    """Return the recording, its beginning checked."""
+    if not isinstance(given, Recording):
+        return open_recording(Path(given))
+    check_beginning(given)
+    return given
+
+
+class _Shift:
+    """Move a recording's steps and segments behind those of the one before."""
+
+    def __init__(self, first: Chunk, every: int, base_step: int, base_every: int, base_segment: int) -> None:
+        self._step, self._segment, self._every = int(first.steps[0]), int(first.segments[0]), every
+        self._base_step, self._base_every, self._base_segment = base_step, base_every, base_segment
+
+    def apply(self, chunk: Chunk) -> Chunk:
+        """Return the chunk with its steps counted on from the base, in the base's stride."""
+        frames_on = -(-(chunk.steps - self._step) // self._every)
+        return replace(
+            chunk,
+            steps=self._base_step + frames_on * self._base_every,
+            segments=self._base_segment + chunk.segments - self._segment,
+        )
+
+
+def _common_system(recordings: Sequence[Recording], n_modes: int | None) -> System:
+    """Return the system that all recordings are of; raise UserError naming two that differ."""
+    first = recordings[0].system
+    if first.n_chains < 2:
+        raise UserError(f"{recordings[0].path}: {FEW_CHAINS}")
+    unnamed = {"n_beads": None, "units": "unknown", "time_unit": "time", "length_unit": "length"}
+    common = {name: getattr(first, name) for name in unnamed}
+    for recording in recordings[1:]:
+        other = recording.system
+        for name in ("n_chains", "dt"):
+            if getattr(other, name) != getattr(first, name):
+                raise UserError(_disagreement(recordings[0], recording, name))
+        for name, unknown in unnamed.items():
+            value = getattr(other, name)
+            if common[name] == unknown:
+                common[name] = value
+            elif value not in (unknown, common[name]):
+                raise UserError(_disagreement(recordings[0], recording, name))
+    available = min(recording.system.n_modes for recording in recordings)
+    notes = [note for recording in recordings for note in recording.system.notes]
+    if n_modes is not None and n_modes > available:
+        notes.append(f"modes lowered from {n_modes} to {available}: the recording has no more")
+    return replace(
+        first,
+        n_modes=available if n_modes is None else min(n_modes, available),
+        source=", ".join(recording.system.source for recording in recordings),
+        notes=tuple(dict.fromkeys(notes)),
+        **common,
+    )
+
+
+def _disagreement(first: Recording, other: Recording, name: str) -> str:
+    return (
+        f"{other.path} has {name} {getattr(other.system, name)}, {first.path} has {getattr(first.system, name)}: "
+        "only recordings of the same melt can be pooled"
+    )

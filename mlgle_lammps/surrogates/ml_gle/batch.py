@@ -1,0 +1,103 @@
+"""Trajectories that advance together: steppers with rolling buffers and noise, and the sum of eq. 13."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+
+from mlgle_lammps.errors import RunFailure
+from mlgle_lammps.surrogates.ml_gle.captured import Work, captured
+from mlgle_lammps.surrogates.ml_gle.steppers import Stepper
+from mlgle_lammps.surrogates.ml_gle.surrogate import Surrogate
+
+RUNAWAY = 20.0
+BLOCK = 128
+
+
+class _Group:
+    """One stepper with its rolling buffer: history, then the steps of one block."""
+
+    def __init__(self, stepper: Stepper, start: torch.Tensor, seed: int) -> None:
+        self.stepper = stepper
+        self._generator = torch.Generator(start.device).manual_seed(seed)
+        shape = (len(stepper.modes), stepper.reach + BLOCK, *start.shape[2:])
+        self._buffer = start.new_zeros(shape)
+        self._buffer[:, : stepper.reach] = start[list(stepper.modes), start.shape[1] - stepper.reach :]
+        self._noise = start.new_zeros(len(stepper.modes), BLOCK, *start.shape[2:])
+        self._fill_block: Work | None = None
+
+    def advance(self, n_steps: int, first_step: int) -> torch.Tensor:
+        """Return the next steps, y (mode, n, 3, trajectory), at most a block of them; a view until ``roll``."""
+        self._noise.normal_(generator=self._generator)
+        if n_steps == BLOCK:
+            self._fill_block = self._fill_block or captured(self._fill_whole, [self._buffer])
+            self._fill_block()
+        else:
+            reach = self.stepper.reach
+            self.stepper.fill(self._buffer[:, : reach + n_steps], self._noise[:, :n_steps])
+        steps = self._buffer[:, self.stepper.reach :][:, :n_steps]
+        self._check(steps, first_step)
+        return steps
+
+    def _fill_whole(self) -> None:
+        self.stepper.fill(self._buffer, self._noise)
+
+    def roll(self) -> None:
+        """Make the last frames of a whole block the history of the next."""
+        reach = self.stepper.reach
+        self._buffer[:, :reach] = self._buffer[:, -reach:].clone()
+
+    def _check(self, steps: torch.Tensor, first_step: int) -> None:
+        """Raise RunFailure where a mode is not finite or beyond 20 standard deviations."""
+        if bool((steps.amax() < RUNAWAY) & (steps.amin() > -RUNAWAY)):
+            return
+        good = steps.abs().amax((2, 3)) < RUNAWAY
+        row = int((~good.all(1)).nonzero()[0])
+        raise RunFailure(
+            f"generated mode {self.stepper.modes[row] + 1} left the range of {RUNAWAY:g} standard deviations at step "
+            f"{first_step + int((~good[row]).nonzero()[0])}; train on more frames, or use --preset default"
+        )
+
+
+class Batch:
+    """Trajectories that advance together, with noise of their own: modes and centre of mass."""
+
+    def __init__(self, surrogate: Surrogate, steppers: list[Stepper], start: torch.Tensor, seeds: list[int]) -> None:
+        """Begin at ``start``, y (mode, m, 3, trajectory)."""
+        self._groups = [_Group(stepper, start, seed) for stepper, seed in zip(steppers, seeds[1:], strict=True)]
+        self._generator = torch.Generator(start.device).manual_seed(seeds[0])
+        self.sigma = torch.as_tensor(surrogate.model.sigma, dtype=start.dtype, device=start.device)
+        self._origin = torch.einsum("j,jxc->xc", self.sigma, start[:, -1]).double()
+        self.n_trajectories = start.shape[3]
+        self._walk = torch.zeros_like(self._origin)
+        self._step_size = surrogate.alpha * math.sqrt(surrogate.dt)
+        self._beta = math.sqrt(max(surrogate.beta_sq, 0.0))
+
+    def advance(
+        self, com: torch.Tensor, modes: torch.Tensor, first_step: int, given_up: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Fill com (time, 3, trajectory) and modes (mode, time, 3, trajectory) with the next steps, unless given up."""
+        with torch.inference_mode():
+            for done in range(0, len(com), BLOCK):
+                if given_up():
+                    return
+                stop = min(done + BLOCK, len(com))
+                self._advance_block(com[done:stop], modes[:, done:stop], first_step + done)
+
+    def _advance_block(self, com: torch.Tensor, modes: torch.Tensor, first_step: int) -> None:
+        n_steps = len(com)
+        displacement = -self._origin.expand(n_steps, *self._origin.shape)
+        for group in self._groups:
+            rows = list(group.stepper.modes)
+            steps = group.advance(n_steps, first_step)
+            displacement = displacement + torch.einsum("j,jtxc->txc", self.sigma[rows], steps)
+            for row, mode in zip(steps, rows, strict=True):
+                torch.mul(row, self.sigma[mode], out=modes[mode])
+            if n_steps == BLOCK:
+                group.roll()
+        noise = torch.randn(com.shape, generator=self._generator, dtype=torch.float64, device=com.device)
+        walk = self._walk + self._step_size * noise.cumsum(0)
+        self._walk = walk[-1].clone()
+        torch.add(walk, displacement, alpha=self._beta, out=com)

@@ -1,0 +1,178 @@
+"""The integrator: X(t) = α B(t) + β Σ_j [z_j(t) - z_j(0)] (JCP eq. 13), streamed in chunks of steps."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from mlgle_lammps.errors import UserError
+from mlgle_lammps.records import Float32, Float64
+from mlgle_lammps.resources.compute import resolve_device
+from mlgle_lammps.surrogates.ml_gle.batch import BLOCK, Batch
+from mlgle_lammps.surrogates.ml_gle.steppers import make_steppers
+from mlgle_lammps.surrogates.ml_gle.surrogate import Surrogate
+
+_TRAJECTORIES_PER_BATCH = 150
+_CHUNK_BYTES = 2**26
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive generated steps of all trajectories, in deck units.
+
+    Attributes:
+        first_step: number of the first step here; the history's last frame is step 0, where X = 0.
+        com: X, (time, trajectory, 3) float64.
+        modes: z, (time, trajectory, mode, 3) float32; like ``com`` a view in which trajectories are contiguous.
+    """
+
+    first_step: int
+    com: Float64
+    modes: Float32
+
+
+def random_rotations(n: int, generator: np.random.Generator) -> Float64:
+    """Return ``n`` rotations uniform in SO(3), (n, 3, 3), by normalized quaternions."""
+    w, x, y, z = (q := generator.standard_normal((n, 4))).T / np.linalg.norm(q, axis=1)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.moveaxis(np.array(rows), 2, 0)
+
+
+def starting_histories(history: Float32, memory: int, n_trajectories: int, generator: np.random.Generator) -> Float32:
+    """Return a history of m frames for every trajectory, distinct even where chains are fewer.
+
+    The first trajectories take the chains' last frames; further rounds over the chains end at earlier, evenly spaced
+    times of the record, and each is turned by a random rotation (the dynamics are isotropic).
+
+    Args:
+        history: (time >= m, chain, mode, 3).
+        memory: m.
+        n_trajectories: trajectories wanted.
+        generator: of the rotations.
+
+    Returns:
+        (m, trajectory, mode, 3) float32.
+    """
+    n_times, n_chains = history.shape[:2]
+    n_rounds = -(-n_trajectories // n_chains)
+    ends = np.linspace(n_times, memory, max(2, n_rounds)).round().astype(int)[:n_rounds]
+    rounds = []
+    for number, end in enumerate(ends):
+        piece = history[end - memory : end]
+        if number:
+            piece = np.einsum("cxy,tcky->tckx", random_rotations(n_chains, generator), piece)
+        rounds.append(piece.astype(np.float32))
+    return np.concatenate(rounds, axis=1)[:, :n_trajectories]
+
+
+def automatic_chunk(n_trajectories: int, n_modes: int) -> int:
+    """Return steps per chunk such that its modes take about 64 MB, a multiple of the block."""
+    steps = _CHUNK_BYTES // (n_trajectories * n_modes * 3 * 4)
+    return int(np.clip(steps // BLOCK, 1, 64)) * BLOCK
+
+
+def generate(
+    surrogate: Surrogate,
+    n_steps: int,
+    n_trajectories: int,
+    seed: int,
+    device: str = "cpu",
+    history: Float32 | None = None,
+    chunk: int = 0,
+    threads: int = 0,
+    dtype: torch.dtype = torch.float32,
+) -> Iterator[Chunk]:
+    """Yield generated steps 1..n in chunks; equal seeds and devices give equal bits, whatever chunk and threads.
+
+    X(t) = α B(t) + β Σ_j [z_j(t) - z_j(0)] per dimension, X(0) = 0 (JCP eq. 13), B a standard Brownian motion of
+    variance t, t = step·dt, β = √max(β², 0). With no modes' share (β = 0) <X²> = α² t.
+
+    Args:
+        surrogate: the model.
+        n_steps: steps to generate.
+        n_trajectories: independent trajectories.
+        seed: of starts and noise.
+        device: "auto", "cpu" or "cuda".
+        history: recorded modes to start from, (time >= m, chain, mode, 3), deck units; the surrogate's own if None.
+        chunk: steps per chunk, rounded up to a multiple of 128; 0 chooses.
+        threads: that advance trajectories side by side; 0 takes as many as torch has.
+        dtype: of the modes' arithmetic.
+
+    Raises:
+        UserError: the history is too short or of other modes.
+        RunFailure: a mode is not finite or runs away; names mode and step.
+    """
+    history = surrogate.history if history is None else history
+    memory, n_modes = surrogate.model.memory, surrogate.n_modes
+    if history.ndim != 4 or history.shape[0] < memory or history.shape[2:] != (n_modes, 3):
+        raise UserError(
+            f"starting history has shape {tuple(history.shape)}; {memory} frames or more of {n_modes} modes are needed"
+        )
+    chunk = -(-chunk // BLOCK) * BLOCK if chunk else automatic_chunk(n_trajectories, n_modes)
+    sizes = [min(chunk, n_steps - done) for done in range(0, n_steps, chunk)]
+    threads_before = torch.get_num_threads()
+    torch.set_num_threads(1)  # a thread advances whole batches: the operations of a step are too small to be shared
+    pool, given_up = ThreadPoolExecutor(threads or threads_before, "generate"), threading.Event()
+    try:
+        batches = _batches(surrogate, n_trajectories, seed, resolve_device(device), history, dtype)
+        first_step = 1
+        jobs = _Jobs(pool, given_up, batches, sizes[0], first_step)
+        for following in [*sizes[1:], 0]:
+            made = jobs.result()
+            first_step += len(made.com)
+            if following:  # it is made while the caller looks at this one
+                jobs = _Jobs(pool, given_up, batches, following, first_step)
+            yield made
+    finally:
+        given_up.set()
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads_before)
+
+
+def _batches(
+    surrogate: Surrogate, n_trajectories: int, seed: int, device: torch.device, history: Float32, dtype: torch.dtype
+) -> list[Batch]:
+    """Return the batches: one on a GPU, on a CPU as many as hold 150 trajectories at most, whatever the threads."""
+    model = surrogate.model
+    start = starting_histories(history, model.memory, n_trajectories, np.random.default_rng(seed))
+    sigma = torch.as_tensor(model.sigma, dtype=dtype, device=device)
+    y = (torch.as_tensor(start, dtype=dtype, device=device) / sigma[:, None]).permute(2, 0, 3, 1)
+    steppers = make_steppers(model, device, dtype)
+    n_batches = 1 if device.type == "cuda" else -(-n_trajectories // _TRAJECTORIES_PER_BATCH)
+    seeds = np.random.SeedSequence(seed).generate_state(n_batches * (len(steppers) + 1), np.uint64) >> np.uint64(1)
+    rows = seeds.reshape(n_batches, -1).tolist()
+    pieces = y.tensor_split(n_batches, dim=3)
+    return [Batch(surrogate, steppers, piece, row) for piece, row in zip(pieces, rows, strict=True)]
+
+
+class _Jobs:
+    """A chunk in the making: every batch fills its own columns."""
+
+    def __init__(
+        self, pool: ThreadPoolExecutor, given_up: threading.Event, batches: list[Batch], n_steps: int, first_step: int
+    ) -> None:
+        sizes = [batch.n_trajectories for batch in batches]
+        like = batches[0].sigma
+        self._first_step = first_step
+        self._com = like.new_empty(n_steps, 3, sum(sizes), dtype=torch.float64)
+        self._modes = like.new_empty(len(like), n_steps, 3, sum(sizes), dtype=torch.float32)
+        columns = zip(batches, self._com.split(sizes, 2), self._modes.split(sizes, 3), strict=True)
+        self._futures = [
+            pool.submit(batch.advance, com, modes, first_step, given_up.is_set) for batch, com, modes in columns
+        ]
+
+    def result(self) -> Chunk:
+        """Wait for all batches and return the chunk; raise the RunFailure of the first that ran away."""
+        for future in self._futures:
+            future.result()
+        com, modes = self._com.cpu().numpy(), self._modes.cpu().numpy()
+        return Chunk(self._first_step, com.transpose(0, 2, 1), modes.transpose(1, 3, 0, 2))

@@ -1,0 +1,167 @@
+"""How modes advance: the linear core in whole blocks, networks step by step; each in a buffer that is its own window.
+
+A buffer is (mode, time, 3, trajectory), standardized; its first frames are the history, the rest is filled in.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from mlgle_lammps.surrogates.ml_gle import equivariant, published
+from mlgle_lammps.surrogates.ml_gle.linear_core import BlockedCore, LinearCore, history_matrix
+from mlgle_lammps.surrogates.ml_gle.surrogate import ModeModel, Networks
+
+_FAR_BLOCK = 16
+_ORDERS = ((-1, 32), (32, math.inf))  # modes of low order are not padded to the highest
+
+
+class Stepper(Protocol):
+    """Advances some modes."""
+
+    modes: tuple[int, ...]
+    reach: int
+
+    def fill(self, buffer: torch.Tensor, noise: torch.Tensor) -> None:
+        """Fill ``buffer[:, reach:]`` from the history before it.
+
+        Args:
+            buffer: y, (mode, reach + n, 3, trajectory).
+            noise: standard normals, (mode, n, 3, trajectory).
+        """
+        ...
+
+
+def subset(core: LinearCore, modes: tuple[int, ...]) -> LinearCore:
+    """Return the core of some modes, its padding cut to their greatest order."""
+    rows = list(modes)
+    orders = tuple(core.orders[j] for j in rows)
+    return LinearCore(core.coefficients[rows, : max(orders)], orders, core.innovation_variance[rows])
+
+
+class LinearStepper:
+    """Linear core alone: one matrix product per block, no loop over steps."""
+
+    def __init__(
+        self, core: LinearCore, modes: tuple[int, ...], device: torch.device, dtype: torch.dtype = torch.float32
+    ) -> None:
+        self.modes = modes
+        self._core = BlockedCore(subset(core, modes), device, dtype)
+        self.reach = self._core.order
+
+    def fill(self, buffer: torch.Tensor, noise: torch.Tensor) -> None:
+        """See ``Stepper.fill``."""
+        flat, normals = buffer.flatten(2), noise.flatten(2)
+        n_steps = normals.shape[1]
+        for start in range(0, n_steps, self._core.block):
+            stop = min(start + self._core.block, n_steps)
+            past = flat[:, start : start + self.reach]
+            flat[:, self.reach + start : self.reach + stop] = self._core.advance(past, normals[:, start:stop])
+
+
+class NetworkStepper:
+    """Linear core and equivariant network: y_t = core + s r + s exp(v/2) ε.
+
+    The core's sum over the past is one matrix product per 16 steps plus the few terms inside them.
+    """
+
+    def __init__(
+        self, core: LinearCore, networks: Networks, device: torch.device, dtype: torch.dtype = torch.float32
+    ) -> None:
+        if networks.architecture is None:
+            raise ValueError("an equivariant network needs its architecture")
+        self.modes = networks.modes
+        own = subset(core, networks.modes)
+        self._order, self._architecture = own.max_order, networks.architecture
+        self.reach = max(self._order, self._architecture.reach)
+        self._tensors = {name: t.to(device, dtype) for name, t in networks.tensors.items()}
+        self._far = torch.as_tensor(history_matrix(own.coefficients, _FAR_BLOCK), dtype=dtype, device=device)
+        near = np.zeros((own.n_modes, _FAR_BLOCK, _FAR_BLOCK))
+        for s in range(1, _FAR_BLOCK):
+            n = min(s, self._order)
+            near[:, s, s - n : s] = own.coefficients[:, :n][:, ::-1]
+        self._near = torch.as_tensor(near, dtype=dtype, device=device)
+        scale = np.sqrt(own.innovation_variance)[:, None, None]
+        self._scale = torch.as_tensor(scale, dtype=dtype, device=device)
+        self._widths = torch.tensor(self._architecture.windows, dtype=dtype, device=device)[:, None]
+
+    def fill(self, buffer: torch.Tensor, noise: torch.Tensor) -> None:
+        """See ``Stepper.fill``."""
+        n_steps = noise.shape[1]
+        for start in range(0, n_steps, _FAR_BLOCK):
+            stop = min(start + _FAR_BLOCK, n_steps)
+            self._fill_block(buffer[:, start : self.reach + stop], noise[:, start:stop])
+
+    def _fill_block(self, buffer: torch.Tensor, noise: torch.Tensor) -> None:
+        """Advance at most ``_FAR_BLOCK`` steps; ``buffer`` begins ``reach`` frames before the first."""
+        n_steps, reach = noise.shape[1], self.reach
+        flat = buffer.flatten(2)
+        far = self._far[:, :n_steps] @ flat[:, reach - self._order : reach]
+        lags, windows = self._architecture.lags, self._architecture.windows
+        longest = max(windows, default=0)
+        squares = buffer.new_empty(len(buffer), longest + n_steps, buffer.shape[3])
+        squares[:, :longest] = buffer[:, reach - longest - 1 : reach].diff(dim=1).square().sum(2)
+        sums = squares.new_empty(len(buffer), len(windows), buffer.shape[3])
+        for i, w in enumerate(windows):
+            sums[:, i] = squares[:, longest - w : longest].sum(1)
+        for s in range(n_steps):
+            now = reach + s
+            mean = far[:, s]
+            if s:
+                mean = torch.baddbmm(mean.unsqueeze(1), self._near[:, s : s + 1, :s], flat[:, reach:now]).squeeze(1)
+            mean = mean.reshape(len(buffer), *buffer.shape[2:])
+            last = buffer[:, now - 1]
+            earlier = torch.stack([buffer[:, now - 1 - lag] for lag in lags], 1) if lags else buffer[:, :0]
+            basis = equivariant.make_basis(last, earlier, mean)
+            residual, log_variance = equivariant.evaluate(self._tensors, basis, sums / self._widths)
+            spread = torch.exp(0.5 * log_variance).unsqueeze(1)
+            new = mean + self._scale * (residual + spread * noise[:, s])
+            buffer[:, now] = new
+            if windows:
+                square = (new - last).square().sum(1)
+                squares[:, longest + s] = square
+                leaving = torch.stack([squares[:, longest + s - w] for w in windows], 1)
+                sums = (sums + square.unsqueeze(1) - leaving).clamp_(min=0)
+
+
+class PublishedStepper:
+    """The published network: rotate the history, sample the increment, rotate back (JCP eq. 23-25, Algorithm 1)."""
+
+    def __init__(self, model: ModeModel, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
+        if model.networks is None:
+            raise ValueError("the published model has no networks")
+        self.modes = model.networks.modes
+        self.reach = model.memory
+        self._tensors = {name: t.to(device, dtype) for name, t in model.networks.tensors.items()}
+        rows = list(self.modes)
+        ratio = model.sigma_increment[rows] / model.sigma[rows]
+        self._ratio = torch.as_tensor(ratio, dtype=dtype, device=device)[:, None, None]
+
+    def fill(self, buffer: torch.Tensor, noise: torch.Tensor) -> None:
+        """See ``Stepper.fill``."""
+        for s in range(noise.shape[1]):
+            now = self.reach + s
+            rotated, frame = published.rotate_history(buffer[:, s:now].mT)
+            mean, lower, log_d = published.evaluate(self._tensors, rotated)
+            increment = published.sample(mean, lower, log_d, noise[:, s].mT)
+            turned_back = (increment.unsqueeze(-2) @ frame).squeeze(-2)
+            buffer[:, now] = buffer[:, now - 1] + self._ratio * turned_back.mT
+
+
+def make_steppers(model: ModeModel, device: torch.device, dtype: torch.dtype = torch.float32) -> list[Stepper]:
+    """Return the steppers that together advance all modes; where no network was kept, none runs."""
+    if model.preset == "paper":
+        return [PublishedStepper(model, device, dtype)]
+    with_network = model.networks.modes if model.networks else ()
+    steppers: list[Stepper] = []
+    for least, most in _ORDERS:
+        orders = enumerate(model.core.orders)
+        linear = tuple(j for j, order in orders if least < order <= most and j not in with_network)
+        if linear:
+            steppers.append(LinearStepper(model.core, linear, device, dtype))
+    if model.networks:
+        steppers.append(NetworkStepper(model.core, model.networks, device, dtype))
+    return steppers
