@@ -27,7 +27,7 @@ import numpy as np
 from scipy import stats
 
 from mlgle_lammps.store.journal import chunk_paths, read_journal
-from mlgle_lammps.store.reader import ModesReader
+from mlgle_lammps.store.reader import FramesReader
 
 EXACT_D = 0.05
 HEARTBEAT = 5.5  # seconds between two writes of a journal, and some for the write
@@ -163,7 +163,7 @@ def finish(outcome: Outcome, process: subprocess.Popen[str], out: Path) -> None:
         outcome.trouble = f"exit {process.returncode}: {error.strip().splitlines()[-1:]}"
         return
     result = json.loads((out / "result.json").read_text())
-    with ModesReader(out / "modes.h5") as reader:
+    with FramesReader(out / "modes.h5") as reader:
         steps = np.asarray(reader.steps)
         outcome.segments = len(np.unique(reader.read(0, len(steps)).segments))
     if result["status"] != "complete" or len(steps) != 260 or not np.all(np.diff(steps) > 0):

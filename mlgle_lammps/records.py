@@ -5,7 +5,7 @@ Axis order is always (time, chain, mode, xyz). Lengths and times are in the deck
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -31,12 +31,55 @@ UNITS = {
 FEW_CHAINS = "1 chain: its motion cannot be told from a drift of the box; at least 2 chains are needed"
 
 
+CHAINS = "chains"
+"""The main species: the molecules whose D is asked for. Others stand beside it under names of their own."""
+CHANNELS: dict[str, tuple[type[np.floating[Any]], tuple[str | int, ...]]] = {
+    "com": (np.float64, ()),
+    "modes": (np.float32, ("n_modes",)),
+    "beads": (np.float32, ("n_beads",)),
+    "momenta": (np.float64, ()),
+    "forces": (np.float64, ()),
+    "stress": (np.float64, (3,)),
+}
+"""What a frame can hold of each molecule: type, and the axes between (time, molecule) and xyz; all in the deck's units.
+
+``com`` is z_0, raw and unwrapped, the drift not removed; ``modes`` are z_1..z_k, rounded before anything uses them;
+``stress`` is of a species of one molecule, the whole system.
+"""
+
+
+@dataclass(frozen=True)
+class Species:
+    """Molecules of one kind.
+
+    Attributes:
+        name: of the species, unique in a stream.
+        n_molecules: how many there are.
+        n_beads: of each; None where the recording does not say.
+        n_modes: k, modes 1..k of each.
+        channels: what a frame holds of them, by the names of ``CHANNELS``.
+    """
+
+    name: str
+    n_molecules: int
+    n_beads: int | None = None
+    n_modes: int = 0
+    channels: tuple[str, ...] = ("com", "modes")
+
+    def shape(self, channel: str) -> tuple[int, ...]:
+        """Return the shape of one frame of a channel, (molecule, .., 3); raise ValueError where it has none."""
+        axes = [getattr(self, axis) if isinstance(axis, str) else axis for axis in CHANNELS[channel][1]]
+        if None in axes:
+            raise ValueError(f"{self.name}: {channel} of molecules whose beads are not counted")
+        return (self.n_molecules, *axes, 3)
+
+
 @dataclass(frozen=True)
 class System:
     """What a stream is about; constant over a run.
 
     Attributes:
-        n_chains: chains whose modes are streamed.
+        n_chains: chains whose modes are streamed: molecules of the main species.
         n_beads: beads per chain, None where the recording does not say.
         n_modes: k, the number of modes 1..k.
         dt: time between two frames, in ``time_unit``.
@@ -49,6 +92,8 @@ class System:
         box: lx, ly, lz, xy, xz, yz of a fully periodic box; None where unknown or not periodic.
         mode_variances: variance per component of all modes 1..N-1 over the chains of the first frame; None where
             unknown. It says what the modes that are not streamed add to bead positions.
+        channels: what a frame holds of the chains.
+        others: further species.
     """
 
     n_chains: int
@@ -63,23 +108,124 @@ class System:
     notes: tuple[str, ...] = ()
     box: tuple[float, ...] | None = None
     mode_variances: tuple[float, ...] | None = None
+    channels: tuple[str, ...] = ("com", "modes")
+    others: tuple[Species, ...] = ()
+
+    @property
+    def species(self) -> tuple[Species, ...]:
+        """All species, the main one first."""
+        return (Species(CHAINS, self.n_chains, self.n_beads, self.n_modes, self.channels), *self.others)
 
 
 @dataclass(frozen=True)
-class Frame:
-    """One snapshot of all chains.
+class Frames:
+    """Consecutive frames, one or many: the one record of frames between all stages, whoever made them.
 
     Attributes:
-        step: the MD step (strictly increasing within a stream).
-        segment: number of the uninterrupted piece; no lag pair or window crosses two.
-        com: z_0, raw centres of mass, unwrapped, drift not removed; (chain, 3) float64.
-        modes: z_1..z_k; (chain, mode, 3) float32, rounded before anything uses them.
+        steps: (time,) int64, MD or integrator steps, strictly increasing within a stream.
+        segments: (time,) int64, number of the uninterrupted piece; no lag pair or window crosses two.
+        channels: species to channel to its values (time, molecule, .., 3), see ``CHANNELS``. A channel that is not
+            there was not recorded.
     """
 
-    step: int
-    segment: int
-    com: Float64
-    modes: Float32
+    steps: Int64
+    segments: Int64
+    channels: Mapping[str, Mapping[str, NDArray[Any]]]
+
+    @classmethod
+    def of_chains(cls, steps: Int64, segments: Int64, com: Float64, modes: Float32 | None) -> Frames:
+        """Return frames of the main species: com (time, chain, 3) and modes (time, chain, mode, 3), None without."""
+        own: dict[str, NDArray[Any]] = {"com": com} if modes is None else {"com": com, "modes": modes}
+        return cls(steps, segments, {CHAINS: own})
+
+    @classmethod
+    def single(cls, step: int, segment: int, com: Float64, modes: Float32 | None) -> Frames:
+        """Return one frame: com (chain, 3) and modes (chain, mode, 3)."""
+        numbers = np.array([[step], [segment]], dtype=np.int64)
+        return cls.of_chains(numbers[0], numbers[1], com[np.newaxis], None if modes is None else modes[np.newaxis])
+
+    @property
+    def com(self) -> Float64:
+        """Centres of the chains, (time, chain, 3)."""
+        return self.channels[CHAINS]["com"]
+
+    @property
+    def modes(self) -> Float32:
+        """Modes of the chains, (time, chain, mode, 3); no mode where none were recorded."""
+        own = self.channels[CHAINS]
+        return own["modes"] if "modes" in own else np.zeros((*own["com"].shape[:2], 0, 3), dtype=np.float32)
+
+    @property
+    def last_step(self) -> int:
+        """The last frame's step."""
+        return int(self.steps[-1])
+
+    @property
+    def last_segment(self) -> int:
+        """The last frame's segment."""
+        return int(self.segments[-1])
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return len(self.steps)
+
+    def __getitem__(self, where: slice | Int64) -> Frames:
+        """Return some of the frames, as views where a slice is given."""
+        return Frames(self.steps[where], self.segments[where], self._each(lambda values: values[where]))
+
+    def molecules(self, where: slice) -> Frames:
+        """Return the frames of some of the chains alone, as views."""
+        own = {name: values[:, where] for name, values in self.channels[CHAINS].items()}
+        return Frames(self.steps, self.segments, {CHAINS: own})
+
+    def first_modes(self, n_modes: int) -> Frames:
+        """Return the frames with modes 1..n_modes of the chains, as views; without modes where that is none."""
+        own = dict(self.channels[CHAINS])
+        if (modes := own.pop("modes", None)) is not None and n_modes:
+            own["modes"] = modes[:, :, :n_modes]
+        return Frames(self.steps, self.segments, {**self.channels, CHAINS: own})
+
+    def copy(self) -> Frames:
+        """Return frames that share nothing with these."""
+        return Frames(self.steps.copy(), self.segments.copy(), self._each(np.copy))
+
+    def __iter__(self) -> Iterator[Frames]:
+        """Yield the frames one by one, as views."""
+        for i in range(len(self)):
+            yield self[i : i + 1]
+
+    def arrays(self) -> Iterator[tuple[str, str, NDArray[Any]]]:
+        """Yield species, channel and values of all channels."""
+        for species, own in self.channels.items():
+            for channel, values in own.items():
+                yield species, channel, values
+
+    def same_bits(self, other: Frames) -> bool:
+        """Return whether all of ``other`` is as here to the last bit."""
+        ours, theirs = ({(s, c): v for s, c, v in frames.arrays()} for frames in (self, other))
+        numbers = ((self.steps, other.steps), (self.segments, other.segments))
+        pairs = [*numbers, *((ours[key], theirs.get(key)) for key in ours)]
+        return ours.keys() == theirs.keys() and all(
+            b is not None and a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes() for a, b in pairs
+        )
+
+    def _each(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> dict[str, dict[str, NDArray[Any]]]:
+        return {
+            species: {channel: change(values) for channel, values in own.items()}
+            for species, own in self.channels.items()
+        }
+
+
+def joined(blocks: Sequence[Frames]) -> Frames:
+    """Return blocks that follow one another as one; raise ValueError where they hold different channels."""
+    if len({tuple((s, c) for s, c, _ in block.arrays()) for block in blocks}) != 1:
+        raise ValueError("blocks of frames with different channels, or none at all")
+    channels = {
+        species: {channel: np.concatenate([block.channels[species][channel] for block in blocks]) for channel in own}
+        for species, own in blocks[0].channels.items()
+    }
+    steps, segments = (np.concatenate([getattr(block, name) for block in blocks]) for name in ("steps", "segments"))
+    return Frames(steps, segments, channels)
 
 
 @dataclass(frozen=True)
@@ -115,12 +261,12 @@ class FrameSource(Protocol):
         """What the frames are about."""
         ...
 
-    def __iter__(self) -> Iterator[Frame]:
-        """Yield frames in order, blocking where they are not there yet; stop when the stream ends."""
+    def __iter__(self) -> Iterator[Frames]:
+        """Yield frames one by one in order, blocking where they are not there yet; stop when the stream ends."""
         ...
 
     def hand_off(self) -> None:
-        """Hear that the model has its frames: from here on only centres of mass are needed, and MD may stop."""
+        """Hear that the model has its frames: MD may stop."""
         ...
 
     def broken(self) -> bool:
@@ -130,23 +276,6 @@ class FrameSource(Protocol):
     def ending(self) -> Ending:
         """Tell how the stream ended, waiting for its end where frames remain."""
         ...
-
-
-@dataclass(frozen=True)
-class Window:
-    """Consecutive frames as arrays, copied out of the ring buffer.
-
-    Attributes:
-        steps: (time,) int64.
-        segments: (time,) int64, non-decreasing.
-        com: (time, chain, 3) float64, raw.
-        modes: (time, chain, mode, 3) float32.
-    """
-
-    steps: Int64
-    segments: Int64
-    com: Float64
-    modes: Float32
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from mlgle_lammps.report.page import traffic_light
 from mlgle_lammps.report.reconstruction import reconstruction_of
 from mlgle_lammps.statistics.moments import MomentAccumulator
 from mlgle_lammps.store.run_folder import RunFolder
-from mlgle_lammps.store.writer import GeneratedWriter, ModesWriter
+from mlgle_lammps.store.writer import FramesWriter, GeneratedWriter
 
 FRAMES, HANDOFF, CHAINS, BEADS, MODES, MEMORY = 2600, 200, 16, 12, 5, 24
 
@@ -28,7 +28,7 @@ def make_run(
     frames = list(source)
     com, modes = np.array([f.com for f in frames]), np.array([f.modes for f in frames])
     folder = RunFolder.create(path)
-    with ModesWriter(folder.modes, source.system) as writer:
+    with FramesWriter(folder.modes, source.system) as writer:
         writer.append(np.arange(handoff), np.zeros(handoff, int), com[:handoff], modes[:handoff])
         rest = np.arange(handoff, n_frames)
         writer.append(rest, np.zeros(len(rest), int), com[handoff:], modes[handoff:, :, :0])
@@ -340,7 +340,7 @@ def test_what_cannot_be_compared_is_refused_in_one_line(run, melts, tmp_path, ca
 
 def test_another_melt_is_no_reference(run, tmp_path, capsys):
     other = RouseSource(CHAINS, BEADS + 3, MODES, 50, 1.0, 1)
-    with ModesWriter(tmp_path / "modes.h5", other.system) as writer:
+    with FramesWriter(tmp_path / "modes.h5", other.system) as writer:
         frames = list(other)
         writer.append(np.arange(50), np.zeros(50, int), [f.com for f in frames], [f.modes for f in frames])
     line = [line for line in [complaint_of_run(run, tmp_path, capsys)] if "not the same melt" in line]

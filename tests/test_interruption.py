@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mlgle_lammps.store.reader import ModesReader
+from mlgle_lammps.store.reader import FramesReader
 
 pytestmark = [pytest.mark.mpi, pytest.mark.lammps]
 
@@ -52,7 +52,7 @@ def test_sigterm_leaves_a_readable_stream_and_a_partial_result(tmp_path, n_ranks
     assert result["status"] == "partial"
     assert "interrupted" in result["message"]
     assert result["D"]["value"] == result["D_online"][-1]["value"]
-    with ModesReader(out / "modes.h5") as reader:
+    with FramesReader(out / "modes.h5") as reader:
         assert len(reader.steps) == result["n_frames"] >= 9
     assert not list(out.glob("*.tmp"))
 

@@ -20,7 +20,7 @@ from mlgle_lammps.observe.temperature import NotDetermined, fit_arrhenius, fit_v
 from mlgle_lammps.records import Estimate, Frame
 from mlgle_lammps.statistics.correlation import autocorrelation
 from mlgle_lammps.statistics.moments import MomentAccumulator
-from mlgle_lammps.store.writer import ModesWriter
+from mlgle_lammps.store.writer import FramesWriter
 
 
 def plain_msd(path, segments, lag):
@@ -207,7 +207,7 @@ def recording(tmp_path_factory):
     path = tmp_path_factory.mktemp("trajectory") / "modes.h5"
     com, modes = np.array([f.com for f in frames]), np.array([f.modes for f in frames])
     drifting = com + np.arange(300)[:, None, None] * 0.5
-    with ModesWriter(path, source.system) as writer:
+    with FramesWriter(path, source.system) as writer:
         writer.append(np.arange(200), np.zeros(200, int), drifting[:200], modes[:200])
         writer.append(np.arange(200, 300), np.zeros(100, int), drifting[200:], modes[200:, :, :0])
     return path, com, modes
@@ -262,12 +262,12 @@ def test_memory_stays_bounded_for_a_hundred_thousand_frames(tmp_path):
 import resource, sys
 from pathlib import Path
 import numpy as np
-from mlgle_lammps.store.writer import ModesWriter
+from mlgle_lammps.store.writer import FramesWriter
 from mlgle_lammps.records import System
 path, n, chains = Path(sys.argv[1]), 100_000, 100
 if sys.argv[2] == "write":
     rng, com = np.random.default_rng(1), np.zeros((chains, 3))
-    with ModesWriter(path, System(chains, 100, 12, 1.0), np.float32) as writer:
+    with FramesWriter(path, System(chains, 100, 12, 1.0), np.float32) as writer:
         for start in range(0, n, 500):
             path_piece = com + np.cumsum(rng.standard_normal((500, chains, 3)), axis=0)
             modes = rng.standard_normal((500, chains, 12, 3), dtype=np.float32)

@@ -16,7 +16,7 @@ from mlgle_lammps.pipeline import learning as pipeline
 from mlgle_lammps.pipeline.generation import uninterrupted_end
 from mlgle_lammps.pipeline.learning import learn
 from mlgle_lammps.records import Ending
-from mlgle_lammps.store.reader import ModesReader
+from mlgle_lammps.store.reader import FramesReader
 from mlgle_lammps.store.run_folder import RunFolder
 
 QUICK = [
@@ -93,7 +93,7 @@ def test_D_agrees_with_the_known_one(run):
 
 def test_files_are_all_there_and_readable(run):
     assert {p.name for p in run.iterdir()} >= {"result.json", "modes.h5", "model.pt", "generated.h5", "report.html"}
-    with ModesReader(run / "modes.h5") as reader:
+    with FramesReader(run / "modes.h5") as reader:
         assert len(reader.steps) == 620
         assert reader.n_mode_frames == 120
     with h5py.File(run / "generated.h5") as file:
@@ -190,7 +190,7 @@ def test_a_failed_stream_leaves_a_partial_result(tmp_path):
     assert result["status"] == "partial"
     assert result["D_online"][-1]["frames"] == 60
     assert result["D"]["value"] == result["D_online"][-1]["value"]
-    with ModesReader(folder.modes) as reader:
+    with FramesReader(folder.modes) as reader:
         assert len(reader.steps) == 60
 
 

@@ -27,9 +27,9 @@ from mlgle_lammps.commands.reconstruct import main as reconstruct
 from mlgle_lammps.formats.bead_files import SUFFIXES
 from mlgle_lammps.formats.trajectory import open_trajectory
 from mlgle_lammps.options.trajectory import TrajectoryOptions
-from mlgle_lammps.store.reader import ModesReader
+from mlgle_lammps.store.reader import FramesReader
 from mlgle_lammps.store.recorded import RecordedSource
-from mlgle_lammps.store.writer import GeneratedWriter, ModesWriter
+from mlgle_lammps.store.writer import FramesWriter, GeneratedWriter
 
 N, K = 20, 6
 VARIANCES = rouse_mode_variance(np.arange(1, N), N)
@@ -89,7 +89,7 @@ def make_run(folder, *, box=CUBIC, variances=tuple(VARIANCES), bond=1.0, n_beads
     made = RouseSource(40, N, K, frames, 60.0, 8, bond=bond)
     system = replace(md.system, box=box, mode_variances=variances, n_beads=n_beads)
     com = 5.0 * np.random.default_rng(5).normal(size=(12, 3))
-    with ModesWriter(folder / "modes.h5", system) as writer:
+    with FramesWriter(folder / "modes.h5", system) as writer:
         for f in md:
             writer.append([f.step], [0], (f.com + com)[np.newaxis], f.modes[np.newaxis])
     with GeneratedWriter(folder / "generated.h5", system, 40, frames, 2) as generated:
@@ -146,7 +146,7 @@ def test_files_are_read_back_as_the_generated_modes(tmp_path, form, box):
     options = TrajectoryOptions(topology=folder / "reconstructed.data", timestep=0.6)
     source = RecordedSource([open_trajectory(path, options, K)])
     frames = list(source)
-    with ModesReader(folder / "generated.h5") as reader, ModesReader(folder / "modes.h5") as md:
+    with FramesReader(folder / "generated.h5") as reader, FramesReader(folder / "modes.h5") as md:
         wanted = reader.read(1, 30)
         centres = md.read(29, 30).com[0]
     assert (source.system.dt, source.system.n_beads) == (pytest.approx(360.0), N)

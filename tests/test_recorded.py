@@ -15,7 +15,7 @@ from mlgle_lammps.records import Ending
 from mlgle_lammps.store import recording
 from mlgle_lammps.store.recorded import RecordedSource
 from mlgle_lammps.store.run_folder import RunFolder
-from mlgle_lammps.store.writer import ModesWriter
+from mlgle_lammps.store.writer import FramesWriter
 from mlgle_lammps.stream.ring_buffer import RingBuffer
 
 ROUSE = RouseSource(5, 12, 4, 120, 0.5, seed=2, every=10)
@@ -25,7 +25,7 @@ MODES = np.array([f.modes for f in FRAMES])
 
 
 def write_h5(path, frames=FRAMES, system=ROUSE.system):
-    with ModesWriter(path, system) as writer:
+    with FramesWriter(path, system) as writer:
         for f in frames:
             writer.append([f.step], [f.segment], f.com[np.newaxis], f.modes[np.newaxis])
     return path

@@ -13,9 +13,9 @@ from mlgle_lammps.chains.rouse import RouseSource
 from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.records import Ending, Estimate, Frame, System
 from mlgle_lammps.store.journal import Journal, chunk_paths, read_journal
-from mlgle_lammps.store.reader import ModesReader
+from mlgle_lammps.store.reader import FramesReader
 from mlgle_lammps.store.run_folder import RunFolder
-from mlgle_lammps.store.writer import GeneratedWriter, ModesWriter, generated_bytes
+from mlgle_lammps.store.writer import FramesWriter, GeneratedWriter, generated_bytes
 
 SYSTEM = System(
     n_chains=4, n_beads=10, n_modes=3, dt=0.5, every=5, units="real", time_unit="fs", length_unit="Angstrom",
@@ -186,7 +186,7 @@ def test_journal_and_assembled_file_return_every_bit(tmp_path):
     assert len(chunk_paths(folder.checkpoint)) == 3
     folder.discard_checkpoints()
     assert list(folder.checkpoint.iterdir()) == []
-    with ModesReader(folder.modes) as reader:
+    with FramesReader(folder.modes) as reader:
         assert reader.system == SYSTEM
         assert reader.n_mode_frames == 100
         assert_chunks_hold([reader.read(0, 100), reader.read(100, 150, with_modes=False)], frames)
@@ -248,7 +248,7 @@ def test_a_killed_writer_leaves_a_readable_record(tmp_path):
     folder = RunFolder.open(tmp_path / "run")
     folder.assemble_modes()
     expected = list(RouseSource(4, 10, 3, 1000, 1.0, seed=5))[: 501 // 64 * 64]
-    with ModesReader(folder.modes) as reader:
+    with FramesReader(folder.modes) as reader:
         assert_chunks_hold([reader.read(0, len(reader.steps))], expected)
 
 
@@ -327,7 +327,7 @@ def test_generated_file_has_the_announced_size_and_the_layout_of_the_stream(tmp_
             writer.append(com[start : start + 130], modes[start : start + 130])
             assert not path.exists()
     assert 0.95 < os.path.getsize(path) / writer.expected_bytes < 1.1
-    with ModesReader(path) as reader:
+    with FramesReader(path) as reader:
         chunk = reader.read(0, 4000)
         assert reader.system.dt == SYSTEM.dt * 4
         assert reader.system.n_chains == 6
@@ -359,7 +359,7 @@ def test_a_disk_without_room_is_noticed_before_anything_is_written(tmp_path):
 
 
 def test_the_writer_refuses_frames_that_do_not_fit(tmp_path):
-    with ModesWriter(tmp_path / "modes.h5", SYSTEM) as writer:
+    with FramesWriter(tmp_path / "modes.h5", SYSTEM) as writer:
         writer.append([0], [0], np.zeros((1, 4, 3)), np.zeros((1, 4, 0, 3)))
         with pytest.raises(ValueError, match="after frames without"):
             writer.append([5], [0], np.zeros((1, 4, 3)), np.zeros((1, 4, 3, 3)))
@@ -369,6 +369,6 @@ def test_the_writer_refuses_frames_that_do_not_fit(tmp_path):
 
 def test_an_unwritable_place_is_a_run_failure(tmp_path):
     with pytest.raises(RunFailure, match="cannot write"):
-        ModesWriter(tmp_path / "absent" / "modes.h5", SYSTEM)
+        FramesWriter(tmp_path / "absent" / "modes.h5", SYSTEM)
     with pytest.raises(RunFailure, match="cannot write"):
         Journal(tmp_path / "absent", SYSTEM)

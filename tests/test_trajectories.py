@@ -24,7 +24,7 @@ from mlgle_lammps.errors import UserError
 from mlgle_lammps.formats.lammps_dump import read_dump
 from mlgle_lammps.formats.trajectory import open_tensor, open_trajectory
 from mlgle_lammps.options.trajectory import TrajectoryOptions
-from mlgle_lammps.store.reader import ModesReader
+from mlgle_lammps.store.reader import FramesReader
 from mlgle_lammps.store.recorded import RecordedSource
 
 DECKS = Path(__file__).parent / "decks"
@@ -68,7 +68,7 @@ def live(tmp_path_factory):
     environment = {**os.environ, "PYTHONPATH": str(DECKS.parent.parent)}
     done = subprocess.run([str(c) for c in command], env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    with ModesReader(folder / "run" / "modes.h5") as reader:
+    with FramesReader(folder / "run" / "modes.h5") as reader:
         chunk = reader.read(0, len(reader.steps))
         modes = np.concatenate([chunk.com[:, :, np.newaxis], chunk.modes], axis=2)
         return folder, reader.system, modes, chunk.steps.tolist()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mlgle_lammps.errors import RunFailure, UserError, one_line
-from mlgle_lammps.store.journal import write_bytes_atomically
+from mlgle_lammps.store.atomic import write_bytes_atomically
 from mlgle_lammps.store.json_object import read_object
 
 RECORD = "md.json"

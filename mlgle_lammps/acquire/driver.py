@@ -27,7 +27,7 @@ from mlgle_lammps.chains.topology import Chains
 from mlgle_lammps.errors import RunFailure, UserError, one_line
 from mlgle_lammps.options.deck import DeckOptions
 from mlgle_lammps.options.learn import LearnOptions
-from mlgle_lammps.records import Ending, Frame, System
+from mlgle_lammps.records import Ending, Frames, System
 from mlgle_lammps.stream.transport import Outbox
 
 NEVER = 2_000_000_000
@@ -81,8 +81,8 @@ class Driver:
         self._error: BaseException | None = None
         self._verdict = GO
         self._cut_short = False
-        self._last_step = None if resumption is None else resumption.last.step
-        self._segment = 0 if resumption is None else resumption.last.segment
+        self._last_step = None if resumption is None else resumption.last.last_step
+        self._segment = 0 if resumption is None else resumption.last.last_segment
         self._restarts: RestartWriter | None = None
         self._began = 0.0
         self._callback_s = 0.0
@@ -132,7 +132,7 @@ class Driver:
                 raise UserError(f"{self._deck.path}: {name} is {now}, and was {before} when the run began")
         self.system = resumption.system
         seamless = resumption.seamless(self._comm.size, self._lmp.version())
-        step, last = resumption.step, resumption.last.step
+        step, last = resumption.step, resumption.last.last_step
         again = f"; MD up to step {last} is done again" if step < last else ""
         if seamless:
             self._notes.append(f"went on from the restart file of step {step}, exactly{again}")
@@ -287,7 +287,7 @@ class Driver:
             self._lmp.force_timeout()
             return
         due = step % self._every == 0 and (self._last_step is None or step > self._last_step)
-        again = self._resumption is not None and not due and step == self._resumption.last.step
+        again = self._resumption is not None and not due and step == self._resumption.last.last_step
         part, far, verdict = None, False, STOP if self._stop_requested() else GO
         try:
             if self._world.leads_md:
@@ -340,13 +340,17 @@ class Driver:
         if not np.isfinite(total).all():
             raise RunFailure(f"positions are no longer finite at step {step}: the run has blown up")
         self._greet()
-        self._outbox.send(Frame(step, self._segment, total[:, 0].copy(), total[:, 1:].astype(np.float32)))
+        self._outbox.send(self._frame(step, total))
+
+    def _frame(self, step: int, total: np.ndarray) -> Frames:
+        """Return a frame from the sum z_0..z_k over the ranks, (chain, k+1, 3); modes are rounded here and now."""
+        return Frames.single(step, self._segment, total[:, 0].copy(), total[:, 1:].astype(np.float32))
 
     def _compare(self, step: int, total: np.ndarray) -> None:
         """Begin a new segment where the last frame, done again, is not the journalled one to the last bit."""
         assert self._resumption is not None
-        same = same_frame(self._resumption.last, total[:, 0].copy(), total[:, 1:].astype(np.float32))
-        if not same and self._segment == self._resumption.last.segment:
+        last = self._resumption.last
+        if not same_frame(last, self._frame(step, total)) and self._segment == last.last_segment:
             self._segment += 1
             self._notes.append(f"step {step} came out differently when done again: a new segment begins there")
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
 
 from mlgle_lammps.acquire.checkpoint import RECORD, MdRecord, newest_whole, read_record
 from mlgle_lammps.acquire.continuation import Continuation, continued
 from mlgle_lammps.acquire.deck import Deck
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.records import Ending, Frame, System
+from mlgle_lammps.records import Ending, Frames, System
 from mlgle_lammps.store.journal import chunk_paths, journalled_frames, read_chunk, read_ending, read_journal_system
 
 
@@ -31,7 +29,7 @@ class Resumption:
 
     system: System
     n_frames: int
-    last: Frame
+    last: Frames
     record: MdRecord
     step: int
     continuation: Continuation | None
@@ -47,8 +45,8 @@ class Resumption:
             return False
         if (md_ranks, version) != (self.record.md_ranks, self.record.version):
             return False
-        again = self.step < self.last.step
-        return self.step <= self.last.step + self.system.every and (self.continuation.bitwise or not again)
+        again = self.step < self.last.last_step
+        return self.step <= self.last.last_step + self.system.every and (self.continuation.bitwise or not again)
 
 
 def plan_resumption(folder: Path, deck: Deck, target: int | None, unchanged: bool) -> Resumption | None:
@@ -71,13 +69,13 @@ def plan_resumption(folder: Path, deck: Deck, target: int | None, unchanged: boo
     frames = list(journalled_frames(paths[-1:], system))
     if not frames:
         raise UserError(f"{paths[-1]} holds no frame")
-    last = frames[-1]
+    last = frames[-1].copy()
     ending, record = read_ending(folder), read_record(folder)
     if ending is not None and (unchanged if target is None else n_frames >= target):
-        return Resumption(system, n_frames, last, record, last.step, None, ending)
+        return Resumption(system, n_frames, last, record, last.last_step, None, ending)
     if target is not None and n_frames >= target:
-        done = Ending(step=last.step, md_s=record.md_s)
-        return Resumption(system, n_frames, last, record, last.step, None, done)
+        done = Ending(step=last.last_step, md_s=record.md_s)
+        return Resumption(system, n_frames, last, record, last.last_step, None, done)
     newest = newest_whole(folder, record)
     if newest is None:
         raise UserError(
@@ -86,11 +84,11 @@ def plan_resumption(folder: Path, deck: Deck, target: int | None, unchanged: boo
         )
     continuation = continued(deck, folder / newest.name, record.begin, record.epoch + 1)
     if continuation.bitwise:
-        newest = newest_whole(folder, record, last.step) or newest
+        newest = newest_whole(folder, record, last.last_step) or newest
         continuation = continued(deck, folder / newest.name, record.begin, record.epoch + 1)
     return Resumption(system, n_frames, last, record, newest.step, continuation, None)
 
 
-def same_frame(one: Frame, com: np.ndarray, modes: np.ndarray) -> bool:
-    """Return whether a frame done again is the journalled one to the last bit."""
-    return one.com.tobytes() == com.tobytes() and one.modes.tobytes() == modes.tobytes()
+def same_frame(one: Frames, again: Frames) -> bool:
+    """Return whether a frame done again is the journalled one to the last bit, whatever its segment."""
+    return one.same_bits(replace(again, segments=one.segments))

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mlgle_lammps.records import Ending, Float64, Frame, System
+from mlgle_lammps.records import Ending, Float64, Frames, System
 
 _BLOCK = 256
 
@@ -107,7 +107,6 @@ class RouseSource:
         self._decay = np.exp(-dt / rouse_relaxation_time(modes, n_beads, bond, friction, kT))
         self._alpha = np.sqrt(2 * rouse_diffusion(n_beads, friction, kT))
         self._beta, self._seed, self._n_frames = coupling, seed, n_frames
-        self._handed_off = False
         self._system = System(
             n_chains=n_chains, n_beads=n_beads, n_modes=n_modes, dt=dt, every=every, units="lj", time_unit="tau",
             length_unit="sigma", source=f"Rouse melt of {n_chains} × {n_beads} beads, seed {seed}",
@@ -119,8 +118,7 @@ class RouseSource:
         return self._system
 
     def hand_off(self) -> None:
-        """From the next frame on, yield centres of mass only: modes of shape (chain, 0, 3)."""
-        self._handed_off = True
+        """Frames go on as before."""
 
     def broken(self) -> bool:
         """Return False: nothing can break."""
@@ -130,9 +128,8 @@ class RouseSource:
         """Tell that the stream is complete."""
         return Ending(step=(self._n_frames - 1) * self._system.every)
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[Frames]:
         """Yield the frames; the modes are rounded to float32 before they enter the centre of mass."""
-        self._handed_off = False
         n_chains, n_modes = self._system.n_chains, self._system.n_modes
         mode_noise, com_noise = (np.random.default_rng(s) for s in np.random.SeedSequence(self._seed).spawn(2))
         decay = self._decay[:, np.newaxis]
@@ -147,6 +144,6 @@ class RouseSource:
                 steps = np.sqrt(self._system.dt) * com_noise.standard_normal((_BLOCK, n_chains, 3))
             modes = state.astype(np.float32)
             com = self._alpha * brownian + self._beta * (modes.sum(axis=1, dtype=np.float64) - start)
-            yield Frame(frame * self._system.every, 0, com, modes[:, :0] if self._handed_off else modes)
+            yield Frames.single(frame * self._system.every, 0, com, modes)
             state = decay * state + kicks[place]
             brownian = brownian + steps[place]

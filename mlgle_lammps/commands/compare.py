@@ -151,7 +151,7 @@ def _law(fit: Any) -> dict[str, Any] | None:
 
 def _write(folder: RunFolder, numbers: dict[str, Any]) -> None:
     """Write the numbers atomically."""
-    from mlgle_lammps.store.journal import write_bytes_atomically
+    from mlgle_lammps.store.atomic import write_bytes_atomically
 
     text = json.dumps(plain(numbers), indent=1, ensure_ascii=False, allow_nan=False)
     write_bytes_atomically(folder.path / NUMBERS, (text + "\n").encode())

@@ -69,9 +69,10 @@ def recorded_histories(folder: RunFolder, seed_history: Float32) -> tuple[System
     frames: list[Float32] = []
     segments: list[int] = []
     for frame in source:
-        frames.append(frame.modes)
-        segments.append(frame.segment)
-        if frame.modes.shape == seed_history.shape[1:] and np.array_equal(frame.modes, seed_history[-1]):
+        modes = frame.modes[0]
+        frames.append(modes)
+        segments.append(frame.last_segment)
+        if modes.shape == seed_history.shape[1:] and np.array_equal(modes, seed_history[-1]):
             return system, uninterrupted_end(np.stack(frames), np.array(segments), len(seed_history))
     raise UserError(
         f"{folder.modes} does not hold the frames that {folder.model} was learned from; put the two of one run together"

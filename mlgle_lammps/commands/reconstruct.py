@@ -32,10 +32,11 @@ from mlgle_lammps.commands.parsers import parse_reconstruct
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.formats.bead_files import BEAD_BYTES, SUFFIXES, WRITERS, BeadLayout
 from mlgle_lammps.options.generate import ReconstructOptions
-from mlgle_lammps.records import Float64, System
+from mlgle_lammps.records import Float64, Frames, System
 from mlgle_lammps.resources.progress import Progress
-from mlgle_lammps.store.journal import Chunk, require_finite, write_bytes_atomically
-from mlgle_lammps.store.reader import ModesReader, require_generated_from
+from mlgle_lammps.store.atomic import write_bytes_atomically
+from mlgle_lammps.store.journal import require_finite
+from mlgle_lammps.store.reader import FramesReader, require_generated_from
 from mlgle_lammps.store.run_folder import OWN_FILES, RunFolder, plain
 
 logger = logging.getLogger("mlgle")
@@ -62,7 +63,7 @@ class Melt:
 
     def __init__(self, path: Path, n_modes: int, n_beads: int | None) -> None:
         """Read modes.h5; raise UserError where it is missing or does not say the number of beads."""
-        with ModesReader(path) as reader:
+        with FramesReader(path) as reader:
             self.system = _with_beads(reader.system, n_beads, n_modes, path)
             beads, n_frames = self.system.n_beads or 0, reader.n_mode_frames
             if not n_frames:
@@ -110,8 +111,8 @@ def _reconstruct(arguments: Sequence[str]) -> int:
             raise UserError(f"{path} is missing: {how}")
     path = options.out or folder.path / f"reconstructed.{SUFFIXES[options.format]}"
     _require_free(path, folder, options.overwrite)
-    with ModesReader(folder.generated) as reader:
-        with ModesReader(folder.modes) as md:
+    with FramesReader(folder.generated) as reader:
+        with FramesReader(folder.modes) as md:
             require_generated_from(md.system, reader)
         melt = Melt(folder.modes, reader.system.n_modes, options.beads)
         frames = _frames(options, len(reader.steps), folder.generated)
@@ -136,7 +137,7 @@ def _require_free(path: Path, folder: RunFolder, overwrite: bool) -> None:
         raise UserError(f"--out {path}: there is no folder {path.parent}")
 
 
-def _read(reader: ModesReader, start: int, stop: int) -> Chunk:
+def _read(reader: FramesReader, start: int, stop: int) -> Frames:
     """Return frames start..stop - 1; raise UserError where a number in them is not finite."""
     chunk = reader.read(start, stop)
     require_finite(chunk, reader.path, start)
@@ -153,7 +154,7 @@ def _frames(options: ReconstructOptions, n_frames: int, path: Path) -> range:
 
 
 def _write(
-    path: Path, reader: ModesReader, melt: Melt, frames: range, n_chains: int, options: ReconstructOptions
+    path: Path, reader: FramesReader, melt: Melt, frames: range, n_chains: int, options: ReconstructOptions
 ) -> Float64:
     """Write the file; return the time means of each chain's sizes, (chain, size)."""
     n_beads = melt.system.n_beads or 0
@@ -180,7 +181,7 @@ def _write(
     return sums / len(frames)
 
 
-def _beads(reader: ModesReader, melt: Melt, frames: range, n_chains: int, seed: int) -> Iterator[tuple[int, Float64]]:
+def _beads(reader: FramesReader, melt: Melt, frames: range, n_chains: int, seed: int) -> Iterator[tuple[int, Float64]]:
     """Yield integrator step and beads (chain, bead, 3) of each frame; chains go on from the MD chains' centres."""
     generator = default_rng(seed)
     start = melt.centres[np.arange(n_chains) % len(melt.centres)]

@@ -13,7 +13,7 @@ from mlgle_lammps.formats.h5md_particles import has_mode_stream
 from mlgle_lammps.formats.tensor import is_torch_file
 from mlgle_lammps.formats.trajectory import open_tensor, open_trajectory
 from mlgle_lammps.options.trajectory import TrajectoryOptions
-from mlgle_lammps.records import Ending, Frame, FrameSource, System
+from mlgle_lammps.records import Ending, Frames, FrameSource, System
 from mlgle_lammps.resources.needs import needs_of, refusal, refuse_without_libraries
 from mlgle_lammps.store.recorded import RecordedSource
 from mlgle_lammps.store.recording import Recording
@@ -32,7 +32,7 @@ class Journalled:
         """What the frames are about."""
         return self._source.system
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[Frames]:
         """Yield the frames, each journalled first."""
         for frame in self._source:
             self._journal.append(frame)

@@ -29,7 +29,7 @@ from mlgle_lammps.observe.cross_correlation import CrossCorrelation, cross_corre
 from mlgle_lammps.records import Estimate, Float64, Int64
 from mlgle_lammps.statistics.correlation import ModeStatistics, autocorrelation, mode_statistics
 from mlgle_lammps.statistics.moments import Moments
-from mlgle_lammps.store.reader import ModesReader, require_generated_from
+from mlgle_lammps.store.reader import FramesReader, require_generated_from
 
 FITTED_LAGS = 1000  # of the NACFs, as in JCP fig. 6
 REFERENCE = "full MD, slope"
@@ -91,7 +91,7 @@ def compare_with_md(run: RunResult, full: Path | None) -> AgainstMd:
     times = _displacement_times(run, md)
     streams = {"MD": _observe(md, times)}
     if run.folder.generated.is_file():
-        with ModesReader(run.folder.generated) as reader:
+        with FramesReader(run.folder.generated) as reader:
             require_generated_from(run.system, reader)
         generated = read_trajectory(run.folder.generated)
         if generated.longest_segment >= LEAST_FRAMES:
@@ -167,15 +167,16 @@ def _full_md(run: RunResult, md: Trajectory, full: Path | None) -> tuple[Traject
 def _require_md(path: Path) -> None:
     """Raise UserError where a file holds generated chains, which are no reference."""
     if path.is_file() and path.suffix != ".npz":
-        with ModesReader(path) as reader:
+        with FramesReader(path) as reader:
             if reader.generated:
                 raise UserError(f"{path} holds generated trajectories, not MD: give a run's folder or its modes.h5")
 
 
 def _shared_frames(whole: Trajectory, md: Trajectory) -> Int64:
     """Return the numbers of frames that are also in ``md``; centres of mass tell them, to single precision."""
-    own = {frame.com.astype(np.float32).tobytes() for frame in md.frames()}
-    shared = [i for i, frame in enumerate(whole.frames()) if frame.com.astype(np.float32).tobytes() in own]
+    own = {com.tobytes() for block in md.frames() for com in block.com.astype(np.float32)}
+    every = (com for block in whole.frames() for com in block.com.astype(np.float32))
+    shared = [i for i, com in enumerate(every) if com.tobytes() in own]
     return np.array(shared, dtype=np.int64)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from mlgle_lammps.observe.cross_correlation import cross_correlation, cross_correlation_warnings
 from mlgle_lammps.observe.equilibrium import equilibrium_warnings, size_trend
 from mlgle_lammps.observe.sampling import ballistic_warnings, drift_warnings, short_time_exponent, system_drift
-from mlgle_lammps.records import GleFit, Window
+from mlgle_lammps.records import Frames, GleFit
 from mlgle_lammps.statistics.correlation import Autocorrelation
 from mlgle_lammps.statistics.moments import Moments
 
@@ -88,7 +88,7 @@ def convergence_warnings(fits: Sequence[GleFit]) -> list[str]:
     ]
 
 
-def stream_warnings(window: Window, correlation: Autocorrelation, n_beads: int | None, longest_lag: int) -> list[str]:
+def stream_warnings(window: Frames, correlation: Autocorrelation, n_beads: int | None, longest_lag: int) -> list[str]:
     """Return warnings about the frames themselves: their spacing, drift, modes that move together, equilibrium.
 
     Args:

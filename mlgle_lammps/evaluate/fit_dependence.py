@@ -10,7 +10,7 @@ import numpy as np
 from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.evaluate.run_results import RunResult
 from mlgle_lammps.evaluate.trajectories import Trajectory
-from mlgle_lammps.records import Estimate, Frame, System
+from mlgle_lammps.records import Estimate, Frames, System
 from mlgle_lammps.statistics.moments import MomentAccumulator, Moments
 
 MOST_SEGMENTS = 12
@@ -41,7 +41,7 @@ def moments_of_parts(md: Trajectory, run: RunResult) -> dict[int, Moments]:
     wanted = {max(n // 4, memory + 1), max(n // 2, memory + 1), n}
     accumulator = MomentAccumulator(md.system.n_chains, k, memory)
     found = {}
-    for i, frame in enumerate(md.frames(k), start=1):
+    for i, frame in enumerate((frame for block in md.frames(k) for frame in block), start=1):
         accumulator.add(frame)
         if i in wanted:
             found[i] = accumulator.moments()
@@ -83,13 +83,13 @@ def errors_over_frames(
 
 
 def _segment_moments(
-    frames: Iterable[Frame], n_chains: int, k: int, memory: int, lengths: Sequence[int]
+    frames: Iterable[Frames], n_chains: int, k: int, memory: int, lengths: Sequence[int]
 ) -> tuple[dict[int, list[Moments]], Moments]:
     """Return the displacements of disjoint segments of each length, and of all frames, in one pass."""
     whole = MomentAccumulator(n_chains, k, memory)
     running = {length: MomentAccumulator(n_chains, k, memory) for length in lengths}
     found: dict[int, list[Moments]] = {length: [] for length in lengths}
-    for frame in frames:
+    for frame in (frame for block in frames for frame in block):
         whole.add(frame)
         for length, accumulator in running.items():
             if len(found[length]) == MOST_SEGMENTS:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlgle_lammps.diffusion.slope import LAGS_PER_OCTAVE
-from mlgle_lammps.records import Float32, Float64
+from mlgle_lammps.records import Float32, Float64, Frames
 from mlgle_lammps.statistics.correlation import Autocorrelation, autocorrelation
 from mlgle_lammps.statistics.moments import MomentAccumulator, Moments
 
@@ -81,9 +81,10 @@ class GeneratedStatistics:
         self._fourth = np.zeros((n_trajectories, n_modes))
         self._done = 0
 
-    def add(self, com: Float64, modes: Float32) -> None:
-        """Add the next steps: com (time, trajectory, 3), modes (time, trajectory, mode, 3)."""
-        self._accumulator.add_centers(com)
+    def add(self, frames: Frames) -> None:
+        """Add the next steps; trajectories are on the chain axis."""
+        modes = frames.modes
+        self._accumulator.add_centers(frames.com)
         second, fourth = power_sums(modes)
         self._second += second
         self._fourth += fourth

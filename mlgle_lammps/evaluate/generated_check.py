@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlgle_lammps.evaluate.generated import GeneratedSummary, kurtosis, power_sums
-from mlgle_lammps.records import Float64, Int64, Window
+from mlgle_lammps.records import Float64, Frames, Int64
 from mlgle_lammps.statistics.correlation import Autocorrelation, melard_roy_error
 
 LEAST = {"variance": 0.15, "nacf": 0.1, "kurtosis": 1.0}
@@ -83,7 +83,7 @@ class GeneratedCheck:
         }
 
 
-def check_generated(summary: GeneratedSummary, window: Window, correlation: Autocorrelation) -> GeneratedCheck:
+def check_generated(summary: GeneratedSummary, window: Frames, correlation: Autocorrelation) -> GeneratedCheck:
     """Compare a generated ensemble with the frames that it was learned from.
 
     Args:
@@ -143,7 +143,7 @@ def _relative(summary: GeneratedSummary) -> Float64:
     return result
 
 
-def _per_independent_value(power: Float64, window: Window) -> Float64:
+def _per_independent_value(power: Float64, window: Frames) -> Float64:
     """Return 1/n for n independent values: Σ_t (1 - |t|/T) ρ(t)^a/(3 T P) over lags of both signs, (mode,).
 
     Args:
@@ -156,7 +156,7 @@ def _per_independent_value(power: Float64, window: Window) -> Float64:
     return result
 
 
-def _md_variance_error(correlation: Autocorrelation, window: Window, squares: Float64, ratio: Float64) -> Float64:
+def _md_variance_error(correlation: Autocorrelation, window: Frames, squares: Float64, ratio: Float64) -> Float64:
     """Return the relative error of MD's variance: Bartlett's (2 σ⁴/n, n from ρ²), or that over chains if larger.
 
     The first refers to the generated variance where that is the larger one: MD's own would be small just where it
@@ -170,7 +170,7 @@ def _md_variance_error(correlation: Autocorrelation, window: Window, squares: Fl
     return result
 
 
-def _md_kurtosis(window: Window, fourth_powers: Float64) -> tuple[Float64, Float64]:
+def _md_kurtosis(window: Frames, fourth_powers: Float64) -> tuple[Float64, Float64]:
     """Return <x⁴>/<x²>² per component, over chains; its error as for the normal one, 24/n with n from ρ⁴, or larger."""
     n_samples = 3.0 * len(window.modes)
     second, fourth = power_sums(window.modes)

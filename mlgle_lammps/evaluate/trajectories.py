@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.records import Float32, Float64, Frame, Int64, System, Window
-from mlgle_lammps.store.journal import Chunk
+from mlgle_lammps.records import Float32, Float64, Frames, Int64, System, joined
 from mlgle_lammps.store.recording import Recording, checked_blocks, open_recording
 
 N_GROUPS = 20
@@ -82,7 +81,7 @@ class Trajectory:
         com = np.empty((self.n_frames, last - first, 3))
         modes = np.empty((self.n_mode_frames, last - first, self.system.n_modes, 3), dtype=np.float32)
         done = with_modes = 0
-        for chunk in self._blocks(self.n_mode_frames > 0):
+        for chunk in self._blocks():
             n, m = len(chunk.steps), min(len(chunk.steps), self.n_mode_frames - with_modes)
             com[done : done + n] = chunk.com[:, first:last]
             if m > 0:
@@ -91,29 +90,20 @@ class Trajectory:
             done += n
         return com, modes
 
-    def _blocks(self, want_modes: bool) -> Iterator[Chunk]:
-        yield from _stretch(self._recording, self.start, self.start + self.n_frames, want_modes)
+    def _blocks(self) -> Iterator[Frames]:
+        yield from _stretch(self._recording, self.start, self.start + self.n_frames)
 
-    def frames(self, n_modes: int = 0) -> Iterator[Frame]:
-        """Yield the frames one by one with modes 1..n_modes, raw; as many as have them, all where n_modes is 0."""
+    def frames(self, n_modes: int = 0) -> Iterator[Frames]:
+        """Yield the frames in blocks with modes 1..n_modes, raw; as many as have them, all where n_modes is 0."""
         left = self.n_mode_frames if n_modes else self.n_frames
-        for chunk in self._blocks(n_modes > 0):
-            for i in range(min(left, len(chunk.steps))):
-                modes = chunk.modes[i, :, :n_modes] if n_modes else np.zeros((self.system.n_chains, 0, 3), np.float32)
-                yield Frame(int(chunk.steps[i]), int(chunk.segments[i]), chunk.com[i], modes)
-            left -= min(left, len(chunk.steps))
+        for block in self._blocks():
+            if left > 0:
+                yield block[:left].first_modes(n_modes)
+            left -= len(block)
 
-    def window(self) -> Window:
+    def window(self) -> Frames:
         """Return all frames that have modes in one piece; for stretches that fit in the memory."""
-        chunks = list(self._blocks(True))
-        n = self.n_mode_frames
-        modes = [chunk.modes for chunk in chunks if chunk.modes.shape[2]]
-        return Window(
-            np.concatenate([chunk.steps for chunk in chunks])[:n],
-            self.segments[:n],
-            np.concatenate([chunk.com for chunk in chunks])[:n],
-            np.concatenate(modes)[:n],
-        )
+        return joined(list(self.frames(self.system.n_modes)))
 
 
 def read_trajectory(path: Path, start: int = 0, stop: int | None = None) -> Trajectory:
@@ -130,7 +120,7 @@ def read_trajectory(path: Path, start: int = 0, stop: int | None = None) -> Traj
     recording = open_recording(path)
     segments, center, n_mode_frames = [], [], 0
     ends: list[Float64] = []
-    for chunk in _stretch(recording, start, stop, True):
+    for chunk in _stretch(recording, start, stop):
         segments.append(chunk.segments)
         center.append(chunk.com.mean(axis=1))
         ends = [ends[0] if ends else chunk.com[0], chunk.com[-1]]
@@ -148,13 +138,13 @@ def read_trajectory(path: Path, start: int = 0, stop: int | None = None) -> Traj
     )
 
 
-def _stretch(recording: Recording, start: int, stop: int | None, want_modes: bool) -> Iterator[Chunk]:
+def _stretch(recording: Recording, start: int, stop: int | None) -> Iterator[Frames]:
     """Yield the recording's blocks cut to frames start..stop-1."""
     done = 0
-    for chunk in checked_blocks(recording, lambda: want_modes):
+    for chunk in checked_blocks(recording):
         first, last = max(start - done, 0), len(chunk.steps) if stop is None else min(stop - done, len(chunk.steps))
         if first < last:
-            yield Chunk(*(getattr(chunk, name)[first:last] for name in ("steps", "segments", "com", "modes")))
+            yield chunk[first:last]
         done += len(chunk.steps)
         if stop is not None and done >= stop:
             return

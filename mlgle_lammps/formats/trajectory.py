@@ -19,9 +19,8 @@ from mlgle_lammps.formats.mdanalysis import Topology, read_topology, read_with_m
 from mlgle_lammps.formats.tensor import open_mode_tensor
 from mlgle_lammps.formats.unwrap import Unwrapper
 from mlgle_lammps.options.trajectory import TrajectoryOptions
-from mlgle_lammps.records import UNITS, Float64, Int64, System
-from mlgle_lammps.store.journal import Chunk
-from mlgle_lammps.store.recording import Recording, WantModes
+from mlgle_lammps.records import UNITS, Float64, Frames, Int64, System
+from mlgle_lammps.store.recording import Recording
 
 BLOCK_FRAMES = 32
 
@@ -92,11 +91,13 @@ def open_tensor(path: Path, options: TrajectoryOptions) -> Recording:
         time_unit=time_unit, length_unit=length_unit, source=str(path),
     )  # fmt: skip
 
-    def read(want_modes: WantModes) -> Iterator[Chunk]:
+    def read() -> Iterator[Frames]:
         for start in range(0, n_frames, BLOCK_FRAMES):
             block = np.asarray(tensor[start : start + BLOCK_FRAMES])
             steps = np.arange(start, start + len(block), dtype=np.int64)
-            yield Chunk(steps, np.zeros_like(steps), block[:, :, 0].astype(float), block[:, :, 1:].astype(np.float32))
+            yield Frames.of_chains(
+                steps, np.zeros_like(steps), block[:, :, 0].astype(float), block[:, :, 1:].astype(np.float32)
+            )
 
     return Recording(path, system, read)
 
@@ -195,7 +196,7 @@ class _TrajectoryReader:
         self._first_step, self._steps = first_step, steps
         self.warnings: list[str] = []
 
-    def read(self, want_modes: WantModes) -> Iterator[Chunk]:
+    def read(self) -> Iterator[Frames]:
         """Yield blocks of frames in order."""
         path, self.warnings = self._trajectory.path, []
         snapshot = _Snapshot(path, self._chains, self._n_modes, self._options.unwrapped)
@@ -219,10 +220,10 @@ class _TrajectoryReader:
                 f"{snapshot.unwrap.largest_step:.3f} of the box (nearest image taken; refused beyond a quarter)"
             )
 
-    def _chunk(self, kept: list[tuple[int, int, Float64]]) -> Chunk:
+    def _chunk(self, kept: list[tuple[int, int, Float64]]) -> Frames:
         places, segments, modes = zip(*kept, strict=True)
         stacked = np.stack(modes)
-        return Chunk(
+        return Frames.of_chains(
             steps=self._first_step + self._steps * np.array(places, dtype=np.int64),
             segments=np.array(segments, dtype=np.int64),
             com=stacked[:, :, 0].copy(),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from mlgle_lammps.records import Float64, Window
+from mlgle_lammps.records import Float64, Frames
 from mlgle_lammps.statistics.correlation import Autocorrelation
 
 LEAST_CORRELATION = 0.1
@@ -29,7 +29,7 @@ class CrossCorrelation:
     dof: int
 
 
-def cross_correlation(window: Window, correlation: Autocorrelation) -> CrossCorrelation:
+def cross_correlation(window: Frames, correlation: Autocorrelation) -> CrossCorrelation:
     """Return c_ij of all pairs of modes; the larger of two errors is taken.
 
     The one is Bartlett's for two independent processes, var = Σ_τ ρ_i(τ) ρ_j(τ)/(3 n P) over lags of both signs; the

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from mlgle_lammps.records import Float64, Window
+from mlgle_lammps.records import Float64, Frames
 
 LEVEL = 1e-3  # of all quantities together
 NAMED_LEVEL = 0.01  # of one quantity, to be named once all together are beyond chance
@@ -62,7 +62,7 @@ def end_to_end_weights(n_modes: int, n_beads: int | None) -> Float64:
     return weights
 
 
-def size_trend(window: Window, n_beads: int | None) -> Trend | None:
+def size_trend(window: Frames, n_beads: int | None) -> Trend | None:
     """Return the trend of <R_ee²> and of every mode's <z_j²>, or None for fewer than two chains or frames in a piece.
 
     The chains' ln z_j² and ln R_ee² are regressed on a straight line and on two decays from the start of each segment,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from mlgle_lammps.records import Float64, Window
+from mlgle_lammps.records import Float64, Frames
 
 BALLISTIC = 1.1  # exponents above this; 1 is diffusion, 2 free flight
 SIGNIFICANT = 4.0  # standard errors
@@ -29,7 +29,7 @@ class ShortTimeExponent:
     se: float
 
 
-def short_time_exponent(window: Window) -> ShortTimeExponent | None:
+def short_time_exponent(window: Frames) -> ShortTimeExponent | None:
     """Return a = log2[MSD(2)/MSD(1)] of the centres of mass, the system's own motion removed.
 
     None where fewer than two chains move or no three frames in one segment are there.
@@ -88,7 +88,7 @@ class Drift:
     p: float
 
 
-def system_drift(window: Window, longest_lag: int) -> Drift | None:
+def system_drift(window: Frames, longest_lag: int) -> Drift | None:
     """Return the steady motion of the system's centre of mass (equal chains, so the mean of their centres).
 
     Whether it is steady is judged over ten blocks of frames: mean over scatter of their mean steps, Student's t with

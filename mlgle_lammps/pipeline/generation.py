@@ -77,8 +77,7 @@ def generate_to_file(
         for chunk in generate(surrogate, steps, ensemble, seed, device=device, history=histories, threads=threads):
             if should_stop():
                 raise RunFailure("the run was interrupted")
-            statistics.add(chunk.com, chunk.modes)
-            first = -chunk.first_step % save_every
-            writer.append(chunk.com[first::save_every], chunk.modes[first::save_every])
-            progress.advance(len(chunk.com))
+            statistics.add(chunk)
+            writer.append(chunk[-int(chunk.steps[0]) % save_every :: save_every])
+            progress.advance(len(chunk))
     return statistics.summary()

@@ -24,7 +24,7 @@ from mlgle_lammps.evaluate.generated import GeneratedSummary
 from mlgle_lammps.evaluate.generated_check import check_generated, generated_warnings
 from mlgle_lammps.options.learn import TRAINED_CHAINS, LearnOptions
 from mlgle_lammps.pipeline.generation import generate_to_file, uninterrupted_end
-from mlgle_lammps.records import Estimate, Float32, Frame, FrameSource, GleFit, Window
+from mlgle_lammps.records import Estimate, Float32, Frames, FrameSource, GleFit
 from mlgle_lammps.report.report import RunCurves, write_run_report
 from mlgle_lammps.report.result import RunState, build_result
 from mlgle_lammps.resources.compute import available_cores, describe_device, resolve_device
@@ -75,7 +75,7 @@ class _Pipeline:
         n_modes = min(options.modes, system.n_modes)
         self.state = RunState(system, options, n_modes, variables=variables)
         self.moments = MomentAccumulator(system.n_chains, n_modes, options.memory)
-        self.ring = RingBuffer(options.learn_frames, system.n_chains, n_modes)
+        self.ring = RingBuffer(options.learn_frames, [replace(system.species[0], n_modes=n_modes)])
         device = resolve_device(options.device)
         self.state.device, self.state.threads = describe_device(device), options.threads or available_cores()
         torch.set_num_threads(self.state.threads)
@@ -89,7 +89,7 @@ class _Pipeline:
         self.next_fit = options.memory + 1
         self.reference_moments: Moments | None = None
         self.summary: GeneratedSummary | None = None
-        self.window: Window | None = None
+        self.window: Frames | None = None
         self.model: ModeModel | None = None
         self.histories: Float32 | None = None
         self.generation_failed = False
@@ -118,12 +118,12 @@ class _Pipeline:
         """Whether the stream is known to have been interrupted or to have failed."""
         return self.source.broken()
 
-    def _learn_online(self, frames: Iterator[Frame]) -> bool:
+    def _learn_online(self, frames: Iterator[Frames]) -> bool:
         """Take frames until the hand-off; return whether it came."""
         label = f"{self.options.handoff} hand-off"
         with Progress(label, self.options.handoff_frames) as progress:
             for frame in frames:
-                kept = replace(frame, modes=frame.modes[:, : self.state.n_modes])
+                kept = frame.first_modes(self.state.n_modes)
                 self.moments.add(kept)
                 self.ring.append(kept)
                 n_frames = self.moments.n_frames
@@ -134,7 +134,7 @@ class _Pipeline:
                     self.next_fit = int(np.ceil(n_frames * FRAMES_BETWEEN_FITS))
                     self._milestone(progress)
                     if self._wants_hand_off(n_frames):
-                        self._hand_off(frame.step)
+                        self._hand_off(frame.last_step)
                         progress.advance()
                         return True
                 progress.advance()
@@ -193,7 +193,7 @@ class _Pipeline:
         if self.state.fits:
             logger.info("hand-off at %d frames: D = %s", self.state.n_frames, self._describe_D(self.state.fits[-1].D))
 
-    def _diagnose(self, window: Window, correlation: Autocorrelation) -> None:
+    def _diagnose(self, window: Frames, correlation: Autocorrelation) -> None:
         """Keep what is wrong with the frames and with the fit, and what is merely worth knowing."""
         state, moments = self.state, self.moments.moments()
         lines = [
@@ -292,7 +292,7 @@ class _Pipeline:
                 "D_generated: raise --generate-steps"
             )
 
-    def _reference(self, frames: Iterator[Frame]) -> None:
+    def _reference(self, frames: Iterator[Frames]) -> None:
         """Take the frames after the hand-off, for D by full MD; its number never enters D."""
         wanted = self.options.full_md
         if not wanted:
@@ -301,7 +301,7 @@ class _Pipeline:
         accumulator = MomentAccumulator(n_chains, 0, max(4, wanted // 4), LAGS_PER_OCTAVE)
         with Progress("full MD", wanted) as progress:
             for _, frame in zip(range(wanted), frames, strict=False):
-                accumulator.add(replace(frame, modes=frame.modes[:, :0]))
+                accumulator.add(frame)
                 progress.advance()
         if accumulator.n_frames < wanted:
             self.state.warn(
@@ -371,14 +371,14 @@ class _Pipeline:
         return f"{D.value:.4g} [{D.ci95[0]:.4g}, {D.ci95[1]:.4g}] {system.length_unit}^2/{system.time_unit}"
 
 
-def some_chains(window: Window) -> Window:
+def some_chains(window: Frames) -> Frames:
     """Return the frames of at most ``TRAINED_CHAINS`` evenly spaced chains, as a view.
 
     Training cannot use more: its updates see some 10^6 targets in all, and a thousand chains hold that many. Its memory
     and time then stop growing with the chains.
     """
     stride = -(-window.modes.shape[1] // TRAINED_CHAINS)
-    return replace(window, com=window.com[:, ::stride], modes=window.modes[:, ::stride])
+    return window.molecules(slice(None, None, stride))
 
 
 def generated_diffusion(

@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mlgle_lammps.errors import RunFailure, one_line
-from mlgle_lammps.store.journal import write_bytes_atomically
+from mlgle_lammps.store.atomic import write_bytes_atomically
 
 ANSATZ_LEVEL = 0.01
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlgle_lammps.records import Float64, Frame, Int64
+from mlgle_lammps.records import Float32, Float64, Frames, Int64
 
 BLOCKS_PER_LAG = 2  # length of a time block in units of its lag, for the design effect
 MIN_BLOCKS = 8
@@ -82,25 +82,30 @@ class MomentAccumulator:
         """Frames added so far."""
         return sum(self._segment_lengths)
 
-    def add(self, frame: Frame) -> None:
-        """Add one frame; a new segment number starts afresh, no pair of frames crosses it."""
-        if frame.segment != self._segment:
-            self._segment = frame.segment
+    def add(self, frames: Frames) -> None:
+        """Add frames; a new segment number starts afresh, no pair of frames crosses it."""
+        modes = frames.modes[:, :, : self._modes.shape[2]]
+        for i, segment in enumerate(frames.segments.tolist()):
+            self._add_frame(segment, frames.com[i], modes[i])
+
+    def _add_frame(self, segment: int, raw: Float64, modes: Float32) -> None:
+        if segment != self._segment:
+            self._segment = segment
             self._segment_lengths.append(0)
             for block in self._blocks:
                 block.restart()
-        center = frame.com.mean(axis=0)
-        com = frame.com - center
+        center = raw.mean(axis=0)
+        com = raw - center
         depth, age = len(self._com), self._segment_lengths[-1]
         reach = int(np.searchsorted(self.lags, age, side="right"))
         if reach:
             rows = (age - self.lags[:reach]) % depth
-            self._add_pairs(com - self._com[rows], frame.modes - self._modes[rows])
+            self._add_pairs(com - self._com[rows], modes - self._modes[rows])
             previous = (age - 1) % depth
             self._center_steps.add(center - self._center)
             self._chain_steps += float(((com - self._com[previous]) ** 2).mean())
-        self._com[age % depth], self._modes[age % depth], self._center = com, frame.modes, center
-        self._sum_square += np.einsum("cmx,cmx->m", frame.modes, frame.modes, dtype=np.float64) / (3 * len(com))
+        self._com[age % depth], self._modes[age % depth], self._center = com, modes, center
+        self._sum_square += np.einsum("cmx,cmx->m", modes, modes, dtype=np.float64) / (3 * len(com))
         self._segment_lengths[-1] += 1
 
     def add_centers(self, com: Float64, at_once: int = 128) -> None:

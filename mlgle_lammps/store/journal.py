@@ -1,20 +1,20 @@
 """The stream on disk as it arrives: small .npz chunks that a killed run leaves readable.
 
 ``checkpoint/system.json`` says what the stream is about; ``checkpoint/stream-000000.npz`` and so on hold ``step``
-(time,), ``segment`` (time,), ``com`` (time, chain, 3) float64 and ``modes`` (time, chain, mode, 3) float32. Every file
-is written under a temporary name and renamed, so that each one is whole or absent. A chunk that is not full yet is
-written anew with the frames that came since, so that files stay few.
+(time,), ``segment`` (time,), and every channel that came: ``com`` (time, chain, 3) float64 and ``modes`` (time, chain,
+mode, 3) float32 of the chains, ``NAME/com`` and so on of further species (`records.CHANNELS`). Every file is written
+under a temporary name and renamed, so that each one is whole or absent. A chunk that is not full yet is written anew
+with the frames that came since, so that files stay few.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,120 +22,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlgle_lammps.errors import RunFailure, UserError, one_line
-from mlgle_lammps.records import Ending, Float32, Float64, Frame, Int64, System
+from mlgle_lammps.records import CHAINS, CHANNELS, Ending, Frames, System
+from mlgle_lammps.store.atomic import write_bytes_atomically
+from mlgle_lammps.store.description import system_from_mapping
 from mlgle_lammps.store.json_object import read_object
 from mlgle_lammps.store.npz import NpzReader
 
 MAX_SYSTEM_BYTES = 2**20
 LARGEST = 1e15
 """No position in any unit of length is larger; its fourth power is far from the limits of arithmetic."""
-LONGEST_UNIT, LONGEST_TEXT, MOST_NOTES = 40, 4096, 1000
-"""Letters, and lines, that a description may have."""
-LONGEST_CHAIN = 10**6
-"""Beads; memory grows with them, so that a damaged number must not pass."""
-SHORTEST, LONGEST = 1e-50, 1e50
-"""Times between two frames beyond these come from a damaged file."""
 ENDING = "ending.json"
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """Consecutive frames with the same number of modes.
-
-    Attributes:
-        steps: (time,) int64.
-        segments: (time,) int64.
-        com: (time, chain, 3) float64.
-        modes: (time, chain, mode, 3) float32; mode is 0 for frames after the hand-off.
-    """
-
-    steps: Int64
-    segments: Int64
-    com: Float64
-    modes: Float32
-
-
-def require_finite(chunk: Chunk, path: Path, first: int) -> None:
+def require_finite(frames: Frames, path: Path, first: int) -> None:
     """Raise UserError naming the first frame with a number that is not finite, or no position; ``first`` counts it."""
-    for name, block in (("com", chunk.com), ("modes", chunk.modes)):
+    for species, channel, block in frames.arrays():
+        name = channel if species == CHAINS else f"{channel} of {species}"
         if not np.all(np.abs(block) < LARGEST):
             bad = ~(np.abs(block) < LARGEST).all(axis=tuple(range(1, block.ndim)))
             frame = int(np.argmax(bad))
             what = f"beyond {LARGEST:g}" if np.isfinite(block[frame]).all() else "that are not finite numbers"
             raise UserError(f"{path}: frame {first + frame} has {name} {what}")
-
-
-def write_bytes_atomically(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` by a temporary name: ``path`` is the old file or the new one, never half of it.
-
-    Raises:
-        RunFailure: disk full, no permission, read-only.
-    """
-    temporary = path.with_name(f"{path.name}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise RunFailure(f"cannot write {path}: {error.strerror or one_line(error)}") from None
-
-
-def system_from_mapping(values: Mapping[str, Any], where: str) -> System:
-    """Return the System that a file describes; raise UserError naming the first value that cannot be one."""
-    kept = {field.name: values[field.name] for field in fields(System) if field.name in values}
-    for name in ("n_chains", "n_beads", "n_modes", "every"):
-        value = kept.get(name)
-        least, most = (0 if name == "n_modes" else 1), (LONGEST_CHAIN if name == "n_beads" else 2**31)
-        if value is None and name in ("n_beads", "every"):
-            kept.pop(name, None)
-        elif not isinstance(value, int) or isinstance(value, bool) or not least <= value < most:
-            raise UserError(
-                f"{where}: {name} is {repr(value)[:40]} where a whole number from {least} to {most - 1} belongs"
-            )
-    kept.setdefault("n_beads", None)
-    if kept["n_beads"] is not None and kept["n_modes"] >= kept["n_beads"]:
-        raise UserError(f"{where}: {kept['n_modes']} modes of chains of {kept['n_beads']} beads, which have fewer")
-    dt = kept.get("dt")
-    if not isinstance(dt, int | float) or isinstance(dt, bool) or not SHORTEST < dt < LONGEST:
-        raise UserError(f"{where}: dt is {repr(dt)[:40]} where a time above 0 belongs")
-    kept["dt"] = float(dt)
-    for name in ("units", "time_unit", "length_unit", "source"):
-        if name in kept and not isinstance(kept[name], str):
-            raise UserError(f"{where}: {name} is {repr(kept[name])[:40]} where text belongs")
-        if name != "source" and not (len(kept.get(name, "")) <= LONGEST_UNIT and kept.get(name, "").isprintable()):
-            raise UserError(f"{where}: {name} is {repr(kept[name])[:40]} where the name of a unit belongs")
-    n_variances = None if kept["n_beads"] is None else kept["n_beads"] - 1
-    kept["box"] = _numbers(kept.get("box"), "box", 6, where)
-    kept["mode_variances"] = _numbers(kept.get("mode_variances"), "mode_variances", n_variances, where)
-    if min((kept["box"] or (1.0,))[:3]) <= 0:
-        raise UserError(f"{where}: the box is {kept['box']}, with an edge that is not above 0")
-    if min(kept["mode_variances"] or (0.0,)) < 0:
-        raise UserError(f"{where}: mode_variances has numbers below 0")
-    notes = kept.get("notes") or ()
-    listed = notes if isinstance(notes, list | tuple) else [notes]
-    kept["notes"] = tuple(_printable(str(note)) for note in listed[:MOST_NOTES])
-    if "source" in kept:
-        kept["source"] = _printable(kept["source"])
-    return System(**kept)
-
-
-def _printable(text: str) -> str:
-    """Return text without control characters, cut to a length that people read; paths may hold odd bytes."""
-    return "".join(c if c.isprintable() or "\udc80" <= c <= "\udcff" else " " for c in text[:LONGEST_TEXT])
-
-
-def _numbers(values: Any, name: str, length: int | None, where: str) -> tuple[float, ...] | None:
-    """Return a list of finite numbers as a tuple; raise UserError where it is something else."""
-    if values is None:
-        return None
-    plain = [] if isinstance(values, str) else values
-    good = isinstance(plain, list | tuple) and len(plain) == length
-    if not good or not all(isinstance(value, int | float) and math.isfinite(value) for value in plain):
-        raise UserError(f"{where}: {name} is not {length} numbers")
-    return tuple(float(value) for value in plain)
 
 
 class Journal:
@@ -164,48 +71,61 @@ class Journal:
         self._lock = threading.RLock()
         self._written_at = time.monotonic()
         self._held = self._on_disk = 0
-        self._allocate(system.n_modes)
+        self._chunk: Frames | None = None
         write_bytes_atomically(folder / "system.json", json.dumps(asdict(system), indent=1).encode())
 
-    def _allocate(self, n_modes: int) -> None:
-        self._steps = np.zeros(self._size, dtype=np.int64)
-        self._segments = np.zeros(self._size, dtype=np.int64)
-        self._com = np.zeros((self._size, self._system.n_chains, 3), dtype=np.float64)
-        self._modes = np.zeros((self._size, self._system.n_chains, n_modes, 3), dtype=np.float32)
+    def _allocate(self, like: Frames) -> Frames:
+        """Make room for a chunk of frames with the channels of ``like``; raise ValueError where the system has none."""
+        shapes = {own.name: own for own in self._system.species}
+        for species, channel, values in like.arrays():
+            if species not in shapes or values.shape[1:] != shapes[species].shape(channel):
+                raise ValueError(f"{channel} {values.shape[1:]} of {species} in a stream of {self._system}")
+        channels: dict[str, dict[str, NDArray[Any]]] = {}
+        for species, channel, values in like.arrays():
+            room = np.zeros((self._size, *values.shape[1:]), dtype=CHANNELS[channel][0])
+            channels.setdefault(species, {})[channel] = room
+        return Frames(np.zeros(self._size, dtype=np.int64), np.zeros(self._size, dtype=np.int64), channels)
 
-    def append(self, frame: Frame) -> None:
-        """Copy ``frame``; write a chunk where one is full or overdue.
+    def append(self, frames: Frames) -> None:
+        """Copy frames; write a chunk where one is full or overdue.
 
         Raises:
             RunFailure: the chunk cannot be written (the frames stay in memory).
-            ValueError: the frame's chains are not the stream's.
+            ValueError: the frames' channels are not the stream's.
         """
         with self._lock:
-            if frame.modes.shape[1] != self._modes.shape[2]:
-                self._next_chunk()
-                self._allocate(frame.modes.shape[1])
-            elif self._held == self._size:
-                self._next_chunk()
-            i = self._held
-            self._steps[i], self._segments[i] = frame.step, frame.segment
-            self._com[i], self._modes[i] = frame.com, frame.modes
-            self._held += 1
-            self.n_frames += 1
-            if self._held == self._size or time.monotonic() - self._written_at > self._seconds:
-                self.flush()
+            for frame in frames:
+                self._append_one(frame)
+
+    def _append_one(self, frame: Frames) -> None:
+        chunk = self._chunk
+        if chunk is None or _names(chunk) != _names(frame):
+            self._next_chunk()
+            chunk = self._chunk = self._allocate(frame)
+        elif self._held == self._size:
+            self._next_chunk()
+        i = self._held
+        chunk.steps[i], chunk.segments[i] = frame.last_step, frame.last_segment
+        for species, channel, values in frame.arrays():
+            chunk.channels[species][channel][i] = values[0]
+        self._held += 1
+        self.n_frames += 1
+        if self._held == self._size or time.monotonic() - self._written_at > self._seconds:
+            self.flush()
 
     def flush(self) -> None:
         """Put every frame appended so far on disk; raise RunFailure where that fails."""
         with self._lock:
             n = self._held
-            if n == self._on_disk:
+            if n == self._on_disk or self._chunk is None:
                 return
             path = self._folder / f"stream-{self._number:06d}.npz"
             temporary = path.with_suffix(".tmp")
+            chunk = self._chunk[:n]
+            arrays = {_stored_name(species, channel): values for species, channel, values in chunk.arrays()}
             try:
                 with open(temporary, "wb") as file:
-                    np.savez(file, step=self._steps[:n], segment=self._segments[:n],
-                             com=self._com[:n], modes=self._modes[:n])  # fmt: skip
+                    np.savez(file, step=chunk.steps, segment=chunk.segments, **arrays)  # type: ignore[arg-type]
                     file.flush()
                     os.fsync(file.fileno())
                 os.replace(temporary, path)
@@ -267,32 +187,40 @@ def read_journal_system(folder: Path) -> System:
     return system_from_mapping(values, str(path))
 
 
-def read_chunk(path: Path, system: System) -> Chunk:
-    """Return the frames of one chunk file; raise UserError where it is damaged or not of ``system``."""
+def read_chunk(path: Path, system: System) -> Frames:
+    """Return the frames of one chunk file; raise UserError where it is damaged or not of ``system``.
+
+    A chunk may lack channels of the system, and then all its frames do; centres of mass are always there.
+    """
     with NpzReader(path) as archive:
-        chunk = Chunk(*(archive.read(name) for name in ("step", "segment", "com", "modes")))
-    n = len(chunk.steps)
-    n_modes = chunk.modes.shape[2] if chunk.modes.ndim == 4 else -1
-    expected = ((n,), (n,), (n, system.n_chains, 3), (n, system.n_chains, n_modes, 3))
-    arrays: tuple[NDArray[Any], ...] = (chunk.steps, chunk.segments, chunk.com, chunk.modes)
-    types = (np.int64, np.int64, np.float64, np.float32)
-    if any(a.shape != shape or a.dtype != t for a, shape, t in zip(arrays, expected, types, strict=True)):
-        raise UserError(f"{path}: arrays of {[a.shape for a in arrays]}, not those of {system.n_chains} chains' frames")
-    if n_modes not in (0, system.n_modes):
-        raise UserError(f"{path}: frames of {n_modes} modes in a stream of {system.n_modes}")
-    return chunk
+        steps, segments = archive.read("step"), archive.read("segment")
+        channels: dict[str, dict[str, NDArray[Any]]] = {}
+        for own in system.species:
+            stored = {name: _stored_name(own.name, name) for name in own.channels}
+            found = {name: archive.read(place) for name, place in stored.items() if name == "com" or place in archive}
+            channels[own.name] = found
+    modes = channels[CHAINS].get("modes")
+    if modes is not None and modes.ndim == 4 and modes.shape[2] == 0:  # as frames without them once were
+        del channels[CHAINS]["modes"]
+    frames = Frames(steps, segments, {name: found for name, found in channels.items() if found})
+    shapes = {own.name: own for own in system.species}
+    numbers = [(steps, (len(steps),), np.int64), (segments, (len(steps),), np.int64)]
+    wanted = [(v, (len(steps), *shapes[s].shape(c)), CHANNELS[c][0]) for s, c, v in frames.arrays()]
+    if any(values.shape != shape or values.dtype != dtype for values, shape, dtype in (*numbers, *wanted)):
+        found_shapes = [values.shape for values, _, _ in (*numbers, *wanted)]
+        raise UserError(f"{path}: arrays of {found_shapes}, not those of {system.n_chains} chains' frames")
+    return frames
 
 
-def journalled_frames(paths: Sequence[Path], system: System) -> Iterator[Frame]:
-    """Yield the frames of chunk files as copies; raise UserError where one is damaged."""
+def journalled_frames(paths: Sequence[Path], system: System) -> Iterator[Frames]:
+    """Yield the frames of chunk files one by one; raise UserError where one is damaged."""
     for path in paths:
         chunk = read_chunk(path, system)
         require_finite(chunk, path, 0)
-        for i in range(len(chunk.steps)):
-            yield Frame(int(chunk.steps[i]), int(chunk.segments[i]), chunk.com[i].copy(), chunk.modes[i].copy())
+        yield from chunk
 
 
-def read_journal(folder: Path) -> Iterator[Chunk]:
+def read_journal(folder: Path) -> Iterator[Frames]:
     """Yield the chunks of the journal in ``folder``; a missing tail and stray temporary files do not matter.
 
     Raises:
@@ -301,3 +229,11 @@ def read_journal(folder: Path) -> Iterator[Chunk]:
     system = read_journal_system(folder)
     for path in chunk_paths(folder):
         yield read_chunk(path, system)
+
+
+def _stored_name(species: str, channel: str) -> str:
+    return channel if species == CHAINS else f"{species}/{channel}"
+
+
+def _names(frames: Frames) -> list[tuple[str, str]]:
+    return [(species, channel) for species, channel, _ in frames.arrays()]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mlgle_lammps import __version__
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.store.journal import write_bytes_atomically
+from mlgle_lammps.store.atomic import write_bytes_atomically
 from mlgle_lammps.store.json_object import read_object
 
 ORIGIN = "run.json"

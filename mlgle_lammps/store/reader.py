@@ -10,19 +10,20 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from mlgle_lammps.errors import UserError, one_line
-from mlgle_lammps.records import Int64, System
-from mlgle_lammps.store.journal import Chunk, system_from_mapping
+from mlgle_lammps.records import CHAINS, CHANNELS, Frames, Int64, System
+from mlgle_lammps.store.description import system_from_mapping
 from mlgle_lammps.store.npz import MAX_COMPRESSION, MAX_ROW_BYTES
-from mlgle_lammps.store.writer import TEXTS
+from mlgle_lammps.store.writer import LAYOUT, TEXTS, dataset_name
 
 MAX_FRAMES = 10**8
 _BROKEN = (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError)
 
 
-class ModesReader:
-    """Frames of an H5MD file in blocks; a context manager.
+class FramesReader:
+    """Frames of an H5MD file in blocks, the one reader of them; a context manager.
 
     Attributes:
         system: what the frames are about; n_chains counts trajectories in generated.h5.
@@ -56,6 +57,7 @@ class ModesReader:
             raise UserError(f"{path} is damaged: {one_line(error)}") from None
 
     def _open(self) -> None:
+        attributes = self._read_attributes()
         self._com = self._dataset("com", 3, "f")
         self._modes = self._dataset("modes", 4, "f")
         step = self._dataset("step", 1, "iu")
@@ -71,9 +73,10 @@ class ModesReader:
                 f"{self.path}: step {step.shape}, com {self._com.shape} and modes {self._modes.shape} "
                 "do not agree on (time, chain, mode, 3)"
             )
-        attributes = self._read_attributes() | {"n_chains": n_chains, "n_modes": n_modes}
+        attributes |= {"n_chains": n_chains, "n_modes": n_modes}
         self.system: System = system_from_mapping(attributes, str(self.path))
         self.generated = "integrator_dt" in self._file["mlgle"].attrs
+        self._others = self._further_channels()
         steps = step[:]
         if n_frames and steps.max() > np.iinfo(np.int64).max:
             raise UserError(f"{self.path}: step {steps.max()} is beyond what counts steps")
@@ -85,13 +88,31 @@ class ModesReader:
                 f"{self.path}: step {self.steps[frame]} of frame {frame} does not follow {self.steps[frame - 1]}"
             )
 
+    def _further_channels(self) -> dict[tuple[str, str], h5py.Dataset]:
+        """Return the datasets beside com and modes of the chains."""
+        found = {}
+        for own in self.system.species:
+            for channel in own.channels:
+                if own.name == CHAINS and channel in ("com", "modes"):
+                    continue
+                name = dataset_name(own.name, channel).removeprefix("mlgle/")
+                dataset = self._dataset(name, 2 + len(own.shape(channel)) - 1, "f")
+                if dataset.shape != (shape := (self._com.shape[0], *own.shape(channel))):
+                    raise UserError(f"{self.path}: /mlgle/{name} has shape {dataset.shape}, not {shape}")
+                found[own.name, channel] = dataset
+        return found
+
     def _dataset(self, name: str, n_axes: int, kinds: str) -> h5py.Dataset:
         """Return /mlgle/name after checks of what reading it would do."""
         where = f"{self.path}: /mlgle/{name}"
         group = self._file.get("mlgle", getlink=True)
         if not isinstance(group, h5py.HardLink) or not isinstance(self._file["mlgle"], h5py.Group):
             raise UserError(f"{self.path} has no group /mlgle; is it a modes.h5?")
-        link = self._file["mlgle"].get(name, getlink=True)
+        link = None
+        for n in range(name.count("/") + 1):  # the groups on the way, then the dataset
+            link = self._file["mlgle"].get("/".join(name.split("/")[: n + 1]), getlink=True)
+            if not isinstance(link, h5py.HardLink):
+                break
         if not isinstance(link, h5py.HardLink):
             raise UserError(f"{where} is missing" if link is None else f"{where} is a link, which is not followed")
         dataset = self._file["mlgle"][name]
@@ -117,6 +138,8 @@ class ModesReader:
             found = {name: value for name, value in json.loads(stored["texts"]).items() if name in TEXTS}
         else:
             found, names = {}, names + list(TEXTS)
+        if "layout" in stored and stored.get_id("layout").dtype.kind == "S":
+            found |= {name: value for name, value in json.loads(stored["layout"]).items() if name in LAYOUT}
         for name in names:
             if name in stored and (name in TEXTS or stored.get_id(name).dtype.kind in "iuf"):
                 found[name] = _plain(stored[name])
@@ -135,13 +158,13 @@ class ModesReader:
             )
         return np.repeat(numbers, lengths).astype(np.int64)
 
-    def read(self, start: int, stop: int, with_modes: bool = True) -> Chunk:
-        """Return frames start..stop-1.
+    def read(self, start: int, stop: int, with_modes: bool = True) -> Frames:
+        """Return frames start..stop-1 with all channels that they have.
 
         Args:
             start: first frame.
             stop: one after the last frame.
-            with_modes: False leaves the modes out: (time, chain, 0, 3). Frames that have none need it.
+            with_modes: False leaves the chains' modes out. Frames that have none need it.
 
         Raises:
             UserError: the file is damaged there.
@@ -149,20 +172,22 @@ class ModesReader:
         """
         if with_modes and stop > self.n_mode_frames:
             raise ValueError(f"frame {stop - 1} has no modes; {self.n_mode_frames} frames do")
+        channels: dict[str, dict[str, NDArray[Any]]] = {CHAINS: {}}
         try:
-            com = self._com[start:stop].astype(np.float64)
-            modes = self._modes[start:stop].astype(np.float32) if with_modes else None
+            channels[CHAINS]["com"] = self._com[start:stop].astype(np.float64)
+            if with_modes:
+                channels[CHAINS]["modes"] = self._modes[start:stop].astype(np.float32)
+            for (species, channel), dataset in self._others.items():
+                channels.setdefault(species, {})[channel] = dataset[start:stop].astype(CHANNELS[channel][0])
         except _BROKEN as error:
             raise UserError(f"{self.path} is damaged near frame {start}: {one_line(error)}") from None
-        if modes is None:
-            modes = np.zeros((len(com), self.system.n_chains, 0, 3), dtype=np.float32)
-        return Chunk(self.steps[start:stop], self.segments[start:stop], com, modes)
+        return Frames(self.steps[start:stop], self.segments[start:stop], channels)
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
-    def __enter__(self) -> ModesReader:
+    def __enter__(self) -> FramesReader:
         """Return the reader."""
         return self
 
@@ -173,7 +198,7 @@ class ModesReader:
         self.close()
 
 
-def require_generated_from(md: System, generated: ModesReader) -> None:
+def require_generated_from(md: System, generated: FramesReader) -> None:
     """Raise UserError where a generated.h5 cannot be made from the chains of ``md``.
 
     Args:

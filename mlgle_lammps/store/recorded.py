@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.records import FEW_CHAINS, Ending, Frame, System
-from mlgle_lammps.store.journal import Chunk
+from mlgle_lammps.records import FEW_CHAINS, Ending, Frames, System
 from mlgle_lammps.store.recording import Recording, check_beginning, checked_blocks, open_recording
 
 
@@ -16,9 +15,10 @@ class RecordedSource:
     """Yield the frames of one or more recordings, bit for bit as recorded (a FrameSource).
 
     Several recordings of the same melt follow one another as further segments; their steps are shifted, and brought to
-    the first one's stride, so that steps increase. Recorded frames that have only centres of mass are left out until
-    ``hand_off`` has been called, and after that every frame comes without modes. Call ``hand_off`` between two frames,
-    from the thread that iterates, so that it takes effect with the next one. Iterate once.
+    the first one's stride, so that steps increase. Frames come as they were recorded; those that have only centres of
+    mass, as files of before have them behind a hand-off, are left out until ``hand_off`` has been called. Call
+    ``hand_off`` between two frames, from the thread that iterates, so that it takes effect with the next one. Iterate
+    once.
     """
 
     def __init__(self, paths: Sequence[Path | Recording], n_modes: int | None = None, limit: int | None = None) -> None:
@@ -47,7 +47,7 @@ class RecordedSource:
         return self._system
 
     def hand_off(self) -> None:
-        """From the next frame on, yield centres of mass only: modes of shape (chain, 0, 3)."""
+        """From the next frame on, yield also frames without modes."""
         self._handed_off = True
 
     def broken(self) -> bool:
@@ -66,7 +66,7 @@ class RecordedSource:
             ),
         )
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[Frames]:
         """Yield the frames in order.
 
         Raises:
@@ -76,35 +76,30 @@ class RecordedSource:
             if n_frames == self._limit:
                 self._goes_on = True
                 break
-            self._last_step = frame.step
+            self._last_step = frame.last_step
             yield frame
 
-    def _frames(self) -> Iterator[Frame]:
+    def _frames(self) -> Iterator[Frames]:
         """Yield the frames of all recordings, with steps and segments made to follow one another."""
         every = self._system.every
         step = segment = 0
         for number, recording in enumerate(self._recordings):
             shift: _Shift | None = None
-            for chunk in checked_blocks(recording, lambda: not self._handed_off):
+            for chunk in checked_blocks(recording):
                 if number > 0:
                     shift = shift or _Shift(chunk, recording.system.every, step + every, every, segment + 1)
                     chunk = shift.apply(chunk)
                 step, segment = int(chunk.steps[-1]), int(chunk.segments[-1])
                 yield from self._unpack(chunk)
 
-    def _unpack(self, chunk: Chunk) -> Iterator[Frame]:
-        """Yield the frames of a block as copies, without modes after the hand-off."""
-        for i in range(len(chunk.steps)):
-            if chunk.modes.shape[2] == 0 and not self._handed_off:
+    def _unpack(self, block: Frames) -> Iterator[Frames]:
+        """Yield the frames of a block as copies; those without modes only after the hand-off."""
+        with_modes = block.modes.shape[2] > 0
+        for frame in block.first_modes(self._system.n_modes):
+            if not with_modes and not self._handed_off:
                 self._skipped += 1
                 continue
-            n_modes = 0 if self._handed_off else self._system.n_modes
-            yield Frame(
-                step=int(chunk.steps[i]),
-                segment=int(chunk.segments[i]),
-                com=chunk.com[i].copy(),
-                modes=chunk.modes[i, :, :n_modes].copy(),
-            )
+            yield frame.copy()
 
 
 def _opened(given: Path | Recording) -> Recording:
@@ -118,11 +113,11 @@ def _opened(given: Path | Recording) -> Recording:
 class _Shift:
     """Move a recording's steps and segments behind those of the one before."""
 
-    def __init__(self, first: Chunk, every: int, base_step: int, base_every: int, base_segment: int) -> None:
+    def __init__(self, first: Frames, every: int, base_step: int, base_every: int, base_segment: int) -> None:
         self._step, self._segment, self._every = int(first.steps[0]), int(first.segments[0]), every
         self._base_step, self._base_every, self._base_segment = base_step, base_every, base_segment
 
-    def apply(self, chunk: Chunk) -> Chunk:
+    def apply(self, chunk: Frames) -> Frames:
         """Return the chunk with its steps counted on from the base, in the base's stride."""
         frames_on = -(-(chunk.steps - self._step) // self._every)
         return replace(

@@ -9,23 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.records import System
-from mlgle_lammps.store.journal import (
-    Chunk,
-    chunk_paths,
-    read_journal,
-    read_journal_system,
-    require_finite,
-    system_from_mapping,
-)
+from mlgle_lammps.records import Frames, System
+from mlgle_lammps.store.description import system_from_mapping
+from mlgle_lammps.store.journal import chunk_paths, read_journal, read_journal_system, require_finite
 from mlgle_lammps.store.npz import NpyStream, NpzReader
-from mlgle_lammps.store.reader import ModesReader
+from mlgle_lammps.store.reader import FramesReader
 
 LARGEST_STEP = 2**53
 BLOCK_BYTES = 2**25
 """Frames are read in blocks of about this size (at least one frame)."""
-
-WantModes = Callable[[], bool]
 
 
 @dataclass(frozen=True)
@@ -35,13 +27,13 @@ class Recording:
     Attributes:
         path: the file or the checkpoint folder that holds the frames.
         system: what the frames are about.
-        read: yields the blocks in order, given a function that tells whether modes are still wanted.
+        read: yields the blocks in order, each time from the first.
         warnings: what was found and left out while reading, one line each, so far.
     """
 
     path: Path
     system: System
-    read: Callable[[WantModes], Iterator[Chunk]]
+    read: Callable[[], Iterator[Frames]]
     warnings: Callable[[], tuple[str, ...]] = tuple
 
 
@@ -67,7 +59,7 @@ def check_beginning(recording: Recording) -> None:
     """Raise UserError where a recording has no modes, no frame, or a first block that is damaged."""
     if recording.system.n_modes < 1:
         raise UserError(f"{recording.path}: the frames have no modes")
-    if next(checked_blocks(recording, lambda: True), None) is None:
+    if next(checked_blocks(recording), None) is None:
         raise UserError(f"{recording.path} holds no frame")
 
 
@@ -84,24 +76,23 @@ def _open_folder(path: Path) -> Recording:
     if found[-1].name >= f"stream-{n_chunks:06d}.npz":
         raise UserError(f"{journal}: stream-{n_chunks:06d}.npz is missing and {found[-1].name} is there")
 
-    def read(want_modes: WantModes) -> Iterator[Chunk]:
+    def read() -> Iterator[Frames]:
         return read_journal(journal)
 
     return Recording(journal, replace(system, source=str(path)), read)
 
 
 def _open_h5(path: Path) -> Recording:
-    with ModesReader(path) as reader:
+    with FramesReader(path) as reader:
         system, n_frames, n_mode_frames = reader.system, len(reader.steps), reader.n_mode_frames
     rows = _block_rows(system.n_chains * (system.n_modes * 12 + 24))
 
-    def read(want_modes: WantModes) -> Iterator[Chunk]:
-        with ModesReader(path) as reader:
+    def read() -> Iterator[Frames]:
+        with FramesReader(path) as reader:
             start = 0
             while start < n_frames:
-                with_modes = start < n_mode_frames and want_modes()
+                with_modes = start < n_mode_frames
                 stop = min(start + rows, n_mode_frames if with_modes else n_frames)
-                # modes that are no longer wanted are not read; modes that were never recorded cannot be
                 yield reader.read(start, stop, with_modes)
                 start = stop
 
@@ -117,14 +108,13 @@ def _open_npz(path: Path) -> Recording:
     system = system_from_mapping({"n_chains": n_chains, "n_modes": n_modes, **described}, str(path))
     rows = _block_rows(com.row_bytes + modes.row_bytes)
 
-    def read(want_modes: WantModes) -> Iterator[Chunk]:
+    def read() -> Iterator[Frames]:
         with NpzReader(path) as archive:
             com, modes, scale = _npz_streams(path, archive)
             for start in range(0, n_frames, rows):
                 steps = np.arange(start, min(start + rows, n_frames), dtype=np.int64)
-                # the archive is read in order, so modes once left out cannot be read again
-                block = _scaled(modes.read(rows), scale) if want_modes() else np.zeros((len(steps), n_chains, 0, 3))
-                yield Chunk(steps, np.zeros_like(steps), com.read(rows).astype(np.float64), block.astype(np.float32))
+                block = _scaled(modes.read(rows), scale).astype(np.float32)
+                yield Frames.of_chains(steps, np.zeros_like(steps), com.read(rows).astype(np.float64), block)
 
     return Recording(path, replace(system, source=str(path)), read)
 
@@ -158,11 +148,11 @@ def _block_rows(frame_bytes: int) -> int:
     return max(BLOCK_BYTES // max(frame_bytes, 1), 1)
 
 
-def checked_blocks(recording: Recording, want_modes: WantModes) -> Iterator[Chunk]:
+def checked_blocks(recording: Recording) -> Iterator[Frames]:
     """Yield a recording's blocks; raise UserError where numbers are not finite or frames do not follow one another."""
     last: tuple[int, int] | None = None
     n_frames, modes_ended = 0, False
-    for chunk in recording.read(want_modes):
+    for chunk in recording.read():
         where = f"{recording.path}: frame "
         require_finite(chunk, recording.path, n_frames)
         steps, segments = chunk.steps, chunk.segments

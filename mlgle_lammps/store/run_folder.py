@@ -15,16 +15,11 @@ import numpy as np
 
 from mlgle_lammps.errors import RunFailure, UserError, one_line
 from mlgle_lammps.records import Ending, System
-from mlgle_lammps.store.journal import (
-    Journal,
-    chunk_paths,
-    read_chunk,
-    read_journal_system,
-    write_bytes_atomically,
-)
+from mlgle_lammps.store.atomic import write_bytes_atomically
+from mlgle_lammps.store.journal import Journal, chunk_paths, read_chunk, read_journal_system
 from mlgle_lammps.store.json_object import read_object
-from mlgle_lammps.store.reader import ModesReader
-from mlgle_lammps.store.writer import ModesWriter
+from mlgle_lammps.store.reader import FramesReader
+from mlgle_lammps.store.writer import FramesWriter
 
 MARKER = ".mlgle"
 MARKER_TEXT = "This folder was made by mlgle_lammps; --overwrite may replace its results.\n"
@@ -191,10 +186,10 @@ class RunFolder:
             return None
         system = read_journal_system(self.checkpoint)
         told = {} if ending is None else {"status": ending.status, "message": ending.message, "md_s": ending.md_s}
-        with ModesWriter(self.modes, system, attributes=told) as writer:
+        with FramesWriter(self.modes, system, attributes=told) as writer:
             for path in paths:
                 chunk = read_chunk(path, system)
-                writer.append(chunk.steps, chunk.segments, chunk.com, chunk.modes)
+                writer.append(chunk)
         self._verify(paths, system)
         return self.modes
 
@@ -206,12 +201,12 @@ class RunFolder:
     def _verify(self, paths: list[Path], system: System) -> None:
         """Raise RunFailure unless modes.h5 holds bit for bit what the chunks hold."""
         start = 0
-        with ModesReader(self.modes) as reader:
+        with FramesReader(self.modes) as reader:
             for path in paths:
                 chunk = read_chunk(path, system)
                 stop = start + len(chunk.steps)
                 again = reader.read(start, stop, with_modes=chunk.modes.shape[2] > 0)
-                if any(getattr(chunk, a).tobytes() != getattr(again, a).tobytes() for a in vars(chunk)):
+                if not chunk.same_bits(again):
                     raise RunFailure(f"{self.modes} differs from {path} after writing; the journal is kept")
                 start = stop
 

@@ -1,10 +1,11 @@
-"""Mode trajectories in H5MD 1.1: ``modes.h5`` (recorded) and ``generated.h5``.
+"""The one writer of frames: H5MD 1.1, ``modes.h5`` (recorded) and ``generated.h5``.
 
 ``/mlgle/com`` (time, chain, 3), ``/mlgle/modes`` (time, chain, mode 1..k, 3) float32 and ``/mlgle/step`` (time,) int64,
-with the attributes of the System on ``/mlgle``. ``modes`` has ``mode_frames`` rows, fewer than ``com`` where MD went on
-after the hand-off: the frames that have modes come first. The attribute ``segments`` lists the first frame of each
-uninterrupted piece, ``segment_numbers`` the piece's number. ``/particles/chains/position`` links to the same centres of
-mass, so that MDAnalysis opens them as one particle per chain.
+with the attributes of the System on ``/mlgle``; further channels of the chains lie beside them, those of others
+in ``/mlgle/species/NAME``. ``modes`` has ``mode_frames`` rows, fewer than ``com`` in files of before, where frames
+after the hand-off had none: the frames that have modes come first. The attribute ``segments`` lists the first frame of
+each uninterrupted piece, ``segment_numbers`` the piece's number. ``/particles/chains/position`` links to the same
+centres of mass, so that MDAnalysis opens them as one particle per chain.
 """
 
 from __future__ import annotations
@@ -13,18 +14,18 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import DTypeLike
 
 from mlgle_lammps import __version__
 from mlgle_lammps.errors import RunFailure, UserError, one_line
-from mlgle_lammps.records import System
+from mlgle_lammps.records import CHAINS, CHANNELS, Frames, System
 from mlgle_lammps.store.sink import Sink, uninterrupted
 
 SCHEMA = 1
@@ -32,6 +33,8 @@ CREATOR = "mlgle_lammps"
 TEXTS = ("units", "time_unit", "length_unit", "source", "notes")
 """Fields of the System that ``/mlgle`` has twice: as text attributes for people, and as JSON in the attribute ``texts``
 for the reader, because HDF5 keeps no checksum of text attributes and can loop for ever in a damaged one."""
+LAYOUT = ("channels", "others")
+"""Fields of the System that ``/mlgle`` has as JSON in the attribute ``layout``."""
 KNOWN_UNITS = frozenset({"fs", "ps", "ns", "s", "Angstrom", "nm", "pm"})
 """Unit names that H5MD readers know; others (tau, sigma) are only on /mlgle."""
 
@@ -39,7 +42,12 @@ _CHUNK_BYTES = 2**20
 _CACHE_BYTES = 2**24
 
 
-class ModesWriter:
+def dataset_name(species: str, channel: str) -> str:
+    """Return where a channel of a species lies in the file."""
+    return f"mlgle/{channel}" if species == CHAINS else f"mlgle/species/{species}/{channel}"
+
+
+class FramesWriter:
     """Write frames to an H5MD file that gets its name when it is whole; a context manager.
 
     Leaving the ``with`` block by an exception removes the unfinished file.
@@ -80,18 +88,21 @@ class ModesWriter:
         self._check()
 
     def _lay_out(self, com_dtype: DTypeLike) -> None:
-        n_chains, n_modes = self._system.n_chains, self._system.n_modes
         self._group = self._file.create_group("mlgle")
-        self._com = self._dataset("mlgle/com", (n_chains, 3), com_dtype)
-        self._modes = self._dataset("mlgle/modes", (n_chains, n_modes, 3), np.float32)
+        self._channels: dict[tuple[str, str], h5py.Dataset] = {}
+        for own in self._system.species:
+            for channel in own.channels:
+                dtype = com_dtype if channel == "com" else CHANNELS[channel][0]
+                dataset = self._dataset(dataset_name(own.name, channel), own.shape(channel), dtype)
+                self._channels[own.name, channel] = dataset
         self._step = self._dataset("mlgle/step", (), np.int64)
         box = self._file.create_group("particles/chains/box")
         box.attrs["dimension"] = 3
         box.attrs["boundary"] = ["none"] * 3
-        position = self._file.create_group("particles/chains/position")
-        position["value"], position["step"] = self._com, self._step
+        position, com = self._file.create_group("particles/chains/position"), self._channels[CHAINS, "com"]
+        position["value"], position["step"] = com, self._step
         self._time = self._dataset("particles/chains/position/time", (), np.float64)
-        for dataset, unit in ((self._com, self._system.length_unit), (self._time, self._system.time_unit)):
+        for dataset, unit in ((com, self._system.length_unit), (self._time, self._system.time_unit)):
             if unit in KNOWN_UNITS:
                 dataset.attrs["unit"] = unit
 
@@ -114,7 +125,9 @@ class ModesWriter:
         h5md.create_group("author").attrs["name"] = "unknown"
         h5md.create_group("creator").attrs["name"] = CREATOR
         h5md["creator"].attrs["version"] = __version__
-        values = {name: value for name, value in vars(self._system).items() if name != "notes"}
+        values = {name: value for name, value in vars(self._system).items() if name not in ("notes", *LAYOUT)}
+        layout = {name: value for name, value in asdict(self._system).items() if name in LAYOUT}
+        self._group.attrs["layout"] = np.bytes_(json.dumps(layout).encode())
         texts = {name: getattr(self._system, name) for name in TEXTS}
         self._group.attrs["texts"] = np.bytes_(json.dumps(texts).encode())
         values |= {"schema": SCHEMA, "creator": f"{CREATOR} {__version__}", **attributes}
@@ -124,40 +137,33 @@ class ModesWriter:
         self._group.attrs.create("notes", list(self._system.notes), dtype=h5py.string_dtype())
 
     @uninterrupted()
-    def append(self, steps: ArrayLike, segments: ArrayLike, com: ArrayLike, modes: ArrayLike) -> None:
-        """Write consecutive frames.
-
-        Args:
-            steps: (time,).
-            segments: (time,), non-decreasing.
-            com: (time, chain, 3).
-            modes: (time, chain, mode, 3), or (time, chain, 0, 3) from the hand-off on.
+    def append(self, frames: Frames) -> None:
+        """Write consecutive frames with all channels of the system; modes may be missing from some frame on.
 
         Raises:
             RunFailure: disk full or the like.
-            ValueError: wrong shapes, or modes again after frames without.
+            ValueError: wrong channels or shapes, or modes again after frames without.
         """
-        step, com_block, mode_block = np.asarray(steps), np.asarray(com), np.asarray(modes)
-        n, n_chains = len(step), self._system.n_chains
-        n_modes = self._system.n_modes if mode_block.shape[2] else 0
-        if com_block.shape != (n, n_chains, 3) or mode_block.shape != (n, n_chains, n_modes, 3):
-            raise ValueError(
-                f"{n} frames with com {com_block.shape}, modes {mode_block.shape} do not fit {self._system}"
-            )
-        if n_modes and self.n_mode_frames != self.n_frames:
+        found = {(species, channel): values for species, channel, values in frames.arrays()}
+        with_modes = (CHAINS, "modes") in found
+        wanted = {key for key in self._channels if with_modes or key != (CHAINS, "modes")}
+        fits = found.keys() == wanted and all(v.shape[1:] == self._channels[k].shape[1:] for k, v in found.items())
+        if not fits or any(len(values) != len(frames) for values in found.values()):
+            shapes = {"/".join(key): values.shape for key, values in found.items()}
+            raise ValueError(f"{len(frames)} frames with {shapes} do not fit {self._system}")
+        if with_modes and self.n_mode_frames != self.n_frames:
             raise ValueError("frames with modes come after frames without")
-        self._extend(self._step, step)
-        self._extend(self._time, step * (self._system.dt / self._system.every))
-        self._extend(self._com, com_block)
-        if n_modes:
-            self._extend(self._modes, mode_block)
-            self.n_mode_frames += n
+        self._extend(self._step, frames.steps)
+        self._extend(self._time, frames.steps * (self._system.dt / self._system.every))
+        for key, values in found.items():
+            self._extend(self._channels[key], values)
+        self.n_mode_frames += len(frames) if with_modes else 0
         self._check()
-        for i, segment in enumerate(np.asarray(segments).tolist()):
+        for i, segment in enumerate(frames.segments.tolist()):
             if not self._segments or segment != self._segments[-1]:
                 self._segments.append(segment)
                 self._segment_starts.append(self.n_frames + i)
-        self.n_frames += n
+        self.n_frames += len(frames)
 
     @staticmethod
     def _extend(dataset: h5py.Dataset, rows: np.ndarray) -> None:
@@ -197,7 +203,7 @@ class ModesWriter:
     def _failure(self, error: OSError) -> RunFailure:
         return RunFailure(f"cannot write {self.path}: {error.strerror or one_line(error)}")
 
-    def __enter__(self) -> ModesWriter:
+    def __enter__(self) -> FramesWriter:
         """Return the writer."""
         return self
 
@@ -212,7 +218,7 @@ class ModesWriter:
 
 
 class GeneratedWriter:
-    """Write ``generated.h5`` as the integrator goes on; a context manager like ModesWriter.
+    """Write ``generated.h5`` as the integrator goes on; a context manager like FramesWriter.
 
     The file has the layout of ``modes.h5`` with trajectories on the chain axis and everything float32; its ``step``
     counts integrator steps, and ``dt`` is the time between two frames kept.
@@ -259,7 +265,7 @@ class GeneratedWriter:
             system, n_chains=n_trajectories, dt=system.dt * save_every, every=save_every,
             source=f"generated from {system.source}", notes=(),
         )  # fmt: skip
-        self._writer = ModesWriter(
+        self._writer = FramesWriter(
             path, generated, np.float32, {"save_every": save_every, "integrator_dt": system.dt, **(attributes or {})}
         )
 
@@ -268,16 +274,14 @@ class GeneratedWriter:
         """Frames written so far."""
         return self._writer.n_frames
 
-    def append(self, com: ArrayLike, modes: ArrayLike) -> None:
-        """Write consecutive kept frames: com (time, trajectory, 3), modes (time, trajectory, mode, 3).
+    def append(self, frames: Frames) -> None:
+        """Write consecutive kept frames of trajectories.
 
         Raises:
             RunFailure: disk full or the like.
-            ValueError: wrong shapes.
+            ValueError: wrong channels or shapes.
         """
-        block = np.asarray(com)
-        steps = (1 + self.n_frames + np.arange(len(block), dtype=np.int64)) * self._save_every
-        self._writer.append(steps, np.zeros(len(block), dtype=np.int64), block, modes)
+        self._writer.append(frames)
 
     def close(self) -> None:
         """Finish the file and give it its name; raise RunFailure where that fails."""

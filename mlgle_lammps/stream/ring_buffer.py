@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from mlgle_lammps.records import Frame, Window
+import numpy as np
+from numpy.typing import NDArray
+
+from mlgle_lammps.records import CHANNELS, Frames, Species
 
 
 class GapError(ValueError):
@@ -12,7 +16,7 @@ class GapError(ValueError):
 
 
 class RingBuffer:
-    """Hold the last ``capacity`` frames of all chains and hand out copies of them, or views.
+    """Hold some channels of the last ``capacity`` frames and hand out copies of them, or views.
 
     Within a segment each frame must lie exactly one stride after the one before; a new segment has a higher number
     and may start at any later step. With capacity 1 the buffer is just the last frame. Not locked: one thread owns it.
@@ -22,29 +26,37 @@ class RingBuffer:
         n_appended: frames appended so far, those overwritten included.
     """
 
-    def __init__(self, capacity: int, n_chains: int, n_modes: int, stride: int | None = None) -> None:
+    def __init__(self, capacity: int, species: Sequence[Species], stride: int | None = None) -> None:
         """Allocate the buffer.
 
         Args:
             capacity: frames to hold, at least 1.
-            n_chains: chains per frame.
-            n_modes: modes 1..n_modes per chain.
+            species: what is held of each frame: these species, of each the channels that it names.
             stride: MD steps between two frames; None takes it from the first two frames of one segment.
 
         Raises:
-            ValueError: capacity or stride below 1, or a negative size.
+            ValueError: capacity or stride below 1, or a species of no molecules.
         """
-        if capacity < 1 or n_chains < 1 or n_modes < 0:
-            raise ValueError(f"ring buffer of {capacity} frames × {n_chains} chains × {n_modes} modes holds nothing")
+        if (
+            capacity < 1
+            or not species
+            or min(s.n_molecules for s in species) < 1
+            or min(s.n_modes for s in species) < 0
+        ):
+            raise ValueError(f"ring buffer of {capacity} frames of {species} holds nothing")
         if stride is not None and stride < 1:
             raise ValueError(f"stride is {stride}; steps increase, so it is 1 or more")
         self.capacity = capacity
         self.n_appended = 0
         self._stride = stride
-        self._steps = np.zeros(capacity, dtype=np.int64)
-        self._segments = np.zeros(capacity, dtype=np.int64)
-        self._com = np.zeros((capacity, n_chains, 3), dtype=np.float64)
-        self._modes = np.zeros((capacity, n_chains, n_modes, 3), dtype=np.float32)
+        self._held = Frames(
+            np.zeros(capacity, dtype=np.int64),
+            np.zeros(capacity, dtype=np.int64),
+            {
+                own.name: {name: np.zeros((capacity, *own.shape(name)), CHANNELS[name][0]) for name in own.channels}
+                for own in species
+            },
+        )
 
     def __len__(self) -> int:
         """Return how many frames the buffer holds now."""
@@ -55,28 +67,36 @@ class RingBuffer:
         """MD steps between two frames; None before two frames of one segment have come."""
         return self._stride
 
-    def append(self, frame: Frame) -> None:
-        """Copy ``frame`` in, over the oldest one where the buffer is full.
+    def append(self, frames: Frames) -> None:
+        """Copy frames in, over the oldest ones where the buffer is full.
 
         Raises:
-            GapError: the step repeats, goes back or leaves a gap within its segment, or the segment goes back.
-            ValueError: chains or modes differ from the buffer's. The buffer is unchanged in both cases.
+            GapError: a step repeats, goes back or leaves a gap within its segment, or the segment goes back.
+            ValueError: a channel is missing or of another shape. The frame that fails is not in the buffer.
         """
-        if frame.com.shape != self._com.shape[1:] or frame.modes.shape != self._modes.shape[1:]:
-            raise ValueError(
-                f"frame at step {frame.step} has com {frame.com.shape} and modes {frame.modes.shape}, "
-                f"the buffer holds {self._com.shape[1:]} and {self._modes.shape[1:]}"
-            )
-        stride = self._checked_stride(frame)
-        place = self.n_appended % self.capacity
-        self._steps[place] = frame.step
-        self._segments[place] = frame.segment
-        self._com[place] = frame.com
-        self._modes[place] = frame.modes
-        self._stride = stride
-        self.n_appended += 1
+        for frame in frames:
+            pairs = list(self._pairs(frame))
+            stride = self._checked_stride(frame)
+            place = self.n_appended % self.capacity
+            self._held.steps[place], self._held.segments[place] = frame.last_step, frame.last_segment
+            for held, new in pairs:
+                held[place] = new[0]
+            self._stride = stride
+            self.n_appended += 1
 
-    def window(self, n: int | None = None, copy: bool = True) -> Window:
+    def _pairs(self, frame: Frames) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+        """Yield what is held of each channel and its values in a frame."""
+        for species, channel, held in self._held.arrays():
+            new = frame.channels.get(species, {}).get(channel)
+            if new is None or new.shape[1:] != held.shape[1:]:
+                found = None if new is None else new.shape[1:]
+                raise ValueError(
+                    f"frame at step {frame.last_step} has {channel} {found} of {species}, "
+                    f"the buffer holds {held.shape[1:]}"
+                )
+            yield held, new
+
+    def window(self, n: int | None = None, copy: bool = True) -> Frames:
         """Return the last ``n`` frames (all that are held if None), oldest first.
 
         Args:
@@ -92,33 +112,30 @@ class RingBuffer:
         if not 0 <= wanted <= held:
             raise ValueError(f"{wanted} frames wanted, the buffer holds {held}")
         stop = (self.n_appended - 1) % self.capacity + 1 if held else 0
-        viewed = not copy and wanted <= stop
-        places = np.arange(self.n_appended - wanted, self.n_appended) % self.capacity
-        where = slice(stop - wanted, stop) if viewed else places
-        window = Window(
-            steps=self._steps[where], segments=self._segments[where], com=self._com[where], modes=self._modes[where]
-        )
-        if viewed:
-            for array in vars(window).values():
-                array.flags.writeable = False
+        if copy or wanted > stop:
+            return self._held[np.arange(self.n_appended - wanted, self.n_appended) % self.capacity]
+        window = self._held[stop - wanted : stop]
+        for array in (window.steps, window.segments, *(values for _, _, values in window.arrays())):
+            array.flags.writeable = False
         return window
 
-    def _checked_stride(self, frame: Frame) -> int | None:
+    def _checked_stride(self, frame: Frames) -> int | None:
         """Return the stride that holds once ``frame`` is in; raise GapError where it does not follow."""
         if self.n_appended == 0:
             return self._stride
+        step, segment = frame.last_step, frame.last_segment
         last = (self.n_appended - 1) % self.capacity
-        last_step, last_segment = int(self._steps[last]), int(self._segments[last])
-        advance = frame.step - last_step
-        if frame.segment < last_segment:
-            raise GapError(f"step {frame.step} is in segment {frame.segment}, after one in segment {last_segment}")
+        last_step, last_segment = int(self._held.steps[last]), int(self._held.segments[last])
+        advance = step - last_step
+        if segment < last_segment:
+            raise GapError(f"step {step} is in segment {segment}, after one in segment {last_segment}")
         if advance <= 0:
-            raise GapError(f"step {frame.step} follows step {last_step}; steps must increase")
-        if frame.segment > last_segment:
+            raise GapError(f"step {step} follows step {last_step}; steps must increase")
+        if segment > last_segment:
             return self._stride
         if self._stride is not None and advance != self._stride:
             raise GapError(
-                f"step {frame.step} follows step {last_step} in segment {frame.segment}, "
+                f"step {step} follows step {last_step} in segment {segment}, "
                 f"{advance} steps on where the stride is {self._stride}"
             )
         return advance

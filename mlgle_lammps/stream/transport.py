@@ -8,6 +8,7 @@ the trainer's memory and MD does not wait for training.
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import struct
 import threading
@@ -15,29 +16,39 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlgle_lammps.errors import RunFailure, UserError, one_line
-from mlgle_lammps.records import Ending, Frame, System
+from mlgle_lammps.records import CHANNELS, Ending, Frames, System
 from mlgle_lammps.stream.links import POLL_SECONDS, Link
 
 HELLO, FRAME, END, FAILED, HAND_OFF, STOP = range(1, 7)
 HEADER = struct.Struct("=qq")
 
 
-def pack_frame(frame: Frame) -> bytes:
-    """Return a frame as bytes: step and segment, com float64, modes float32."""
-    return HEADER.pack(frame.step, frame.segment) + frame.com.tobytes() + frame.modes.tobytes()
+def pack_frame(frame: Frames, system: System) -> bytes:
+    """Return one frame as bytes: step and segment, then its channels in the order in which the system names them."""
+    values = [frame.channels[own.name][channel][0] for own in system.species for channel in own.channels]
+    return HEADER.pack(frame.last_step, frame.last_segment) + b"".join(array.tobytes() for array in values)
 
 
-def unpack_frame(payload: bytes, system: System) -> Frame:
+def unpack_frame(payload: bytes, system: System) -> Frames:
     """Return the frame that `pack_frame` packed for a stream of ``system``."""
     step, segment = HEADER.unpack_from(payload)
-    n_com = system.n_chains * 3
-    com = np.frombuffer(payload, np.float64, n_com, HEADER.size).reshape(-1, 3).copy()
-    modes = np.frombuffer(payload, np.float32, offset=HEADER.size + 8 * n_com)
-    return Frame(step, segment, com, modes.reshape(system.n_chains, system.n_modes, 3).copy())
+    place = HEADER.size
+    channels: dict[str, dict[str, NDArray[Any]]] = {}
+    for own in system.species:
+        channels[own.name] = {}
+        for channel in own.channels:
+            shape, dtype = own.shape(channel), np.dtype(CHANNELS[channel][0])
+            count = math.prod(shape)
+            values = np.frombuffer(payload, dtype, count, place).reshape(1, *shape).copy()
+            channels[own.name][channel] = values
+            place += count * dtype.itemsize
+    return Frames(np.array([step]), np.array([segment]), channels)
 
 
 class Outbox:
@@ -50,6 +61,7 @@ class Outbox:
 
     def __init__(self, link: Link) -> None:
         self._link = link
+        self._system: System | None = None
         self.handed_off: int | None = None
         self.told_to_stop = False
 
@@ -60,11 +72,14 @@ class Outbox:
 
     def hello(self, system: System) -> None:
         """Say what the frames will be about; goes before the first frame."""
+        self._system = system
         self._link.send(HELLO, pickle.dumps(system))
 
-    def send(self, frame: Frame) -> None:
-        """Send a frame."""
-        self._link.send(FRAME, pack_frame(frame))
+    def send(self, frame: Frames) -> None:
+        """Send one frame, after `hello`."""
+        if self._system is None:
+            raise RuntimeError("a frame before the stream has said what it is about")
+        self._link.send(FRAME, pack_frame(frame, self._system))
 
     def end(self, ending: Ending) -> None:
         """End the stream; the last message."""
@@ -100,16 +115,16 @@ class Inbox:
         self._link = link
         self._on_alone = on_alone
         self._changed = threading.Condition()
-        self._frames: deque[Frame] = deque()
+        self._frames: deque[Frames] = deque()
         self._system: System | None = None
         self._ending: Ending | None = None
         self._failure: tuple[str, int] | None = None
         self._handed_off = self._urgent = self._unwanted = False
         self._begun, self._closing = threading.Event(), threading.Event()
-        self._on_arrival: Callable[[Frame], None] = lambda frame: None
+        self._on_arrival: Callable[[Frames], None] = lambda frame: None
         self._on_end: Callable[[Ending], None] = lambda ending: None
         self._on_idle: Callable[[], None] = lambda: None
-        self._recorded: Iterator[Frame] = iter(())
+        self._recorded: Iterator[Frames] = iter(())
         self._last_step = 0
         self.n_received = 0
         self.n_taken = 0
@@ -157,10 +172,10 @@ class Inbox:
 
     def begin(
         self,
-        on_arrival: Callable[[Frame], None] | None = None,
+        on_arrival: Callable[[Frames], None] | None = None,
         on_end: Callable[[Ending], None] | None = None,
         on_idle: Callable[[], None] | None = None,
-        recorded: Iterator[Frame] | None = None,
+        recorded: Iterator[Frames] | None = None,
     ) -> None:
         """Let frames in.
 
@@ -176,11 +191,11 @@ class Inbox:
         self._recorded = recorded or self._recorded
         self._begun.set()
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[Frames]:
         """Yield the recorded frames, then others as they come; stop when the stream has ended and all are taken."""
         for frame in self._recorded:
             self.n_taken += 1
-            yield self._trim(frame)
+            yield frame
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._frames or self._ending is not None)
@@ -188,7 +203,7 @@ class Inbox:
                     return
                 frame = self._frames.popleft()
                 self.n_taken += 1
-            yield self._trim(frame)
+            yield frame
 
     def hand_off(self) -> None:
         """Say that the model has its frames; the last one taken counts as the hand-off."""
@@ -220,9 +235,6 @@ class Inbox:
         assert self._ending is not None
         return self._ending
 
-    def _trim(self, frame: Frame) -> Frame:
-        return replace(frame, modes=frame.modes[:, :0].copy()) if self._handed_off else frame
-
     def _receive(self) -> None:
         try:
             while self._ending is None and not self._closing.is_set():
@@ -249,9 +261,9 @@ class Inbox:
             self._on_arrival(frame)
             with self._changed:
                 self.n_received += 1
-                self._last_step = frame.step
+                self._last_step = frame.last_step
                 if not self._unwanted:
-                    self._frames.append(self._trim(frame))
+                    self._frames.append(frame)
                 self._changed.notify_all()
         elif kind == END:
             self._end(pickle.loads(payload))

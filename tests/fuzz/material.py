@@ -15,7 +15,7 @@ from mlgle_lammps.chains.beads import bead_positions
 from mlgle_lammps.chains.rouse import RouseSource
 from mlgle_lammps.records import Frame, ModeReport, System
 from mlgle_lammps.store.run_folder import RunFolder
-from mlgle_lammps.store.writer import ModesWriter
+from mlgle_lammps.store.writer import FramesWriter
 from mlgle_lammps.surrogates.ml_gle import equivariant, published
 from mlgle_lammps.surrogates.ml_gle.linear_core import core_from_reflection
 from mlgle_lammps.surrogates.ml_gle.surrogate import ModeModel, Networks, Surrogate
@@ -41,7 +41,7 @@ def system(n_modes: int = MODES) -> System:
 
 def write_h5(path: Path) -> Path:
     """Write the stream as modes.h5, two segments of it."""
-    with ModesWriter(path, system()) as writer:
+    with FramesWriter(path, system()) as writer:
         for number, f in enumerate(frames()):
             writer.append([f.step], [0 if number < 5 else 1], f.com[np.newaxis], f.modes[np.newaxis])
     return path

@@ -5,13 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.records import Float32, Float64
+from mlgle_lammps.records import Float32, Float64, Frames
 from mlgle_lammps.resources.compute import resolve_device
 from mlgle_lammps.surrogates.ml_gle.batch import BLOCK, Batch
 from mlgle_lammps.surrogates.ml_gle.steppers import make_steppers
@@ -19,21 +18,6 @@ from mlgle_lammps.surrogates.ml_gle.surrogate import Surrogate
 
 _TRAJECTORIES_PER_BATCH = 150
 _CHUNK_BYTES = 2**26
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Consecutive generated steps of all trajectories, in deck units.
-
-    Attributes:
-        first_step: number of the first step here; the history's last frame is step 0, where X = 0.
-        com: X, (time, trajectory, 3) float64.
-        modes: z, (time, trajectory, mode, 3) float32; like ``com`` a view in which trajectories are contiguous.
-    """
-
-    first_step: int
-    com: Float64
-    modes: Float32
 
 
 def random_rotations(n: int, generator: np.random.Generator) -> Float64:
@@ -90,8 +74,10 @@ def generate(
     chunk: int = 0,
     threads: int = 0,
     dtype: torch.dtype = torch.float32,
-) -> Iterator[Chunk]:
-    """Yield generated steps 1..n in chunks; equal seeds and devices give equal bits, whatever chunk and threads.
+) -> Iterator[Frames]:
+    """Yield generated steps 1..n in blocks; equal seeds and devices give equal bits, whatever chunk and threads.
+
+    Step 0 is the history's last frame. In a block trajectories are on the chain axis, contiguous in memory.
 
     X(t) = α B(t) + β Σ_j [z_j(t) - z_j(0)] per dimension, X(0) = 0 (JCP eq. 13), B a standard Brownian motion of
     variance t, t = step·dt, β = √max(β², 0). With no modes' share (β = 0) <X²> = α² t.
@@ -128,7 +114,7 @@ def generate(
         jobs = _Jobs(pool, given_up, batches, sizes[0], first_step)
         for following in [*sizes[1:], 0]:
             made = jobs.result()
-            first_step += len(made.com)
+            first_step += len(made)
             if following:  # it is made while the caller looks at this one
                 jobs = _Jobs(pool, given_up, batches, following, first_step)
             yield made
@@ -170,9 +156,10 @@ class _Jobs:
             pool.submit(batch.advance, com, modes, first_step, given_up.is_set) for batch, com, modes in columns
         ]
 
-    def result(self) -> Chunk:
+    def result(self) -> Frames:
         """Wait for all batches and return the chunk; raise the RunFailure of the first that ran away."""
         for future in self._futures:
             future.result()
         com, modes = self._com.cpu().numpy(), self._modes.cpu().numpy()
-        return Chunk(self._first_step, com.transpose(0, 2, 1), modes.transpose(1, 3, 0, 2))
+        steps = np.arange(self._first_step, self._first_step + len(com), dtype=np.int64)
+        return Frames.of_chains(steps, np.zeros_like(steps), com.transpose(0, 2, 1), modes.transpose(1, 3, 0, 2))

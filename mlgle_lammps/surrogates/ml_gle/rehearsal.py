@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from mlgle_lammps.options.learn import TRAINED_CHAINS, LearnOptions
-from mlgle_lammps.records import Window
+from mlgle_lammps.records import Frames
 from mlgle_lammps.resources.compute import resolve_device
 from mlgle_lammps.resources.progress import format_seconds
 from mlgle_lammps.surrogates.ml_gle import equivariant, published
@@ -141,7 +141,7 @@ def _made_up_frames(n_chains: int, n_modes: int, memory: int, device: torch.devi
     n_frames = memory + _FRAMES_BEYOND
     modes = np.random.default_rng(1).standard_normal((n_frames, n_chains, n_modes, 3), dtype=np.float32)
     steps, zeros = np.arange(n_frames), np.zeros(n_frames, dtype=np.int64)
-    window = Window(steps, zeros, np.zeros((n_frames, n_chains, 3)), modes)
+    window = Frames.of_chains(steps, zeros, np.zeros((n_frames, n_chains, 3)), modes)
     return prepare_frames(window, memory, n_frames - 4, 4, device, may_split_chains=False)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mlgle_lammps.records import Float64, ModeReport, Window
+from mlgle_lammps.records import Float64, Frames, ModeReport
 from mlgle_lammps.surrogates.ml_gle import equivariant
 from mlgle_lammps.surrogates.ml_gle.autoregressive import choose_core, estimable_order, fit_core, relaxation_lags
 from mlgle_lammps.surrogates.ml_gle.best_weights import BestWeights
@@ -96,7 +96,7 @@ class ModeTrainer:
         self._residual: ResidualTrainer | None = None
         self._published: PublishedTrainer | None = None
 
-    def partial_fit(self, window: Window) -> None:
+    def partial_fit(self, window: Frames) -> None:
         """Make one online round on the frames so far: refit the core, then a fixed number of network updates."""
         options = self._options
         frames = self._prepare(window)
@@ -109,14 +109,14 @@ class ModeTrainer:
             self._residual_trainer(data).update(data, options.updates_per_round)
         self._tell("round", frames)
 
-    def finish(self, window: Window) -> ModeModel:
+    def finish(self, window: Frames) -> ModeModel:
         """Train to the end on the frames there are and return the model of all modes."""
         frames = self._prepare(window)
         if self._options.preset == "paper":
             return self._finish_paper(frames)
         return self._finish_default(frames)
 
-    def _prepare(self, window: Window) -> TrainingFrames:
+    def _prepare(self, window: Frames) -> TrainingFrames:
         options = self._options
         return prepare_frames(
             window, options.memory, options.train_frames, options.val_frames, self._device, options.preset == "paper"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mlgle_lammps.records import Float64, Int64, Window
+from mlgle_lammps.records import Float64, Frames, Int64
 from mlgle_lammps.surrogates.ml_gle.autoregressive import segment_slices
 
 
@@ -64,7 +64,7 @@ class TrainingFrames:
 
 
 def prepare_frames(
-    window: Window, memory: int, train_frames: int, val_frames: int, device: torch.device, may_split_chains: bool
+    window: Frames, memory: int, train_frames: int, val_frames: int, device: torch.device, may_split_chains: bool
 ) -> TrainingFrames:
     """Return a window's modes standardized by the training frames' σ, with its targets split.
 

@@ -1,0 +1,105 @@
+"""What a stream is about, as a file tells it: every value checked before anything rests on it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+from mlgle_lammps.errors import UserError
+from mlgle_lammps.records import CHAINS, CHANNELS, Species, System
+
+MOST_SPECIES = 1000
+LONGEST_UNIT, LONGEST_TEXT, MOST_NOTES = 40, 4096, 1000
+"""Letters, and lines, that a description may have."""
+LONGEST_CHAIN = 10**6
+"""Beads; memory grows with them, so that a damaged number must not pass."""
+SHORTEST, LONGEST = 1e-50, 1e50
+"""Times between two frames beyond these come from a damaged file."""
+
+
+def system_from_mapping(values: Mapping[str, Any], where: str) -> System:
+    """Return the System that a file describes; raise UserError naming the first value that cannot be one."""
+    kept = {field.name: values[field.name] for field in fields(System) if field.name in values}
+    for name in ("n_chains", "n_beads", "n_modes", "every"):
+        value = kept.get(name)
+        least, most = (0 if name == "n_modes" else 1), (LONGEST_CHAIN if name == "n_beads" else 2**31)
+        if value is None and name in ("n_beads", "every"):
+            kept.pop(name, None)
+        elif not isinstance(value, int) or isinstance(value, bool) or not least <= value < most:
+            raise UserError(
+                f"{where}: {name} is {repr(value)[:40]} where a whole number from {least} to {most - 1} belongs"
+            )
+    kept.setdefault("n_beads", None)
+    if kept["n_beads"] is not None and kept["n_modes"] >= kept["n_beads"]:
+        raise UserError(f"{where}: {kept['n_modes']} modes of chains of {kept['n_beads']} beads, which have fewer")
+    dt = kept.get("dt")
+    if not isinstance(dt, int | float) or isinstance(dt, bool) or not SHORTEST < dt < LONGEST:
+        raise UserError(f"{where}: dt is {repr(dt)[:40]} where a time above 0 belongs")
+    kept["dt"] = float(dt)
+    for name in ("units", "time_unit", "length_unit", "source"):
+        if name in kept and not isinstance(kept[name], str):
+            raise UserError(f"{where}: {name} is {repr(kept[name])[:40]} where text belongs")
+        if name != "source" and not (len(kept.get(name, "")) <= LONGEST_UNIT and kept.get(name, "").isprintable()):
+            raise UserError(f"{where}: {name} is {repr(kept[name])[:40]} where the name of a unit belongs")
+    n_variances = None if kept["n_beads"] is None else kept["n_beads"] - 1
+    kept["box"] = _numbers(kept.get("box"), "box", 6, where)
+    kept["mode_variances"] = _numbers(kept.get("mode_variances"), "mode_variances", n_variances, where)
+    if min((kept["box"] or (1.0,))[:3]) <= 0:
+        raise UserError(f"{where}: the box is {kept['box']}, with an edge that is not above 0")
+    if min(kept["mode_variances"] or (0.0,)) < 0:
+        raise UserError(f"{where}: mode_variances has numbers below 0")
+    notes = kept.get("notes") or ()
+    listed = notes if isinstance(notes, list | tuple) else [notes]
+    kept["channels"], kept["others"] = _channels_of(kept, where), _others_of(kept, where)
+    kept["notes"] = tuple(_printable(str(note)) for note in listed[:MOST_NOTES])
+    if "source" in kept:
+        kept["source"] = _printable(kept["source"])
+    return System(**kept)
+
+
+def _channels_of(values: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    """Return the channels that a description names, those of today's streams where it names none."""
+    found = values.get("channels", ("com", "modes"))
+    good = isinstance(found, list | tuple) and all(isinstance(name, str) and name in CHANNELS for name in found)
+    if not good or "com" not in found or len(set(found)) != len(found):
+        raise UserError(f"{where}: channels is {repr(found)[:60]} where names of {', '.join(CHANNELS)} belong")
+    return tuple(found)
+
+
+def _others_of(described: Mapping[str, Any], where: str) -> tuple[Species, ...]:
+    """Return the further species that a description names; raise UserError where one cannot be."""
+    found = described.get("others", ())
+    others = []
+    for entry in found if isinstance(found, list | tuple) and len(found) <= MOST_SPECIES else [None]:
+        try:
+            values = asdict(entry) if isinstance(entry, Species) else dict(entry or {})
+            own = Species(**{**values, "channels": tuple(values["channels"])})
+            whole = [own.n_molecules, own.n_modes, own.n_beads if own.n_beads is not None else 1]
+            good = all(type(n) is int and 0 <= n < 2**31 for n in whole) and own.n_molecules > 0
+            good = good and isinstance(own.name, str) and own.name not in (CHAINS, "") and "/" not in own.name
+            good = good and len(own.name) <= LONGEST_UNIT and own.name.isprintable()
+            _ = [own.shape(channel) for channel in own.channels]
+        except (TypeError, KeyError, ValueError):
+            good = False
+        if not good:
+            raise UserError(f"{where}: others is {repr(found)[:60]}, which does not describe species")
+        others.append(own)
+    return tuple(others)
+
+
+def _printable(text: str) -> str:
+    """Return text without control characters, cut to a length that people read; paths may hold odd bytes."""
+    return "".join(c if c.isprintable() or "\udc80" <= c <= "\udcff" else " " for c in text[:LONGEST_TEXT])
+
+
+def _numbers(values: Any, name: str, length: int | None, where: str) -> tuple[float, ...] | None:
+    """Return a list of finite numbers as a tuple; raise UserError where it is something else."""
+    if values is None:
+        return None
+    plain = [] if isinstance(values, str) else values
+    good = isinstance(plain, list | tuple) and len(plain) == length
+    if not good or not all(isinstance(value, int | float) and math.isfinite(value) for value in plain):
+        raise UserError(f"{where}: {name} is not {length} numbers")
+    return tuple(float(value) for value in plain)
