@@ -11,53 +11,58 @@ from typing import TYPE_CHECKING, Any
 
 from mlgle_lammps import __version__
 from mlgle_lammps.options.learn import LearnOptions
-from mlgle_lammps.records import Ending, Estimate, GleFit, ModeReport, System
+from mlgle_lammps.records import Ending, Estimate, GleFit, System
+from mlgle_lammps.report.stages import HandOff, Stages
 
 if TYPE_CHECKING:  # a record of another stage, for its type only
-    from mlgle_lammps.evaluate.generated_check import GeneratedCheck
     from mlgle_lammps.statistics.correlation import ModeStatistics
 
 SCHEMA = 1
 _PACKAGES = ("lammps", "mpi4py", "torch", "numpy", "scipy", "h5py")
 
 
-@dataclass
-class RunState:
-    """What is known of a run so far; the one mutable thing that the pipeline hands on.
+@dataclass(frozen=True)
+class Setup:
+    """What is known of a run before its first frame.
 
     Attributes:
+        system: what the stream is about.
+        options: of learning.
+        n_modes: k, those of the options that the system has.
         variables: the deck's settings by ``-var``; empty for a recorded stream.
-        fits: the GLE fits, one per milestone, the last at the hand-off.
-        modes: outcome of training, empty before it.
-        relaxation_times: of the generated NACF, time_unit; None where beyond its lags.
-        variance_ratios: stationary variance, generated over MD.
-        generated_check: the generated ensemble against its training frames.
-        md_modes: variance and relaxation time of MD's own modes, with errors.
+        threads: of torch.
+        device: that networks train and run on.
     """
 
     system: System
     options: LearnOptions
     n_modes: int
     variables: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    threads: int = 0
+    device: str = "cpu"
+
+
+@dataclass
+class Findings:
+    """What comes up on the way; grows while the stages are at work.
+
+    Attributes:
+        n_frames: taken in, up to the hand-off.
+        fits: the GLE fits, one per milestone.
+        warnings: what a careful person would want to know, one line each.
+        notes: what merely informs.
+        train_s: wall seconds of training.
+        generate_s: of generating.
+        total_s: in all so far.
+    """
+
     n_frames: int = 0
     fits: list[GleFit] = field(default_factory=list)
-    handoff: dict[str, Any] | None = None
-    modes: Sequence[ModeReport] = ()
-    relaxation_times: Sequence[float | None] = ()
-    variance_ratios: Sequence[float] = ()
-    generated_check: GeneratedCheck | None = None
-    md_modes: ModeStatistics | None = None
-    D_generated: Estimate | None = None
-    D_full_md: Estimate | None = None
-    ending: Ending = field(default_factory=Ending)
-    complete: bool = False
+    warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     train_s: float = 0.0
     generate_s: float = 0.0
     total_s: float = 0.0
-    warnings: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    threads: int = 0
-    device: str = "cpu"
 
     def warn(self, line: str) -> None:
         """Keep one line of warning, once."""
@@ -70,50 +75,71 @@ class RunState:
             self.notes.append(line)
 
 
-def build_result(state: RunState) -> dict[str, Any]:
-    """Return the content of result.json; numbers that are absent are None."""
-    fit = state.fits[-1] if state.fits else None
-    units = f"{state.system.length_unit}^2/{state.system.time_unit}"
+def build_result(
+    setup: Setup, findings: Findings, stages: Stages, ending: Ending | None = None, complete: bool = False
+) -> dict[str, Any]:
+    """Return the content of result.json; numbers that are absent are None.
+
+    Args:
+        setup: of the run.
+        findings: so far.
+        stages: that are done.
+        ending: how the stream ended; None while it goes on.
+        complete: all that was asked for is there.
+    """
+    system, options, ending = setup.system, setup.options, ending or Ending()
+    fit = findings.fits[-1] if findings.fits else None
+    units = f"{system.length_unit}^2/{system.time_unit}"
+    generated, reference = stages.generated, stages.reference
     return {
         "schema": SCHEMA,
-        "status": "complete" if state.complete else "partial",
-        "message": state.ending.message,
-        "source": state.system.source,
-        "variables": {name: list(values) for name, values in state.variables.items()},
+        "status": "complete" if complete else "partial",
+        "message": ending.message,
+        "source": system.source,
+        "variables": {name: list(values) for name, values in setup.variables.items()},
         "D": _estimate(fit.D if fit else None, units),
-        "D_online": [{"frames": f.n_frames, "value": f.D.value, "ci95": list(f.D.ci95)} for f in state.fits],
-        "D_generated": _estimate(state.D_generated, units),
-        "D_full_md": _estimate(state.D_full_md, units),
+        "D_online": [{"frames": f.n_frames, "value": f.D.value, "ci95": list(f.D.ci95)} for f in findings.fits],
+        "D_generated": _estimate(generated.D if generated else None, units),
+        "D_full_md": _estimate(reference.D if reference else None, units),
         "alpha": math.sqrt(max(fit.alpha_sq, 0.0)) if fit else None,
         "beta": math.sqrt(max(fit.beta_sq, 0.0)) if fit else None,
         "fit": _fit(fit),
-        "k": state.n_modes,
-        "m": state.options.memory,
-        "dt": state.system.dt,
-        "time_unit": state.system.time_unit,
-        "length_unit": state.system.length_unit,
-        "n_chains": state.system.n_chains,
-        "n_beads": state.system.n_beads,
-        "n_frames": state.n_frames,
-        "preset": state.options.preset,
-        "modes": [_mode(state, i) for i in range(state.n_modes)],
-        "handoff": state.handoff,
+        "k": setup.n_modes,
+        "m": options.memory,
+        "dt": system.dt,
+        "time_unit": system.time_unit,
+        "length_unit": system.length_unit,
+        "n_chains": system.n_chains,
+        "n_beads": system.n_beads,
+        "n_frames": findings.n_frames,
+        "surrogate": options.surrogate,
+        "preset": options.preset,
+        "modes": [_mode(stages, i) for i in range(setup.n_modes)],
+        "handoff": _handoff(stages.handoff),
         "timing": {
-            "md_s": state.ending.md_s,
-            "callback_s": state.ending.callback_s,
-            "train_s": state.train_s,
-            "generate_s": state.generate_s,
-            "total_s": state.total_s,
-            "md_waits": state.ending.waits,
+            "md_s": ending.md_s,
+            "callback_s": ending.callback_s,
+            "train_s": findings.train_s,
+            "generate_s": findings.generate_s,
+            "total_s": findings.total_s,
+            "md_waits": ending.waits,
         },
-        "generated_check": state.generated_check.summary() if state.generated_check else None,
-        "warnings": list(dict.fromkeys([*state.ending.warnings, *state.warnings])),
-        "notes": list(dict.fromkeys([*state.system.notes, *state.ending.notes, *state.notes])),
-        "seed": state.options.seed,
-        "device": state.device,
-        "threads": state.threads,
+        "generated_check": generated.check.summary() if generated else None,
+        "warnings": list(dict.fromkeys([*ending.warnings, *findings.warnings])),
+        "notes": list(dict.fromkeys([*system.notes, *ending.notes, *findings.notes])),
+        "seed": options.seed,
+        "device": setup.device,
+        "threads": setup.threads,
         "versions": versions(),
     }
+
+
+def _handoff(handoff: HandOff | None) -> dict[str, Any] | None:
+    if handoff is None:
+        return None
+    return {
+        "policy": handoff.policy, "frames": handoff.n_frames, "step": handoff.step, "wall_s": handoff.wall_s,
+    }  # fmt: skip
 
 
 def _estimate(estimate: Estimate | None, units: str) -> dict[str, Any] | None:
@@ -131,17 +157,18 @@ def _fit(fit: GleFit | None) -> dict[str, Any] | None:
     return {"lags": list(fit.lags), "chi2": fit.chi2, "dof": fit.dof, "p": fit.p, "beta_sq": fit.beta_sq}
 
 
-def _mode(state: RunState, i: int) -> dict[str, Any]:
-    report = state.modes[i] if i < len(state.modes) else None
+def _mode(stages: Stages, i: int) -> dict[str, Any]:
+    reports = stages.trained.model.reports if stages.trained else ()
+    report, generated = reports[i] if i < len(reports) else None, stages.generated
     return {
         "mode": i + 1,
-        "relaxation_time": state.relaxation_times[i] if i < len(state.relaxation_times) else None,
+        "relaxation_time": generated.relaxation_times[i] if generated else None,
         "val_nll": report.val_nll if report else None,
         "model": report.model if report else None,
-        "stationary_variance_ratio": state.variance_ratios[i] if i < len(state.variance_ratios) else None,
+        "stationary_variance_ratio": 1.0 + generated.check.variance.deviation[i] if generated else None,
         "core_nll": report.core_nll if report else None,
-        **(state.generated_check.of_mode(i) if state.generated_check else {}),
-        **_md_mode(state.md_modes, i),
+        **(generated.check.of_mode(i) if generated else {}),
+        **_md_mode(stages.handoff.md_modes if stages.handoff else None, i),
         **(report.details if report else {}),
     }
 

@@ -24,3 +24,8 @@ def describe_device(device: torch.device) -> str:
 def available_cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def use_threads(n: int) -> None:
+    """Let torch compute with so many threads from now on."""
+    torch.set_num_threads(n)

@@ -1,0 +1,186 @@
+"""From the first frame to the hand-off: D as frames come in, networks that learn beside it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from mlgle_lammps.diffusion.gle_fit import fit_gle
+from mlgle_lammps.errors import RunFailure, UserError, one_line
+from mlgle_lammps.evaluate.diagnosis import (
+    convergence_warnings,
+    fit_notes,
+    fit_warnings,
+    memory_warnings,
+    stream_warnings,
+)
+from mlgle_lammps.pipeline.run import Run
+from mlgle_lammps.records import Frames, GleFit
+from mlgle_lammps.report.stages import HandOff, Stages
+from mlgle_lammps.resources.progress import Progress
+from mlgle_lammps.statistics.correlation import Autocorrelation, autocorrelation, mode_statistics
+from mlgle_lammps.statistics.moments import MomentAccumulator
+from mlgle_lammps.stream.ring_buffer import RingBuffer
+from mlgle_lammps.surrogates.catalogue import find_preset, make_trainer
+
+logger = logging.getLogger("mlgle")
+FRAMES_BETWEEN_FITS = 1.05
+
+
+class Online:
+    """What grows with every frame: moments, ring buffer, trainer and fits.
+
+    Attributes:
+        moments: displacements of all frames.
+        trainer: of the surrogate.
+    """
+
+    def __init__(self, run: Run) -> None:
+        """Make room for the frames of a run; raise UserError where there is no such surrogate."""
+        setup, options = run.setup, run.setup.options
+        self._run, self._form = run, find_preset(options).fit_form
+        self.moments = MomentAccumulator(setup.system.n_chains, setup.n_modes, options.memory)
+        self.trainer = make_trainer(options, setup.system, self.last_fit, run.broken)
+        held = replace(setup.system.species[0], n_modes=setup.n_modes, channels=self.trainer.needs)
+        self._ring = RingBuffer(options.learn_frames, [held])
+        self._next_fit = options.memory + 1
+        self._no_fit = ""
+
+    @property
+    def n_held(self) -> int:
+        """Frames in the ring buffer."""
+        return len(self._ring)
+
+    def window(self) -> Frames:
+        """Return the frames that training can use; views that hold until the next frame."""
+        return self._ring.window(copy=False)
+
+    def last_fit(self) -> GleFit | None:
+        """Return the last GLE fit."""
+        fits = self._run.findings.fits
+        return fits[-1] if fits else None
+
+    def take(self, frame: Frames) -> bool:
+        """Take in one frame; return whether a fit is due."""
+        kept = frame.first_modes(self._run.setup.n_modes)
+        self.moments.add(kept)
+        self._ring.append(kept)
+        n_frames = self._run.findings.n_frames = self.moments.n_frames
+        if self._run.broken():  # take in what has arrived; one fit to all of it follows
+            return False
+        due = n_frames >= self._next_fit or n_frames == self._run.setup.options.handoff_frames
+        if due:
+            self._next_fit = int(np.ceil(n_frames * FRAMES_BETWEEN_FITS))
+        return due
+
+    def fit(self) -> bool:
+        """Add the GLE fit to the frames so far, once per frame count; return whether there is one."""
+        moments, findings, system = self.moments.moments(), self._run.findings, self._run.setup.system
+        if findings.fits and findings.fits[-1].n_frames == moments.n_frames:
+            return True
+        try:
+            findings.fits.append(fit_gle(moments, system.dt, self._form, system.n_beads))
+        except (ValueError, np.linalg.LinAlgError) as error:
+            self._no_fit = one_line(error)
+            findings.note("some early fits failed; the numbers come from those that did not")
+            logger.warning("no GLE fit at %d frames: %s", moments.n_frames, error)
+            return False
+        return True
+
+    def milestone(self, progress: Progress) -> None:
+        """Fit with the frames there are, let the networks learn from them, and write what is known."""
+        if not self.fit():
+            return
+        run = self._run
+        progress.remark(f"D = {run.describe(run.findings.fits[-1].D)}")
+        started = time.monotonic()
+        self.trainer.partial_fit(self.window())
+        run.findings.train_s += time.monotonic() - started
+        run.write_result(Stages())
+
+    def wants_hand_off(self) -> bool:
+        """Return whether the policy hands off now."""
+        options, fit = self._run.setup.options, self.last_fit()
+        if options.handoff_frames is not None:
+            return self.moments.n_frames >= options.handoff_frames
+        D = fit.D if fit else None
+        return D is not None and D.value > 0 and (D.ci95[1] - D.ci95[0]) / 2 <= options.target_ci * D.value
+
+    def hand_off(self) -> HandOff:
+        """Tell the source that the model has its frames, and return what MD has given; nothing is taken in any more.
+
+        Raises:
+            RunFailure: no D could be fitted.
+        """
+        run, fit = self._run, self.last_fit()
+        system, n_frames = run.setup.system, run.findings.n_frames
+        if fit is None:
+            raise RunFailure(
+                f"{system.source}: no D can be fitted to {n_frames} frames ({self._no_fit}): do "
+                "the chains move, and do uninterrupted pieces hold several frames more than --memory?"
+            )
+        run.source.hand_off()
+        window, wall_s = self.window(), run.elapsed()
+        correlation = autocorrelation(window.modes, window.segments, max(2, len(window) // 2))
+        self._diagnose(window, correlation, fit)
+        logger.info("hand-off at %d frames: D = %s", n_frames, run.describe(fit.D))
+        return HandOff(
+            run.setup.options.handoff, n_frames, window.last_step, wall_s, window, fit, correlation,
+            mode_statistics(correlation, system.dt),
+        )  # fmt: skip
+
+    def _diagnose(self, window: Frames, correlation: Autocorrelation, fit: GleFit) -> None:
+        """Keep what is wrong with the frames and with the fit, and what is merely worth knowing."""
+        findings, moments, setup = self._run.findings, self.moments.moments(), self._run.setup
+        for line in fit_notes(fit, moments):
+            findings.note(line)
+        for line in (
+            *memory_warnings(moments),
+            *stream_warnings(window, correlation, setup.system.n_beads, setup.options.memory),
+            *convergence_warnings(findings.fits),
+            *fit_warnings(fit, moments),
+        ):
+            findings.warn(line)
+
+
+def learn_online(run: Run, online: Online, frames: Iterator[Frames]) -> HandOff | None:
+    """Take frames until the hand-off and return it; None where the stream ended before."""
+    options = run.setup.options
+    with Progress(f"{options.handoff} hand-off", options.handoff_frames) as progress:
+        for frame in frames:
+            if online.take(frame):
+                online.milestone(progress)
+                if online.wants_hand_off():
+                    handoff = online.hand_off()
+                    progress.advance()
+                    return handoff
+            progress.advance()
+    return None
+
+
+def hand_off_short_stream(run: Run, online: Online) -> HandOff | None:
+    """Hand off with what there is where the stream ended before the policy's hand-off.
+
+    Raises:
+        UserError: a recorded stream of fewer frames than one window.
+    """
+    options, n_frames, least = run.setup.options, run.findings.n_frames, run.setup.options.memory + 1
+    if n_frames < least:
+        if run.source.ending().status == "complete":
+            raise UserError(
+                f"{run.setup.system.source}: {n_frames} frames, and --memory {options.memory} needs "
+                f"{least}; record more frames or lower --memory"
+            )
+        return None
+    wanted = options.handoff_frames
+    missing = "its interval was reached" if wanted is None else f"{wanted} frames"
+    run.findings.warn(
+        f"the stream ended at {n_frames} frames, before {missing}: handed off with all there are; "
+        "record more frames for a narrower interval"
+    )
+    online.fit()
+    return online.hand_off()
