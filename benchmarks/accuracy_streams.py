@@ -12,7 +12,7 @@ import numpy as np
 from mlgle_lammps.chains.rouse import RouseSource, rouse_diffusion, rouse_relaxation_time
 from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.diffusion.slope import LAGS_PER_OCTAVE, normal_diffusion
-from mlgle_lammps.records import Estimate, Float32, Float64, Frame, FrameSource, Int64, Window
+from mlgle_lammps.records import Estimate, Float32, Float64, Frames, FrameSource, Int64, joined
 from mlgle_lammps.statistics.correlation import autocorrelation, relaxation_times
 from mlgle_lammps.statistics.moments import MomentAccumulator, Moments
 from mlgle_lammps.store.recorded import RecordedSource
@@ -55,10 +55,10 @@ class Stream:
             slice(start, start + n_frames) for a, b in pairwise(edges) for start in range(a, b - n_frames + 1, n_frames)
         ]
 
-    def window(self, piece: slice, modes: list[int] | None = None) -> Window:
+    def window(self, piece: slice, modes: list[int] | None = None) -> Frames:
         """Return a piece as a training window, of some modes (0-based) or all."""
         picked = self.modes[piece] if modes is None else self.modes[piece][:, :, modes]
-        return Window(np.arange(len(picked)), self.segments[piece], self.com[piece], picked)
+        return Frames.of_chains(np.arange(len(picked)), self.segments[piece], self.com[piece], picked)
 
     def moments(self, piece: slice, memory: int, lags_per_octave: int = 2) -> Moments:
         """Return the running moments after a piece, lags up to ``memory``."""
@@ -72,7 +72,7 @@ class Stream:
         accumulator = MomentAccumulator(self.com.shape[1], self.modes.shape[2], memory, lags_per_octave)
         result = {}
         for n, t in enumerate(range(*piece.indices(self.n_frames)), start=1):
-            accumulator.add(Frame(t, int(self.segments[t]), self.com[t], self.modes[t]))
+            accumulator.add(Frames.single(t, int(self.segments[t]), self.com[t], self.modes[t]))
             if n in checkpoints:
                 result[n] = accumulator.moments()
         return result
@@ -80,12 +80,8 @@ class Stream:
 
 def collect(source: FrameSource, name: str) -> Stream:
     """Take all frames of a source into memory."""
-    frames = list(source)
-    system = source.system
-    return Stream(
-        name, system.dt, system.n_beads, np.array([frame.segment for frame in frames]),
-        np.stack([frame.com for frame in frames]).astype(np.float64), np.stack([frame.modes for frame in frames]),
-    )  # fmt: skip
+    frames, system = joined(list(source)), source.system
+    return Stream(name, system.dt, system.n_beads, frames.segments, frames.com, frames.modes)
 
 
 def recorded_stream(path: Path, n_modes: int) -> Stream:

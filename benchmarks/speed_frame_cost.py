@@ -82,7 +82,7 @@ def take_frames(world: Any, data: str, n_frames: int) -> dict[str, list[float]]:
     from mlgle_lammps.acquire.snapshot import Snapshots
     from mlgle_lammps.acquire.system import read_system
     from mlgle_lammps.chains.modes import LocalModeSum
-    from mlgle_lammps.records import Ending, Frame
+    from mlgle_lammps.records import Ending, Frames
     from mlgle_lammps.stream.links import RankLink
     from mlgle_lammps.stream.transport import Outbox
 
@@ -111,7 +111,7 @@ def take_frames(world: Any, data: str, n_frames: int) -> dict[str, list[float]]:
         total = snapshots.total(part)
         clock.append(time.perf_counter())
         if total is not None:
-            outbox.send(Frame(frame, 0, total[:, 0].copy(), total[:, 1:].astype(np.float32)))
+            outbox.send(Frames.single(frame, 0, total[:, 0].copy(), total[:, 1:].astype(np.float32)))
             outbox.listen()
         clock.append(time.perf_counter())
         of_modes, of_local = np.diff(spent)

@@ -23,7 +23,7 @@ import numpy as np
 from scipy import stats
 from speed_records import Measurement, Settings, judged
 
-from mlgle_lammps.records import Ending, Frame, System
+from mlgle_lammps.records import Ending, Frames, System
 
 GIB = 2**30
 ROOM = 8 * GIB
@@ -37,7 +37,7 @@ class SteadySource:
 
     def __init__(self, n_chains: int, n_modes: int, n_frames: int, n_beads: int = 100) -> None:
         self._system = System(n_chains, n_beads, n_modes, 1.0, source=f"{n_chains} synthetic chains")
-        self._n_frames, self._handed_off = n_frames, False
+        self._n_frames = n_frames
         self.resident: list[tuple[int, int]] = []
 
     @property
@@ -45,7 +45,7 @@ class SteadySource:
         """What the frames are about."""
         return self._system
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[Frames]:
         """Yield the frames."""
         generator = np.random.default_rng(1)
         n_chains, n_modes = self._system.n_chains, self._system.n_modes
@@ -56,17 +56,15 @@ class SteadySource:
         com = np.zeros((n_chains, 3))
         every = max(1, self._n_frames // SAMPLES)
         for t in range(self._n_frames):
-            yield Frame(t, 0, com.copy(), modes[:, :0] if self._handed_off else modes.copy())
+            yield Frames.single(t, 0, com.copy(), modes.copy())
             if t % every == 0:
                 self.resident.append((t, resident()))
             com += 0.1 * generator.standard_normal(com.shape)
-            if not self._handed_off:
-                modes *= a
-                modes += kick * generator.standard_normal(modes.shape, dtype=np.float32)
+            modes *= a
+            modes += kick * generator.standard_normal(modes.shape, dtype=np.float32)
 
     def hand_off(self) -> None:
-        """From now on, no modes."""
-        self._handed_off = True
+        """Frames go on as before."""
 
     def broken(self) -> bool:
         """Nothing can break."""

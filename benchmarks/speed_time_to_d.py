@@ -28,7 +28,7 @@ from speed_records import Measurement, Settings, judged
 from mlgle_lammps.chains.rouse import RouseSource, rouse_diffusion, rouse_relaxation_time
 from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.diffusion.slope import LAGS_PER_OCTAVE, RELAXATIONS, normal_diffusion
-from mlgle_lammps.records import Frame
+from mlgle_lammps.records import Frames
 from mlgle_lammps.statistics.correlation import autocorrelation, relaxation_times
 from mlgle_lammps.statistics.moments import MomentAccumulator, Moments
 
@@ -96,7 +96,7 @@ def by_line(dt: float, slowest: float) -> Interval:
     return interval
 
 
-def first_within(frames: Iterator[Frame], accumulator: MomentAccumulator, intervals: list[Interval]) -> list[Reached]:
+def first_within(frames: Iterator[Frames], accumulator: MomentAccumulator, intervals: list[Interval]) -> list[Reached]:
     """Return for each interval after how many frames it was first within ±10%; looked at after each 5% more frames."""
     reached: list[Reached | None] = [None] * len(intervals)
     look = MEMORY + 1
@@ -114,10 +114,10 @@ def first_within(frames: Iterator[Frame], accumulator: MomentAccumulator, interv
     return [r or Reached(None) for r in reached]
 
 
-def frames_of(stream: Stream, start: int, modes: bool) -> Iterator[Frame]:
+def frames_of(stream: Stream, start: int, modes: bool) -> Iterator[Frames]:
     """Yield a stream's frames from ``start`` on, with modes or without."""
     for t in range(start, stream.n_frames):
-        yield Frame(t, int(stream.segments[t]), stream.com[t], stream.modes[t] if modes else stream.modes[t, :, :0])
+        yield Frames.single(t, int(stream.segments[t]), stream.com[t], stream.modes[t] if modes else None)
 
 
 def until_narrow(stream: Stream, slowest: float, starts_fit: list[int], starts_md: list[int]) -> list[list[Reached]]:
@@ -207,8 +207,7 @@ def projected(settings: Settings) -> tuple[list[list[Reached]], str]:
     source = RouseSource(100, 100, MODES, n_frames, dt, 1, coupling=0.5)
     fit = first_within(iter(source), MomentAccumulator(100, MODES, MEMORY), [by_fit(dt, None)])
     accumulator = MomentAccumulator(100, 0, n_frames // 4, LAGS_PER_OCTAVE)
-    without_modes = (Frame(f.step, f.segment, f.com, f.modes[:, :0]) for f in source)
-    slope, line = first_within(without_modes, accumulator, [by_slope(dt, TAU_1), by_line(dt, TAU_1)])
+    slope, line = first_within(iter(source), accumulator, [by_slope(dt, TAU_1), by_line(dt, TAU_1)])
     exact = rouse_diffusion(100)
     note = (
         f"frames of a Rouse melt, tau_1 = {TAU_1:.0f} frames, exact D {exact:g}; time per frame of the paper-size deck"

@@ -28,7 +28,7 @@ from mlgle_lammps.observe.chain_segments import inner_segments, segment_slope, s
 from mlgle_lammps.observe.pair_distribution import PairDistribution, intermolecular_distribution
 from mlgle_lammps.options.deck import DeckOptions
 from mlgle_lammps.options.learn import LearnOptions
-from mlgle_lammps.records import Estimate, Frame, System
+from mlgle_lammps.records import Estimate, Frames, System
 from mlgle_lammps.statistics.correlation import autocorrelation, mode_statistics
 from mlgle_lammps.statistics.moments import MomentAccumulator, Moments
 from mlgle_lammps.stream.transport import Outbox
@@ -63,7 +63,7 @@ class Recording:
     """
 
     system: System
-    frames: tuple[Frame, ...]
+    frames: tuple[Frames, ...]
     thermo: dict[str, Array]
     steps_per_second: float
 
@@ -81,14 +81,14 @@ class Recording:
         """Return displacements at lags up to a quarter of the run."""
         accumulator = MomentAccumulator(self.system.n_chains, n_modes, max(8, len(self.frames) // 4), 4)
         for frame in self.frames:
-            accumulator.add(Frame(frame.step, frame.segment, frame.com, frame.modes[:, :n_modes]))
+            accumulator.add(frame)
         return accumulator.moments()
 
 
-def beads(frame: Frame, system: System) -> Array:
+def beads(frame: Frames, system: System) -> Array:
     """Return the bead positions of a frame with all modes, (chain, bead, 3)."""
     assert system.n_beads is not None
-    return bead_positions(frame.com, frame.modes.astype(np.float64), system.n_beads)
+    return bead_positions(frame.com[0], frame.modes[0].astype(np.float64), system.n_beads)
 
 
 class _Driver(Driver):
@@ -106,14 +106,14 @@ class _Listener:
     told_to_stop = False
     waits = 0
 
-    def __init__(self, on_frame: Callable[[Frame, System], None]) -> None:
+    def __init__(self, on_frame: Callable[[Frames, System], None]) -> None:
         self.system: System | None = None
         self._on_frame = on_frame
 
     def hello(self, system: System) -> None:
         self.system = system
 
-    def send(self, frame: Frame) -> None:
+    def send(self, frame: Frames) -> None:
         assert self.system is not None
         self._on_frame(frame, self.system)
 
@@ -122,7 +122,7 @@ class _Listener:
 
 
 def run_deck(
-    deck: Path, variables: Mapping[str, object], every: int, n_frames: int, on_frame: Callable[[Frame, System], None]
+    deck: Path, variables: Mapping[str, object], every: int, n_frames: int, on_frame: Callable[[Frames, System], None]
 ) -> tuple[System, dict[str, Array], float]:
     """Run a deck until ``n_frames`` frames have come; return the system, production's thermo columns, steps/s.
 
@@ -169,9 +169,9 @@ def record(
     on_frame: Callable[[], None] = lambda: None,
 ) -> Recording:
     """Run a deck for ``steps`` of production and keep a frame every ``every`` steps; ``on_frame`` hears of each."""
-    frames: list[Frame] = []
+    frames: list[Frames] = []
 
-    def keep(frame: Frame, system: System) -> None:
+    def keep(frame: Frames, system: System) -> None:
         frames.append(frame)
         on_frame()
 
@@ -185,7 +185,7 @@ def count_crossings(
     """Run a deck and count bond crossings between snapshots ``every`` steps apart; return also their distance in ns."""
     counters: list[CrossingCounter] = []
 
-    def look(frame: Frame, system: System) -> None:
+    def look(frame: Frames, system: System) -> None:
         if not counters:
             assert system.n_beads is not None
             assert system.box is not None
@@ -246,7 +246,7 @@ def mode_mobility(recording: Recording, modes: tuple[int, ...] = MODES_OF_MOBILI
 
     Limit: D for Rouse chains, whatever the modes.
     """
-    paths = np.array([frame.modes[:, : max(modes)] for frame in recording.frames])
+    paths = np.array([frame.modes[0, :, : max(modes)] for frame in recording.frames])
     correlation = autocorrelation(paths, np.zeros(len(paths), dtype=np.int64), len(paths) // 2)
     statistics = mode_statistics(correlation, recording.system.dt / FEMTOSECONDS_PER_100_PS)
     found = []

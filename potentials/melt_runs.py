@@ -44,7 +44,7 @@ def _columns(values: Array) -> tuple[list[float], list[float]]:
 
 def slowest_fs(recording: Recording) -> float | None:
     """Return the relaxation time of mode 1 in fs; None where the run does not tell."""
-    modes = np.array([frame.modes[:, :1] for frame in recording.frames])
+    modes = np.array([frame.modes[0, :, :1] for frame in recording.frames])
     correlation = autocorrelation(modes, np.zeros(len(modes), dtype=np.int64), len(modes) // 4)
     return mode_statistics(correlation, recording.system.dt).relaxation_time[0]
 
@@ -87,7 +87,7 @@ def last_inner(n_beads: int) -> int:
 
 def centre_msd(recording: Recording) -> Result:
     """Return the MSD of the centres of mass per dimension and its local exponent, times in ns."""
-    com = np.array([frame.com for frame in recording.frames])
+    com = np.array([frame.com[0] for frame in recording.frames])
     com -= com.mean(axis=1, keepdims=True)
     longest = len(com) // 4
     per_chain = mean_squared_displacements(com, np.zeros(len(com), dtype=np.int64), longest + 1).T / 3

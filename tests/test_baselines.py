@@ -15,6 +15,7 @@ from mlgle_lammps.diffusion.baselines import (
     msd_over_time,
     msd_slope,
 )
+from mlgle_lammps.records import joined
 from mlgle_lammps.statistics.correlation import autocorrelation
 from mlgle_lammps.statistics.moments import MomentAccumulator
 
@@ -30,7 +31,7 @@ def melts():
         accumulator = MomentAccumulator(N_CHAINS, 3, MEMORY)
         for frame in frames:
             accumulator.add(frame)
-        result.append((np.stack([frame.modes for frame in frames]), accumulator.moments()))
+        result.append((joined(frames).modes, accumulator.moments()))
     return result
 
 
@@ -160,7 +161,7 @@ def test_msd_over_time_keeps_what_subdiffusion_left():
     for seed in range(12):
         accumulator = MomentAccumulator(N_CHAINS, 0, 128)
         for frame in RouseSource(N_CHAINS, N_BEADS, 1, 800, 1.0, seed, coupling=1.0):
-            accumulator.add(frame.__class__(frame.step, 0, frame.com, frame.modes[:, :0]))
+            accumulator.add(frame)
         moments = accumulator.moments()
         values.append([msd_over_time(moments, 1.0).value, msd_slope(moments, 1.0).value])
     known = rouse_diffusion(N_BEADS)

@@ -11,6 +11,7 @@ from mlgle_lammps.chains.rouse import RouseSource, rouse_diffusion
 from mlgle_lammps.commands import compare
 from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.evaluate.run_results import open_run, set_temperature
+from mlgle_lammps.records import joined
 from mlgle_lammps.report.page import traffic_light
 from mlgle_lammps.report.reconstruction import reconstruction_of
 from mlgle_lammps.statistics.moments import MomentAccumulator
@@ -21,21 +22,21 @@ FRAMES, HANDOFF, CHAINS, BEADS, MODES, MEMORY = 2600, 200, 16, 12, 5, 24
 
 
 def make_run(
-    path, seed=1, n_frames=FRAMES, handoff=HANDOFF, D=None, temperature=None, generated=True, md_s=26.0, variables=None
-):
+    path, seed=1, n_frames=FRAMES, handoff=HANDOFF, D=None, temperature=None, generated=True, md_s=26.0, variables=None,
+    keep_modes=True,
+):  # fmt: skip
     """Leave what a run leaves, without its network."""
     source = RouseSource(CHAINS, BEADS, MODES, n_frames, 1.0, seed)
     frames = list(source)
-    com, modes = np.array([f.com for f in frames]), np.array([f.modes for f in frames])
+    whole = joined(frames)
     folder = RunFolder.create(path)
     with FramesWriter(folder.modes, source.system) as writer:
-        writer.append(np.arange(handoff), np.zeros(handoff, int), com[:handoff], modes[:handoff])
-        rest = np.arange(handoff, n_frames)
-        writer.append(rest, np.zeros(len(rest), int), com[handoff:], modes[handoff:, :, :0])
+        writer.append(whole[:handoff])
+        writer.append(whole[handoff:] if keep_modes else whole[handoff:].first_modes(0))
     if generated:
         other = list(RouseSource(CHAINS, BEADS, MODES, 400, 1.0, seed + 100))
         with GeneratedWriter(folder.generated, source.system, CHAINS, 400) as writer:
-            writer.append(np.array([f.com for f in other]), np.array([f.modes for f in other]))
+            writer.append(joined(other))
     accumulator = MomentAccumulator(CHAINS, MODES, MEMORY)
     for frame in frames[:handoff]:
         accumulator.add(frame)
@@ -179,7 +180,7 @@ def test_a_separate_full_run_leaves_out_the_frames_that_were_fitted(run, tmp_pat
     numbers = json.loads((tmp_path / "same" / "comparison.json").read_text())
     assert "2400 frames after the hand-off" in numbers["reference"]
     assert "left out of the reference" in numbers["notes"][0]
-    other = make_run(tmp_path / "other", seed=7, n_frames=1500, generated=False)
+    other = make_run(tmp_path / "other", seed=7, n_frames=1500, generated=False, keep_modes=False)
     assert compare.main([str(run), str(other), "--out", str(tmp_path / "different")]) == 0
     numbers = json.loads((tmp_path / "different" / "comparison.json").read_text())
     assert numbers["reference"].endswith("1500 frames")
@@ -341,8 +342,7 @@ def test_what_cannot_be_compared_is_refused_in_one_line(run, melts, tmp_path, ca
 def test_another_melt_is_no_reference(run, tmp_path, capsys):
     other = RouseSource(CHAINS, BEADS + 3, MODES, 50, 1.0, 1)
     with FramesWriter(tmp_path / "modes.h5", other.system) as writer:
-        frames = list(other)
-        writer.append(np.arange(50), np.zeros(50, int), [f.com for f in frames], [f.modes for f in frames])
+        writer.append(joined(list(other)))
     line = [line for line in [complaint_of_run(run, tmp_path, capsys)] if "not the same melt" in line]
     assert line
     assert "n_beads 15" in line[0]

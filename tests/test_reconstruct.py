@@ -27,6 +27,7 @@ from mlgle_lammps.commands.reconstruct import main as reconstruct
 from mlgle_lammps.formats.bead_files import SUFFIXES
 from mlgle_lammps.formats.trajectory import open_trajectory
 from mlgle_lammps.options.trajectory import TrajectoryOptions
+from mlgle_lammps.records import Frames, joined
 from mlgle_lammps.store.reader import FramesReader
 from mlgle_lammps.store.recorded import RecordedSource
 from mlgle_lammps.store.writer import FramesWriter, GeneratedWriter
@@ -91,10 +92,10 @@ def make_run(folder, *, box=CUBIC, variances=tuple(VARIANCES), bond=1.0, n_beads
     com = 5.0 * np.random.default_rng(5).normal(size=(12, 3))
     with FramesWriter(folder / "modes.h5", system) as writer:
         for f in md:
-            writer.append([f.step], [0], (f.com + com)[np.newaxis], f.modes[np.newaxis])
+            writer.append(Frames.of_chains(f.steps, f.segments, f.com + com, f.modes))
     with GeneratedWriter(folder / "generated.h5", system, 40, frames, 2) as generated:
-        for f in made:
-            generated.append(f.com[np.newaxis], f.modes[np.newaxis])
+        for n, f in enumerate(made, start=1):
+            generated.append(replace(f, steps=np.array([2 * n])))
     return folder
 
 
@@ -145,14 +146,14 @@ def test_files_are_read_back_as_the_generated_modes(tmp_path, form, box):
     path = next(path for path in folder.glob("reconstructed.*") if path.suffix != ".data")
     options = TrajectoryOptions(topology=folder / "reconstructed.data", timestep=0.6)
     source = RecordedSource([open_trajectory(path, options, K)])
-    frames = list(source)
+    frames = joined(list(source))
     with FramesReader(folder / "generated.h5") as reader, FramesReader(folder / "modes.h5") as md:
         wanted = reader.read(1, 30)
         centres = md.read(29, 30).com[0]
     assert (source.system.dt, source.system.n_beads) == (pytest.approx(360.0), N)
     assert source.system.box == pytest.approx(box)
-    assert np.abs(np.array([f.modes for f in frames]) - wanted.modes[::3, :12]).max() < 1e-5
-    assert np.abs(np.array([f.com for f in frames]) - wanted.com[::3, :12] - centres).max() < 1e-5
+    assert np.abs(frames.modes - wanted.modes[::3, :12]).max() < 1e-5
+    assert np.abs(frames.com - wanted.com[::3, :12] - centres).max() < 1e-5
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from mlgle_lammps.chains.rouse import RouseSource
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.records import Ending
+from mlgle_lammps.records import Ending, joined
 from mlgle_lammps.store import recording
 from mlgle_lammps.store.recorded import RecordedSource
 from mlgle_lammps.store.run_folder import RunFolder
@@ -20,14 +20,13 @@ from mlgle_lammps.stream.ring_buffer import RingBuffer
 
 ROUSE = RouseSource(5, 12, 4, 120, 0.5, seed=2, every=10)
 FRAMES = list(ROUSE)
-COM = np.array([f.com for f in FRAMES])
-MODES = np.array([f.modes for f in FRAMES])
+COM, MODES = joined(FRAMES).com, joined(FRAMES).modes
 
 
 def write_h5(path, frames=FRAMES, system=ROUSE.system):
     with FramesWriter(path, system) as writer:
         for f in frames:
-            writer.append([f.step], [f.segment], f.com[np.newaxis], f.modes[np.newaxis])
+            writer.append(f)
     return path
 
 
@@ -48,18 +47,15 @@ def write_run(folder, assembled):
 
 
 def without_modes(frame):
-    return replace(frame, modes=frame.modes[:, :0])
+    return frame.first_modes(0)
 
 
 def assert_same(got, expected):
     assert len(got) == len(expected)
     for a, b in zip(got, expected, strict=True):
-        assert (a.step, a.segment) == (b.step, b.segment)
         assert a.com.dtype == np.float64
         assert a.modes.dtype == np.float32
-        assert a.com.tobytes() == b.com.tobytes()
-        assert a.modes.shape == b.modes.shape
-        assert a.modes.tobytes() == b.modes.tobytes()
+        assert a.same_bits(b)
 
 
 def refused(path, **options):
@@ -84,7 +80,7 @@ def test_frames_come_back_bit_for_bit(tmp_path, monkeypatch, kind, block_bytes):
     assert source.system == replace(ROUSE.system, source=source.system.source)
     assert_same(list(source), FRAMES)
     assert source.ending().status == "complete"
-    assert source.ending().step == FRAMES[-1].step
+    assert source.ending().step == FRAMES[-1].last_step
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
@@ -94,7 +90,7 @@ def test_npz_comes_back_with_steps_counted(tmp_path, monkeypatch, save, block_by
     save(tmp_path / "s.npz", com=COM, modes=MODES, dt=0.5, n_beads=12)
     source = RecordedSource([tmp_path / "s.npz"])
     assert (source.system.dt, source.system.n_beads, source.system.every) == (0.5, 12, 1)
-    assert_same(list(source), [replace(f, step=i) for i, f in enumerate(FRAMES)])
+    assert_same(list(source), [replace(f, steps=np.array([i])) for i, f in enumerate(FRAMES)])
 
 
 def test_quantized_modes_are_scaled_mode_by_mode(tmp_path):
@@ -102,9 +98,9 @@ def test_quantized_modes_are_scaled_mode_by_mode(tmp_path):
     quantized = np.rint(MODES / scale[:, np.newaxis]).astype(np.int16)
     np.savez(tmp_path / "s.npz", com=COM.astype(np.float32), modes_q=quantized, scale=scale, dt=np.array(0.5))
     got = list(RecordedSource([tmp_path / "s.npz"]))
-    assert np.abs(np.array([f.modes for f in got]) - MODES).max() <= 0.51e-3 * 2
-    assert got[3].modes[1, 2, 0] == np.float32(int(quantized[3, 1, 2, 0]) * float(scale[2]))
-    assert np.array_equal([f.com for f in got], COM.astype(np.float32))
+    assert np.abs(joined(got).modes - MODES).max() <= 0.51e-3 * 2
+    assert got[3].modes[0, 1, 2, 0] == np.float32(int(quantized[3, 1, 2, 0]) * float(scale[2]))
+    assert np.array_equal(joined(got).com, COM.astype(np.float32))
 
 
 def test_frames_are_copies_that_can_be_written(tmp_path):
@@ -122,22 +118,23 @@ def test_text_attributes_of_other_writers_are_read(tmp_path):
     assert RecordedSource([path]).system == replace(ROUSE.system, time_unit="fs", source=str(path))
 
 
-def test_after_the_hand_off_frames_have_no_modes(tmp_path):
-    tail = [without_modes(f) for f in FRAMES]
-    for path in (write_h5(tmp_path / "m.h5"), write_h5(tmp_path / "t.h5", FRAMES[:50] + tail[50:])):
-        source, got = RecordedSource([path]), []
+def test_after_the_hand_off_frames_come_as_they_were_recorded(tmp_path):
+    """With their modes, and without them from files of before."""
+    trimmed = FRAMES[:50] + [without_modes(f) for f in FRAMES[50:]]
+    for path, recorded in ((tmp_path / "m.h5", FRAMES), (tmp_path / "t.h5", trimmed)):
+        source, got = RecordedSource([write_h5(path, recorded)]), []
         for frame in source:
             got.append(frame)
             if len(got) == 50:
                 source.hand_off()
-        assert_same(got, FRAMES[:50] + tail[50:])
+        assert_same(got, recorded)
         assert not source.broken()
 
 
 def test_a_stream_that_is_left_early_has_ended_where_it_was_left(tmp_path):
     source = RecordedSource([write_h5(tmp_path / "m.h5")])
     for frame in source:
-        if frame.step == 200:
+        if frame.last_step == 200:
             break
     assert source.ending() == Ending(step=200)
 
@@ -162,7 +159,7 @@ def test_modes_are_lowered_with_a_note(tmp_path):
     path = write_h5(tmp_path / "m.h5")
     fewer = RecordedSource([path], n_modes=2)
     assert fewer.system.n_modes == 2
-    assert_same(list(fewer), [replace(f, modes=f.modes[:, :2]) for f in FRAMES])
+    assert_same(list(fewer), [f.first_modes(2) for f in FRAMES])
     more = RecordedSource([path], n_modes=12)
     assert more.system.n_modes == 4
     assert "lowered from 12 to 4" in more.system.notes[-1]
@@ -172,7 +169,7 @@ def test_modes_are_lowered_with_a_note(tmp_path):
 
 
 def test_recordings_are_pooled_as_segments_that_a_ring_buffer_takes(tmp_path):
-    two = [replace(f, segment=4 + (i >= 60), step=f.step + 7 * (i >= 60)) for i, f in enumerate(FRAMES)]
+    two = [replace(f, segments=f.segments + 4 + (i >= 60), steps=f.steps + 7 * (i >= 60)) for i, f in enumerate(FRAMES)]
     paths = [
         write_h5(tmp_path / "m.h5"),
         write_npz(tmp_path / "s.npz"),
@@ -182,8 +179,8 @@ def test_recordings_are_pooled_as_segments_that_a_ring_buffer_takes(tmp_path):
     source = RecordedSource(paths)
     got = list(source)
     assert len(got) == 480
-    assert [f.segment for f in got] == [0] * 120 + [1] * 120 + [2] * 60 + [3] * 60 + [4] * 120
-    buffer = RingBuffer(480, 5, 4, stride=source.system.every)
+    assert [f.last_segment for f in got] == [0] * 120 + [1] * 120 + [2] * 60 + [3] * 60 + [4] * 120
+    buffer = RingBuffer(480, source.system.species, stride=source.system.every)
     for frame in got:
         buffer.append(frame)
     assert np.array_equal(buffer.window().modes, np.concatenate([MODES] * 4))
@@ -194,7 +191,7 @@ def test_pooling_takes_the_modes_that_all_have(tmp_path):
     paths = [write_h5(tmp_path / "m.h5"), write_npz(tmp_path / "s.npz", modes=MODES[:, :, :3])]
     source = RecordedSource(paths)
     assert source.system.n_modes == 3
-    assert {f.modes.shape for f in source} == {(5, 3, 3)}
+    assert {f.modes.shape for f in source} == {(1, 5, 3, 3)}
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from mlgle_lammps.chains.rouse import RouseSource
 from mlgle_lammps.errors import RunFailure
 from mlgle_lammps.evaluate.generated import GeneratedStatistics
+from mlgle_lammps.records import joined
 from mlgle_lammps.report import plots
 from mlgle_lammps.report.plots import Curve, Level
 from mlgle_lammps.report.report import Picture, RunCurves, duration, interval, number, write_report, write_run_report
@@ -73,15 +74,13 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def curves():
     source = RouseSource(6, 10, 2, 90, 2.0, seed=4)
-    frames = list(source)
+    frames = joined(list(source))
     md, full = MomentAccumulator(6, 2, 32), MomentAccumulator(6, 0, 22)
-    for frame in frames:
-        md.add(frame)
-        full.add(replace(frame, modes=frame.modes[:, :0]))
-    com, modes = np.array([f.com for f in frames]), np.array([f.modes for f in frames])
+    md.add(frames)
+    full.add(frames)
     statistics = GeneratedStatistics(6, 2, 90)
-    statistics.add(com, modes)
-    correlation = autocorrelation(modes, np.zeros(90, dtype=np.int64), 45)
+    statistics.add(frames)
+    correlation = autocorrelation(frames.modes, np.zeros(90, dtype=np.int64), 45)
     return RunCurves(md.moments(), correlation, statistics.summary(), full.moments(), [80.0, None])
 
 

@@ -1,15 +1,16 @@
 import numpy as np
 import pytest
 
-from mlgle_lammps.records import Frame
+from mlgle_lammps.records import Frames, Species
 from mlgle_lammps.stream.ring_buffer import GapError, RingBuffer
 
 CHAINS, MODES = 3, 2
+HELD = [Species("chains", CHAINS, n_modes=MODES)]
 
 
 def frame(step, segment=0, seed=None):
     random = np.random.default_rng(step if seed is None else seed)
-    return Frame(
+    return Frames.single(
         step=step,
         segment=segment,
         com=random.normal(size=(CHAINS, 3)),
@@ -18,18 +19,18 @@ def frame(step, segment=0, seed=None):
 
 
 def assert_window_is(window, frames):
-    assert window.steps.tolist() == [f.step for f in frames]
-    assert window.segments.tolist() == [f.segment for f in frames]
+    assert window.steps.tolist() == [f.last_step for f in frames]
+    assert window.segments.tolist() == [f.last_segment for f in frames]
     assert window.com.shape == (len(frames), CHAINS, 3)
     assert window.modes.shape == (len(frames), CHAINS, MODES, 3)
     for i, f in enumerate(frames):
-        assert np.array_equal(window.com[i], f.com)
-        assert np.array_equal(window.modes[i], f.modes)
+        assert np.array_equal(window.com[i], f.com[0])
+        assert np.array_equal(window.modes[i], f.modes[0])
 
 
 @pytest.mark.parametrize("capacity", [1, 2, 5, 7, 40])
 def test_windows_equal_those_of_a_plain_list(capacity):
-    buffer, plain = RingBuffer(capacity, CHAINS, MODES), []
+    buffer, plain = RingBuffer(capacity, HELD), []
     step, segment = 100, 0
     random = np.random.default_rng(1)
     for _ in range(30):
@@ -49,7 +50,7 @@ def test_windows_equal_those_of_a_plain_list(capacity):
 
 
 def test_views_share_the_buffer_until_a_frame_is_overwritten_and_cannot_be_written():
-    buffer = RingBuffer(4, CHAINS, MODES)
+    buffer = RingBuffer(4, HELD)
     for step in range(4):
         buffer.append(frame(step))
     view = buffer.window(copy=False)
@@ -64,7 +65,7 @@ def test_views_share_the_buffer_until_a_frame_is_overwritten_and_cannot_be_writt
 
 
 def test_windows_and_frames_are_copies():
-    buffer = RingBuffer(4, CHAINS, MODES)
+    buffer = RingBuffer(4, HELD)
     original = frame(0)
     buffer.append(original)
     window = buffer.window()
@@ -87,7 +88,7 @@ def test_windows_and_frames_are_copies():
     ],
 )
 def test_gaps_are_refused_and_leave_the_buffer_as_it_was(before, bad):
-    buffer = RingBuffer(8, CHAINS, MODES)
+    buffer = RingBuffer(8, HELD)
     for step, segment in before:
         buffer.append(frame(step, segment))
     with pytest.raises(GapError, match=f"step {bad[0]} "):
@@ -96,7 +97,7 @@ def test_gaps_are_refused_and_leave_the_buffer_as_it_was(before, bad):
 
 
 def test_a_stride_that_is_given_holds_from_the_first_frame():
-    buffer = RingBuffer(8, CHAINS, MODES, stride=10)
+    buffer = RingBuffer(8, HELD, stride=10)
     buffer.append(frame(3))
     with pytest.raises(GapError, match="stride is 10"):
         buffer.append(frame(8))
@@ -105,8 +106,11 @@ def test_a_stride_that_is_given_holds_from_the_first_frame():
 
 
 def test_frames_of_another_size_are_refused():
-    buffer = RingBuffer(8, CHAINS, MODES)
+    buffer = RingBuffer(8, HELD)
     with pytest.raises(ValueError, match="buffer holds"):
-        buffer.append(Frame(0, 0, np.zeros((CHAINS, 3)), np.zeros((CHAINS, 0, 3), np.float32)))
+        buffer.append(Frames.single(0, 0, np.zeros((CHAINS, 3)), None))
+    with pytest.raises(ValueError, match="buffer holds"):
+        buffer.append(Frames.single(0, 0, np.zeros((CHAINS, 3)), np.zeros((CHAINS, MODES + 1, 3), np.float32)))
+    assert len(buffer) == 0
     with pytest.raises(ValueError, match="1 frames wanted"):
         buffer.window(1)

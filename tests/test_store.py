@@ -11,7 +11,7 @@ import pytest
 
 from mlgle_lammps.chains.rouse import RouseSource
 from mlgle_lammps.errors import RunFailure, UserError
-from mlgle_lammps.records import Ending, Estimate, Frame, System
+from mlgle_lammps.records import Ending, Estimate, Frames, System
 from mlgle_lammps.store.journal import Journal, chunk_paths, read_journal
 from mlgle_lammps.store.reader import FramesReader
 from mlgle_lammps.store.run_folder import RunFolder
@@ -26,23 +26,20 @@ SYSTEM = System(
 def make_frames(n=150, handoff=100, restart=60):
     random = np.random.default_rng(3)
     return [
-        Frame(
+        Frames.single(
             step=5 * i + (3 if i >= restart else 0),
             segment=2 if i >= restart else 0,
             com=random.normal(size=(4, 3)) * 1e3,
-            modes=random.normal(size=(4, 3 if i < handoff else 0, 3)).astype(np.float32),
+            modes=random.normal(size=(4, 3, 3)).astype(np.float32) if i < handoff else None,
         )
         for i in range(n)
     ]
 
 
 def assert_chunks_hold(chunks, frames):
-    got = [
-        (int(s), int(g), c.tobytes(), m.tobytes(), m.shape)
-        for chunk in chunks
-        for s, g, c, m in zip(chunk.steps, chunk.segments, chunk.com, chunk.modes, strict=True)
-    ]
-    assert got == [(f.step, f.segment, f.com.tobytes(), f.modes.tobytes(), f.modes.shape) for f in frames]
+    got = [frame for chunk in chunks for frame in chunk]
+    assert len(got) == len(frames)
+    assert all(a.same_bits(b) for a, b in zip(got, frames, strict=True))
 
 
 # --- the folder
@@ -293,7 +290,7 @@ LIMITED = """
         else:
             with GeneratedWriter(folder / "generated.h5", source.system, 40, 200) as writer:
                 for frame in source:
-                    writer.append(frame.com[None], frame.modes[None])
+                    writer.append(frame)
     except RunFailure as failure:
         print(failure)
         raise SystemExit(failure.exit_code)
@@ -321,10 +318,11 @@ def test_a_file_that_cannot_grow_gives_one_line_and_leaves_no_half_file(tmp_path
 def test_generated_file_has_the_announced_size_and_the_layout_of_the_stream(tmp_path):
     random = np.random.default_rng(1)
     com, modes = random.normal(size=(4000, 6, 3)), random.normal(size=(4000, 6, 3, 3))
+    frames = Frames.of_chains(np.arange(4, 16001, 4), np.zeros(4000, dtype=int), com, modes)
     path = tmp_path / "generated.h5"
     with GeneratedWriter(path, SYSTEM, 6, 4000, save_every=4, attributes={"seed": 9}) as writer:
         for start in range(0, 4000, 130):
-            writer.append(com[start : start + 130], modes[start : start + 130])
+            writer.append(frames[start : start + 130])
             assert not path.exists()
     assert 0.95 < os.path.getsize(path) / writer.expected_bytes < 1.1
     with FramesReader(path) as reader:
@@ -343,7 +341,7 @@ def test_generated_file_has_the_announced_size_and_the_layout_of_the_stream(tmp_
 def test_generation_that_breaks_leaves_no_file(tmp_path):
     def generate():
         with GeneratedWriter(tmp_path / "generated.h5", SYSTEM, 6, 40) as writer:
-            writer.append(np.zeros((1, 6, 3)), np.zeros((1, 6, 3, 3)))
+            writer.append(Frames.single(1, 0, np.zeros((6, 3)), np.zeros((6, 3, 3))))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -360,11 +358,11 @@ def test_a_disk_without_room_is_noticed_before_anything_is_written(tmp_path):
 
 def test_the_writer_refuses_frames_that_do_not_fit(tmp_path):
     with FramesWriter(tmp_path / "modes.h5", SYSTEM) as writer:
-        writer.append([0], [0], np.zeros((1, 4, 3)), np.zeros((1, 4, 0, 3)))
+        writer.append(Frames.single(0, 0, np.zeros((4, 3)), None))
         with pytest.raises(ValueError, match="after frames without"):
-            writer.append([5], [0], np.zeros((1, 4, 3)), np.zeros((1, 4, 3, 3)))
+            writer.append(Frames.single(5, 0, np.zeros((4, 3)), np.zeros((4, 3, 3))))
         with pytest.raises(ValueError, match="do not fit"):
-            writer.append([5], [0], np.zeros((1, 5, 3)), np.zeros((1, 5, 0, 3)))
+            writer.append(Frames.single(5, 0, np.zeros((5, 3)), None))
 
 
 def test_an_unwritable_place_is_a_run_failure(tmp_path):

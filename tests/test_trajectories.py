@@ -24,6 +24,7 @@ from mlgle_lammps.errors import UserError
 from mlgle_lammps.formats.lammps_dump import read_dump
 from mlgle_lammps.formats.trajectory import open_tensor, open_trajectory
 from mlgle_lammps.options.trajectory import TrajectoryOptions
+from mlgle_lammps.records import joined
 from mlgle_lammps.store.reader import FramesReader
 from mlgle_lammps.store.recorded import RecordedSource
 
@@ -50,9 +51,9 @@ def frames_of(path, n_modes=9, topology=DECKS / "data.small", **options):
     """Return system, frames (time, chain, mode 0..k, 3), steps, segments and warnings of a trajectory."""
     recording = open_trajectory(path, TrajectoryOptions(topology=topology, **options), n_modes)
     source = RecordedSource([recording])
-    frames = list(source)
-    modes = np.array([np.concatenate([f.com[:, np.newaxis], f.modes], axis=1) for f in frames])
-    return source.system, modes, [f.step for f in frames], [f.segment for f in frames], source.ending().warnings
+    frames = joined(list(source))
+    modes = np.concatenate([frames.com[:, :, np.newaxis], frames.modes], axis=2)
+    return source.system, modes, frames.steps.tolist(), frames.segments.tolist(), source.ending().warnings
 
 
 @pytest.fixture(scope="module")
@@ -154,8 +155,8 @@ class TestAgainstTheLiveRun:
         options = ["--topology", live[0] / "data.small", "--timestep", 0.01, "--stride", 2, "--skip", 1]
         arguments = [live[0] / "full.dump", *options, "--modes", 5, "--out", tmp_path / "out"]
         assert replay([str(a) for a in arguments]) == 0
-        assert [frame.step for frame in taken] == live[3][1::2]
-        assert np.abs(np.array([frame.modes for frame in taken]) - live[2][1::2, :, 1:6]).max() < 1e-6
+        assert [frame.last_step for frame in taken] == live[3][1::2]
+        assert np.abs(joined(taken).modes - live[2][1::2, :, 1:6]).max() < 1e-6
 
 
 def load_quietly(*files, **options):
@@ -346,8 +347,8 @@ def test_independent_runs_are_pooled(melt):
     paths = [write_dump(folder / f"{i}.dump", positions, ids) for i in range(2)]
     streams = open_streams(paths, TrajectoryOptions(topology=topology, dt=2.0), 5)
     frames = list(RecordedSource(streams, n_modes=5))
-    assert [f.segment for f in frames] == [0] * 12 + [1] * 12
-    assert [f.step for f in frames] == list(range(0, 2400, 100))
+    assert [f.last_segment for f in frames] == [0] * 12 + [1] * 12
+    assert [f.last_step for f in frames] == list(range(0, 2400, 100))
 
 
 def test_time_must_be_known(melt):
@@ -463,8 +464,8 @@ def test_tensor_of_modes_with_the_centre_of_mass_first(tmp_path):
         frames, kept = list(source), values[options.skip :: options.stride]
         assert (source.system.n_chains, source.system.n_modes, source.system.n_beads) == (6, 4, None)
         assert source.system.dt == 100.0 * options.stride
-        np.testing.assert_array_equal([f.com for f in frames], kept[:, :, 0])
-        np.testing.assert_array_equal([f.modes for f in frames], kept[:, :, 1:].astype(np.float32))
+        np.testing.assert_array_equal(joined(frames).com, kept[:, :, 0])
+        np.testing.assert_array_equal(joined(frames).modes, kept[:, :, 1:].astype(np.float32))
 
 
 class Evil:

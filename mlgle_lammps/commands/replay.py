@@ -39,7 +39,7 @@ class Journalled:
             yield frame
 
     def hand_off(self) -> None:
-        """Pass it on: what follows carries no modes."""
+        """Pass it on."""
         self._source.hand_off()
 
     def broken(self) -> bool:

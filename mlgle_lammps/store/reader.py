@@ -57,6 +57,9 @@ class FramesReader:
             raise UserError(f"{path} is damaged: {one_line(error)}") from None
 
     def _open(self) -> None:
+        group = self._file.get("mlgle", getlink=True)
+        if not isinstance(group, h5py.HardLink) or not isinstance(self._file["mlgle"], h5py.Group):
+            raise UserError(f"{self.path} has no group /mlgle; is it a modes.h5?")
         attributes = self._read_attributes()
         self._com = self._dataset("com", 3, "f")
         self._modes = self._dataset("modes", 4, "f")
@@ -105,9 +108,6 @@ class FramesReader:
     def _dataset(self, name: str, n_axes: int, kinds: str) -> h5py.Dataset:
         """Return /mlgle/name after checks of what reading it would do."""
         where = f"{self.path}: /mlgle/{name}"
-        group = self._file.get("mlgle", getlink=True)
-        if not isinstance(group, h5py.HardLink) or not isinstance(self._file["mlgle"], h5py.Group):
-            raise UserError(f"{self.path} has no group /mlgle; is it a modes.h5?")
         link = None
         for n in range(name.count("/") + 1):  # the groups on the way, then the dataset
             link = self._file["mlgle"].get("/".join(name.split("/")[: n + 1]), getlink=True)
