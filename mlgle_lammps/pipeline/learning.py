@@ -22,9 +22,9 @@ from mlgle_lammps.evaluate.diagnosis import (
 )
 from mlgle_lammps.evaluate.generated import GeneratedSummary
 from mlgle_lammps.evaluate.generated_check import check_generated, generated_warnings
-from mlgle_lammps.options.learn import TRAINED_CHAINS, LearnOptions
+from mlgle_lammps.options.learn import LearnOptions
 from mlgle_lammps.pipeline.generation import generate_to_file, uninterrupted_end
-from mlgle_lammps.records import Estimate, Float32, Frames, FrameSource, GleFit
+from mlgle_lammps.records import Estimate, Frames, FrameSource, GleFit
 from mlgle_lammps.report.report import RunCurves, write_run_report
 from mlgle_lammps.report.result import RunState, build_result
 from mlgle_lammps.resources.compute import available_cores, describe_device, resolve_device
@@ -34,8 +34,8 @@ from mlgle_lammps.statistics.correlation import Autocorrelation, autocorrelation
 from mlgle_lammps.statistics.moments import MomentAccumulator, Moments
 from mlgle_lammps.store.run_folder import RunFolder
 from mlgle_lammps.stream.ring_buffer import RingBuffer
-from mlgle_lammps.surrogates.ml_gle.surrogate import ModeModel, Surrogate
-from mlgle_lammps.surrogates.ml_gle.trainer import ModeTrainer, TrainOptions
+from mlgle_lammps.surrogates.catalogue import find_preset, make_trainer
+from mlgle_lammps.surrogates.contract import Model
 
 logger = logging.getLogger("mlgle")
 FRAMES_BETWEEN_FITS = 1.05
@@ -79,19 +79,15 @@ class _Pipeline:
         device = resolve_device(options.device)
         self.state.device, self.state.threads = describe_device(device), options.threads or available_cores()
         torch.set_num_threads(self.state.threads)
-        self.trainer = ModeTrainer(
-            TrainOptions(
-                preset=options.preset, memory=options.memory, train_frames=options.train_frames,
-                val_frames=options.val_frames, device=device.type, seed=options.seed,
-            ),
-            should_stop=self._broken,
-        )  # fmt: skip
+        self.preset = find_preset(options)
+        self.trainer = make_trainer(
+            options, system, lambda: self.state.fits[-1] if self.state.fits else None, self._broken
+        )
         self.next_fit = options.memory + 1
         self.reference_moments: Moments | None = None
         self.summary: GeneratedSummary | None = None
         self.window: Frames | None = None
-        self.model: ModeModel | None = None
-        self.histories: Float32 | None = None
+        self.model: Model | None = None
         self.generation_failed = False
         self.no_fit = ""
         self.correlation: Autocorrelation | None = None
@@ -107,12 +103,12 @@ class _Pipeline:
             self._fit()
         if handed_off and not self._broken():
             self._train()
-        surrogate = self._surrogate() if handed_off and not self._broken() else None
-        if surrogate is not None and self.options.generate_steps:
-            self._generate(surrogate)
+        model = self._save_model() if handed_off and not self._broken() else None
+        if model is not None and self.options.generate_steps:
+            self._generate(model)
         if handed_off:
             self._reference(frames)
-        return self._finish(trained=surrogate is not None)
+        return self._finish(trained=model is not None)
 
     def _broken(self) -> bool:
         """Whether the stream is known to have been interrupted or to have failed."""
@@ -146,7 +142,7 @@ class _Pipeline:
             return
         progress.remark(f"D = {self._describe_D(self.state.fits[-1].D)}")
         started = time.monotonic()
-        self.trainer.partial_fit(some_chains(self.ring.window(copy=False)))
+        self.trainer.partial_fit(self.ring.window(copy=False))
         self.state.train_s += time.monotonic() - started
         self._write_result()
 
@@ -157,7 +153,7 @@ class _Pipeline:
             return True
         try:
             self.state.fits.append(
-                fit_gle(moments, self.state.system.dt, self.options.preset, self.state.system.n_beads)
+                fit_gle(moments, self.state.system.dt, self.preset.fit_form, self.state.system.n_beads)
             )
         except (ValueError, np.linalg.LinAlgError) as error:
             self.no_fit = one_line(error)
@@ -231,41 +227,29 @@ class _Pipeline:
     def _train(self) -> None:
         assert self.window is not None  # set at the hand-off
         started = time.monotonic()
-        learned_from = some_chains(self.window)
-        self.model = self.trainer.finish(learned_from)
+        self.model = self.trainer.finish(self.window)
         self.state.train_s += time.monotonic() - started
-        if (n := learned_from.modes.shape[1]) < self.window.modes.shape[1]:
-            self.state.note(
-                f"the modes' dynamics were learned from {n} of {self.window.modes.shape[1]} chains, D from all"
-            )
         self.state.modes = self.model.reports
         for note in self.model.notes:
             self.state.note(note)
 
-    def _surrogate(self) -> Surrogate | None:
-        """Join the trained modes and the fit into the integrator's record, and save it."""
-        if not self.state.fits or self.window is None or self.model is None:
+    def _save_model(self) -> Model | None:
+        """Save the model, and say what is known so far."""
+        if self.model is None:
             return None
-        fit, system, memory = self.state.fits[-1], self.state.system, self.options.memory
-        self.histories = uninterrupted_end(self.window.modes, self.window.segments, memory)
-        surrogate = Surrogate(
-            model=self.model, alpha=float(np.sqrt(max(fit.alpha_sq, 0.0))), beta_sq=fit.beta_sq, dt=system.dt,
-            time_unit=system.time_unit, length_unit=system.length_unit,
-            history=self.histories[-memory:],
-        )  # fmt: skip
-        surrogate.save(self.folder.model)
+        self.model.save(self.folder.model)
         self._write_result()
-        return surrogate
+        return self.model
 
-    def _generate(self, surrogate: Surrogate) -> None:
-        assert self.histories is not None  # set with the surrogate
+    def _generate(self, model: Model) -> None:
+        assert self.window is not None  # set at the hand-off
         started = time.monotonic()
         options = self.options
         try:
             self.summary = generate_to_file(
-                surrogate, self.histories, self.state.system, self.folder.generated, steps=options.generate_steps,
-                ensemble=options.ensemble, save_every=options.save_every, seed=options.seed, device=options.device,
-                threads=options.threads, should_stop=self._broken,
+                model, uninterrupted_end(self.window, model.memory), self.state.system, self.folder.generated,
+                steps=options.generate_steps, ensemble=options.ensemble, save_every=options.save_every,
+                seed=options.seed, device=options.device, threads=options.threads, should_stop=self._broken,
             )  # fmt: skip
         except (RunFailure, UserError, MemoryError, torch.cuda.OutOfMemoryError) as error:
             self.state.warn(f"nothing was generated: {one_line(error)}")
@@ -282,7 +266,7 @@ class _Pipeline:
         check = check_generated(summary, self.window, self.correlation)
         self.state.generated_check = check
         self.state.variance_ratios = list(1.0 + check.variance.deviation)
-        for line in generated_warnings(check, self.options.preset):
+        for line in generated_warnings(check, self.preset.remedy):
             self.state.warn(line)
         self.state.relaxation_times = relaxation_times(summary.correlation.nacf, dt)
         self.state.D_generated = generated_diffusion(summary, fit, dt, self.state.relaxation_times)
@@ -369,16 +353,6 @@ class _Pipeline:
     def _describe_D(self, D: Estimate) -> str:
         system = self.state.system
         return f"{D.value:.4g} [{D.ci95[0]:.4g}, {D.ci95[1]:.4g}] {system.length_unit}^2/{system.time_unit}"
-
-
-def some_chains(window: Frames) -> Frames:
-    """Return the frames of at most ``TRAINED_CHAINS`` evenly spaced chains, as a view.
-
-    Training cannot use more: its updates see some 10^6 targets in all, and a thousand chains hold that many. Its memory
-    and time then stop growing with the chains.
-    """
-    stride = -(-window.modes.shape[1] // TRAINED_CHAINS)
-    return window.molecules(slice(None, None, stride))
 
 
 def generated_diffusion(

@@ -95,6 +95,7 @@ def build_result(state: RunState) -> dict[str, Any]:
         "n_chains": state.system.n_chains,
         "n_beads": state.system.n_beads,
         "n_frames": state.n_frames,
+        "surrogate": state.options.surrogate,
         "preset": state.options.preset,
         "modes": [_mode(state, i) for i in range(state.n_modes)],
         "handoff": state.handoff,
