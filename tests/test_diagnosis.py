@@ -15,7 +15,7 @@ from mlgle_lammps.observe.equilibrium import end_to_end_weights, equilibrium_war
 from mlgle_lammps.observe.sampling import ballistic_warnings, drift_warnings, short_time_exponent, system_drift
 from mlgle_lammps.options.learn import LearnOptions
 from mlgle_lammps.pipeline.learning import learn
-from mlgle_lammps.records import Ending, Estimate, GleFit, Window
+from mlgle_lammps.records import Ending, Estimate, Frames, GleFit, joined
 from mlgle_lammps.statistics.correlation import autocorrelation
 from mlgle_lammps.store.run_folder import RunFolder
 
@@ -24,12 +24,11 @@ N_BEADS, N_MODES, DT = 20, 6, 0.5
 
 def window_of(com, modes, segments=None):
     n = len(com)
-    return Window(np.arange(n), np.zeros(n, dtype=np.int64) if segments is None else segments, com, modes)
+    return Frames.of_chains(np.arange(n), np.zeros(n, dtype=np.int64) if segments is None else segments, com, modes)
 
 
 def rouse(seed, n_chains=20, n_frames=600, n_modes=N_MODES, dt=DT):
-    frames = list(RouseSource(n_chains, N_BEADS, n_modes, n_frames, dt, seed))
-    return window_of(np.stack([f.com for f in frames]), np.stack([f.modes for f in frames]))
+    return joined(list(RouseSource(n_chains, N_BEADS, n_modes, n_frames, dt, seed)))
 
 
 def lines_about(window):
@@ -283,7 +282,7 @@ def generated(seed, scale=1.0, dt=DT, tails=None, n_frames=800):
         modes[:, :, 1] *= tails[:, None, None]
     statistics = GeneratedStatistics(60, N_MODES, n_frames)
     for start in range(0, n_frames, 300):
-        statistics.add(window.com[start : start + 300], modes[start : start + 300])
+        statistics.add(window_of(window.com, modes)[start : start + 300])
     return statistics.summary()
 
 

@@ -8,7 +8,7 @@ from scipy import optimize, stats
 
 from mlgle_lammps.chains.rouse import RouseSource, rouse_diffusion
 from mlgle_lammps.diffusion.gle_fit import fit_gle
-from mlgle_lammps.records import Frame
+from mlgle_lammps.records import Frames, joined
 from mlgle_lammps.statistics.moments import MomentAccumulator
 from mlgle_lammps.statistics.msd_covariance import msd_covariance
 
@@ -111,10 +111,10 @@ def altered(change):
     """Moments of a Rouse melt whose centres of mass (time, chain, 3) went through ``change``."""
     source = RouseSource(40, N_BEADS, 6, 800, DT, 5)
     recorded = list(source)
-    com = change(np.stack([frame.com for frame in recorded]), np.random.default_rng(5))
+    com = change(joined(recorded).com, np.random.default_rng(5))
     accumulator = MomentAccumulator(40, 6, 64)
     for frame, position in zip(recorded, com, strict=False):
-        accumulator.add(Frame(frame.step, frame.segment, position, frame.modes))
+        accumulator.add(Frames.single(frame.last_step, frame.last_segment, position, frame.modes[0]))
     return accumulator.moments()
 
 
@@ -152,6 +152,6 @@ def test_covariance_is_that_of_simulated_brownian_paths():
 def test_too_few_lags_is_an_error():
     accumulator = MomentAccumulator(2, 1, 8)
     for step in range(3):
-        accumulator.add(Frame(step, 0, np.zeros((2, 3)), np.zeros((2, 1, 3), np.float32)))
+        accumulator.add(Frames.single(step, 0, np.zeros((2, 3)), np.zeros((2, 1, 3), np.float32)))
     with pytest.raises(ValueError, match="3 frames"):
         fit_gle(accumulator.moments(), 1.0)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from mlgle_lammps.errors import RunFailure, UserError
+from mlgle_lammps.records import joined
 from mlgle_lammps.surrogates.ml_gle import equivariant, published
 from mlgle_lammps.surrogates.ml_gle.batch import BLOCK, Batch
 from mlgle_lammps.surrogates.ml_gle.integrator import generate, starting_histories
@@ -44,9 +45,9 @@ def network_of(seed=0, size=0.3, modes=(0, 1, 2)):
 
 
 def collect(chunks):
-    chunks = list(chunks)
-    assert [c.first_step for c in chunks] == np.cumsum([1, *(len(c.com) for c in chunks[:-1])]).tolist()
-    return np.concatenate([c.com for c in chunks]), np.concatenate([c.modes for c in chunks])
+    whole = joined(list(chunks))
+    assert whole.steps.tolist() == list(range(1, len(whole) + 1))
+    return whole.com, whole.modes
 
 
 def test_brownian_motion_has_its_variance_and_a_wrong_one_fails():

@@ -15,7 +15,7 @@ from mlgle_lammps.options.learn import LearnOptions
 from mlgle_lammps.pipeline import learning as pipeline
 from mlgle_lammps.pipeline.generation import uninterrupted_end
 from mlgle_lammps.pipeline.learning import learn
-from mlgle_lammps.records import Ending
+from mlgle_lammps.records import Ending, joined
 from mlgle_lammps.store.reader import FramesReader
 from mlgle_lammps.store.run_folder import RunFolder
 
@@ -39,9 +39,9 @@ DT = 0.5
 @pytest.fixture(scope="module")
 def stream(tmp_path_factory):
     """700 frames of a Rouse melt as an .npz."""
-    frames = list(RouseSource(12, 16, 4, 700, DT, seed=3))
+    frames = joined(list(RouseSource(12, 16, 4, 700, DT, seed=3)))
     path = tmp_path_factory.mktemp("stream") / "rouse.npz"
-    np.savez(path, com=np.stack([f.com for f in frames]), modes=np.stack([f.modes for f in frames]), dt=DT)
+    np.savez(path, com=frames.com, modes=frames.modes, dt=DT)
     return path
 
 
@@ -95,7 +95,7 @@ def test_files_are_all_there_and_readable(run):
     assert {p.name for p in run.iterdir()} >= {"result.json", "modes.h5", "model.pt", "generated.h5", "report.html"}
     with FramesReader(run / "modes.h5") as reader:
         assert len(reader.steps) == 620
-        assert reader.n_mode_frames == 120
+        assert reader.n_mode_frames == 620
     with h5py.File(run / "generated.h5") as file:
         assert file["mlgle/modes"].shape == (200, 12, 4, 3)
         assert file["mlgle/com"].dtype == np.float32
@@ -222,9 +222,9 @@ def test_bad_input_is_one_line_and_exit_code_2(stream, tmp_path, capsys, monkeyp
 
 
 def test_one_chain_is_refused(tmp_path, capsys):
-    frames = list(RouseSource(1, 16, 4, 50, DT, seed=3))
+    frames = joined(list(RouseSource(1, 16, 4, 50, DT, seed=3)))
     path = tmp_path / "one.npz"
-    np.savez(path, com=np.stack([f.com for f in frames]), modes=np.stack([f.modes for f in frames]), dt=DT)
+    np.savez(path, com=frames.com, modes=frames.modes, dt=DT)
     assert replay.main([str(path), "--out", str(tmp_path / "out"), *QUICK]) == 2
     assert "1 chain" in capsys.readouterr().err
 

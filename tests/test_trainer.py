@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mlgle_lammps.records import Window
+from mlgle_lammps.records import Frames
 from mlgle_lammps.surrogates.ml_gle.trainer import ModeTrainer, TrainOptions
 from mlgle_lammps.surrogates.ml_gle.training_frames import (
     independent_units,
@@ -25,7 +25,7 @@ def window_of(modes, segments=None):
     n_times, n_chains = modes.shape[:2]
     segments = np.zeros(n_times, dtype=np.int64) if segments is None else segments
     com = np.zeros((n_times, n_chains, 3))
-    return Window(np.arange(n_times), segments, com, modes.astype(np.float32))
+    return Frames.of_chains(np.arange(n_times), segments, com, modes.astype(np.float32))
 
 
 def changing_variance(n_times, n_chains, strength, seed):
@@ -122,7 +122,7 @@ def test_equal_frames_and_seed_give_equal_bits_after_online_rounds(both_processe
     def train():
         trainer = ModeTrainer(options)
         for n in (17, 100, 300):
-            cut = Window(window.steps[:n], window.segments[:n], window.com[:n], window.modes[:n])
+            cut = window[:n]
             trainer.partial_fit(cut)
         return trainer.finish(window)
 
@@ -137,7 +137,7 @@ def test_equal_frames_and_seed_give_equal_bits_after_online_rounds(both_processe
 @pytest.mark.parametrize("n_frames", [17, 20, 30, 120])
 def test_few_frames_still_give_a_core(both_processes, n_frames):
     window, _, _ = both_processes
-    cut = Window(*(x[:n_frames] for x in (window.steps, window.segments, window.com, window.modes)))
+    cut = window[:n_frames]
     trainer = ModeTrainer(TrainOptions(memory=16, train_frames=400, val_frames=200, max_updates=25))
     trainer.partial_fit(cut)
     model = trainer.finish(cut)
@@ -169,7 +169,7 @@ def test_published_network_learns_and_stops(both_processes):
 
 def test_published_network_splits_by_chains_where_frames_are_few(both_processes):
     window, _, _ = both_processes
-    cut = Window(*(x[:17] for x in (window.steps, window.segments, window.com, window.modes)))
+    cut = window[:17]
     options = TrainOptions(preset="paper", memory=16, train_frames=400, val_frames=200, paper_epochs=2)
     model = ModeTrainer(options).finish(cut)
     assert all(math.isfinite(report.val_nll) for report in model.reports)
@@ -192,7 +192,7 @@ def test_a_mode_that_never_moves_does_no_harm(both_processes):
     window, _, _ = both_processes
     modes = window.modes.copy()
     modes[:, :, 1] = 0
-    still = Window(window.steps, window.segments, window.com, modes)
+    still = Frames.of_chains(window.steps, window.segments, window.com, modes)
     options = TrainOptions(memory=16, train_frames=400, val_frames=200, max_updates=25)
     model = ModeTrainer(options).finish(still)
     assert np.isfinite(model.core.coefficients).all()

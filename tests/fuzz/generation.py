@@ -25,7 +25,7 @@ if __name__ == "__main__":
 
 from mlgle_lammps.chains.rouse import RouseSource
 from mlgle_lammps.errors import RunFailure
-from mlgle_lammps.records import Window
+from mlgle_lammps.records import Frames, joined
 from mlgle_lammps.surrogates.ml_gle import equivariant, published
 from mlgle_lammps.surrogates.ml_gle.integrator import generate
 from mlgle_lammps.surrogates.ml_gle.linear_core import autocovariance, core_from_reflection
@@ -67,14 +67,12 @@ class Outcome:
         return self.finite and named and bounded
 
 
-def window_of(source: RouseSource) -> Window:
+def window_of(source: RouseSource) -> Frames:
     """Return all frames of a source."""
-    frames = list(source)
-    steps, segments = (np.array([getattr(f, name) for f in frames]) for name in ("step", "segment"))
-    return Window(steps, segments, np.array([f.com for f in frames]), np.array([f.modes for f in frames]))
+    return joined(list(source))
 
 
-def autoregressive_window(chains: int, frames: int, root: float, seed: int) -> Window:
+def autoregressive_window(chains: int, frames: int, root: float, seed: int) -> Frames:
     """Return frames of AR(1) processes of one coefficient and of any size."""
     rng = np.random.default_rng(seed)
     z = np.zeros((frames, chains, MODES, 3))
@@ -82,10 +80,11 @@ def autoregressive_window(chains: int, frames: int, root: float, seed: int) -> W
     for t in range(1, frames):
         z[t] = root * z[t - 1] + math.sqrt(1 - root**2) * rng.standard_normal(z[0].shape)
     steps = np.arange(frames)
-    return Window(steps, 0 * steps, z[:, :, 0], (z * 10.0 ** np.arange(-6, 6)[:, None]).astype(np.float32))
+    modes = (z * 10.0 ** np.arange(-6, 6)[:, None]).astype(np.float32)
+    return Frames.of_chains(steps, 0 * steps, z[:, :, 0], modes)
 
 
-def learned(window: Window, memory: int, networks: bool = False, preset: str = "default") -> ModeModel:
+def learned(window: Frames, memory: int, networks: bool = False, preset: str = "default") -> ModeModel:
     """Return what the trainer makes of a window."""
     n = len(window.steps)
     train = max(memory + 2, round(0.7 * n))
@@ -134,7 +133,7 @@ def published_model(memory: int, seed: int) -> ModeModel:
     )
 
 
-def _rouse(chains: int, beads: int, frames: int, dt: float, seed: int) -> Window:
+def _rouse(chains: int, beads: int, frames: int, dt: float, seed: int) -> Frames:
     return window_of(RouseSource(chains, beads, MODES, frames, dt, seed))
 
 

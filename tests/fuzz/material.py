@@ -13,7 +13,7 @@ import torch
 from fuzz.processes import launched
 from mlgle_lammps.chains.beads import bead_positions
 from mlgle_lammps.chains.rouse import RouseSource
-from mlgle_lammps.records import Frame, ModeReport, System
+from mlgle_lammps.records import Frames, ModeReport, System, joined
 from mlgle_lammps.store.run_folder import RunFolder
 from mlgle_lammps.store.writer import FramesWriter
 from mlgle_lammps.surrogates.ml_gle import equivariant, published
@@ -29,9 +29,9 @@ SHORT = (
 """Options with which a sound input takes seconds: too few frames to validate networks, so none is trained."""
 
 
-def frames(n_modes: int = MODES) -> list[Frame]:
+def frames(n_modes: int = MODES) -> list[Frames]:
     """Return the frames of the stream."""
-    return [Frame(f.step, f.segment, f.com, f.modes[:, :n_modes]) for f in SOURCE]
+    return [f.first_modes(n_modes) for f in SOURCE]
 
 
 def system(n_modes: int = MODES) -> System:
@@ -43,14 +43,14 @@ def write_h5(path: Path) -> Path:
     """Write the stream as modes.h5, two segments of it."""
     with FramesWriter(path, system()) as writer:
         for number, f in enumerate(frames()):
-            writer.append([f.step], [0 if number < 5 else 1], f.com[np.newaxis], f.modes[np.newaxis])
+            writer.append(replace(f, segments=f.segments + (number >= 5)))
     return path
 
 
 def write_npz(path: Path) -> Path:
     """Write the stream as .npz."""
-    com, modes = np.array([f.com for f in frames()]), np.array([f.modes for f in frames()])
-    np.savez(path, com=com, modes=modes, dt=DT, n_beads=BEADS, time_unit="tau", length_unit="sigma")
+    whole = joined(frames())
+    np.savez(path, com=whole.com, modes=whole.modes, dt=DT, n_beads=BEADS, time_unit="tau", length_unit="sigma")
     return path
 
 
@@ -68,8 +68,8 @@ def write_killed_run(folder: Path) -> Path:
 
 def beads() -> np.ndarray:
     """Return unwrapped positions, (time, chain, bead, 3)."""
-    whole = frames(BEADS - 1)
-    return np.array([bead_positions(f.com, f.modes.astype(float), BEADS) for f in whole])
+    whole = joined(frames(BEADS - 1))
+    return bead_positions(whole.com, whole.modes.astype(float), BEADS)
 
 
 def data_text(positions: np.ndarray, box: float = BOX) -> str:
@@ -99,7 +99,7 @@ def dump_text() -> str:
     lines = []
     for frame, positions in zip(frames(), beads().reshape(FRAMES, -1, 3), strict=True):
         images = np.floor(positions / BOX).astype(int)
-        lines += ["ITEM: TIMESTEP", str(frame.step), "ITEM: NUMBER OF ATOMS", str(len(positions))]
+        lines += ["ITEM: TIMESTEP", str(frame.last_step), "ITEM: NUMBER OF ATOMS", str(len(positions))]
         lines += ["ITEM: BOX BOUNDS pp pp pp", *[f"0 {BOX:g}"] * 3, "ITEM: ATOMS id x y z ix iy iz"]
         for i, (x, image) in enumerate(zip(positions - images * BOX, images, strict=True), start=1):
             lines.append(" ".join([str(i), *(f"{v:.6f}" for v in x), *map(str, image)]))
@@ -163,8 +163,8 @@ def deck_files() -> dict[str, str]:
     """Return the files of the sound deck by name."""
     start = RouseSource(20, BEADS, BEADS - 1, 1, 1.0, seed=5)
     frame = next(iter(start))
-    positions = bead_positions(frame.com + 7 * np.random.default_rng(6).uniform(size=frame.com.shape),
-                               frame.modes.astype(float), BEADS)  # fmt: skip
+    centres = frame.com[0] + 7 * np.random.default_rng(6).uniform(size=frame.com[0].shape)
+    positions = bead_positions(centres, frame.modes[0].astype(float), BEADS)
     return {"in.deck": DECK, "in.forces": FORCES, "chains.data": data_text(positions, 7.0), "soft.table": table_text()}
 
 
@@ -202,7 +202,7 @@ def model(preset: str = "default", with_networks: bool = True, memory: int = MEM
         tensors = {name: w + 0.2 * torch.randn(w.shape, generator=generator) for name, w in weights.items()}
         networks = Networks((0, 2), architecture, tensors | equivariant.neutral_scales(architecture, 2))
     sigma = np.array([0.3, 0.15, 0.1])
-    history = np.array([f.modes for f in frames()])[-memory:]
+    history = joined(frames()).modes[-memory:]
     reports = tuple(ModeReport(j + 1, "AR(2)", 1.0, 1.0, {"order": 2}) for j in range(MODES))
     step = 0.4 if preset == "default" else 0.02  # random networks let modes drift off
     learned = ModeModel(preset, memory, sigma, step * sigma, core, networks, reports, ("a note",))
