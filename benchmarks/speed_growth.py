@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from mlgle_lammps.surrogates.ml_gle.surrogate import Surrogate
 from scipy import stats
 from speed_memory import SteadySource, memory_lines
 from speed_records import Measurement, Settings, best_of
@@ -21,7 +22,6 @@ from mlgle_lammps.records import CHAINS, Frames, Species
 from mlgle_lammps.statistics.moments import MomentAccumulator
 from mlgle_lammps.stream.ring_buffer import RingBuffer
 from mlgle_lammps.surrogates.ml_gle.integrator import generate
-from mlgle_lammps.surrogates.ml_gle.surrogate import Surrogate
 from mlgle_lammps.surrogates.ml_gle.trainer import ModeTrainer, TrainOptions
 
 BEADS = 100

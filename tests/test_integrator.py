@@ -8,6 +8,7 @@ import threading
 import numpy as np
 import pytest
 import torch
+from mlgle_lammps.surrogates.ml_gle.surrogate import ModeModel, Networks, Surrogate
 
 from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.records import joined
@@ -16,7 +17,6 @@ from mlgle_lammps.surrogates.ml_gle.batch import BLOCK, Batch
 from mlgle_lammps.surrogates.ml_gle.integrator import generate, starting_histories
 from mlgle_lammps.surrogates.ml_gle.linear_core import LinearCore, autocovariance, core_from_reflection
 from mlgle_lammps.surrogates.ml_gle.steppers import LinearStepper, NetworkStepper, PublishedStepper, make_steppers
-from mlgle_lammps.surrogates.ml_gle.surrogate import ModeModel, Networks, Surrogate
 
 MEMORY = 20
 CPU = torch.device("cpu")

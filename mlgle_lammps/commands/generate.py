@@ -7,14 +7,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from mlgle_lammps.commands.execution import run_command
 from mlgle_lammps.commands.parsers import parse_generate
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.records import Float32, System
+from mlgle_lammps.records import Frames, System, joined
 from mlgle_lammps.store.recorded import RecordedSource
 from mlgle_lammps.store.run_folder import RunFolder
+from mlgle_lammps.surrogates.catalogue import load_model
+from mlgle_lammps.surrogates.contract import Model
 
 logger = logging.getLogger("mlgle")
 
@@ -24,7 +24,6 @@ def _generate(arguments: Sequence[str]) -> int:
     from mlgle_lammps.diffusion.slope import normal_diffusion
     from mlgle_lammps.pipeline.generation import generate_to_file
     from mlgle_lammps.statistics.correlation import relaxation_times
-    from mlgle_lammps.surrogates.ml_gle.surrogate import Surrogate
 
     folder = RunFolder.open(options.run)
     path = options.out or folder.generated
@@ -32,14 +31,14 @@ def _generate(arguments: Sequence[str]) -> int:
         raise UserError(f"--out {path} exists; generate overwrites nothing but a run's own generated.h5")
     if not path.parent.is_dir():
         raise UserError(f"--out {path}: there is no folder {path.parent}")
-    surrogate = Surrogate.load(folder.model)
-    system, histories = recorded_histories(folder, surrogate.history)
-    if not math.isclose(system.dt, surrogate.dt, rel_tol=1e-6):
+    model = load_model(folder.find_model(), options.surrogate)
+    system, frames = recorded_frames(folder, model)
+    if not math.isclose(system.dt, model.dt, rel_tol=1e-6):
         raise UserError(
-            f"{folder.model} is of frames each {surrogate.dt:g}, {folder.modes} of frames each {system.dt:g}"
+            f"{folder.find_model()} is of frames each {model.dt:g}, {folder.modes} of frames each {system.dt:g}"
         )
     summary = generate_to_file(
-        surrogate, histories, system, path, steps=options.steps, ensemble=options.ensemble,
+        model, frames, system, path, steps=options.steps, ensemble=options.ensemble,
         save_every=options.save_every, seed=options.seed, device=options.device, threads=options.threads,
     )  # fmt: skip
     slowest = relaxation_times(summary.correlation.nacf[:, :1], 1.0)[0]
@@ -49,33 +48,30 @@ def _generate(arguments: Sequence[str]) -> int:
     return 0
 
 
-def recorded_histories(folder: RunFolder, seed_history: Float32) -> tuple[System, Float32]:
-    """Return the recorded system and its modes up to the hand-off, which ends with the model's seed history.
+def recorded_frames(folder: RunFolder, model: Model) -> tuple[System, Frames]:
+    """Return the recorded system and the last uninterrupted frames up to the one that the model was learned up to.
 
     Args:
         folder: with modes.h5.
-        seed_history: the model's, (m, chain, mode, 3).
+        model: of the run.
 
     Raises:
         UserError: no stream, or one that the model was not learned from.
     """
-    from mlgle_lammps.pipeline.generation import uninterrupted_end
+    from mlgle_lammps.surrogates.recorded import uninterrupted_end
 
     if not folder.modes.is_file():
         raise UserError(f"{folder.modes} is missing: generate starts from its frames")
-    n_modes = seed_history.shape[2]
-    source = RecordedSource([folder.path], n_modes=n_modes)
+    source = RecordedSource([folder.path], n_modes=model.n_modes)
     system = replace(source.system, source=str(folder.path))
-    frames: list[Float32] = []
-    segments: list[int] = []
+    frames: list[Frames] = []
     for frame in source:
-        modes = frame.modes[0]
-        frames.append(modes)
-        segments.append(frame.last_segment)
-        if modes.shape == seed_history.shape[1:] and np.array_equal(modes, seed_history[-1]):
-            return system, uninterrupted_end(np.stack(frames), np.array(segments), len(seed_history))
+        frames.append(frame)
+        if model.learned_up_to(frame):
+            return system, uninterrupted_end(joined(frames), model.memory)
     raise UserError(
-        f"{folder.modes} does not hold the frames that {folder.model} was learned from; put the two of one run together"
+        f"{folder.modes} does not hold the frames that {folder.find_model()} was learned from; put the two of one run "
+        "together"
     )
 
 

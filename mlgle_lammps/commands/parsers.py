@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.compare import CompareOptions
 from mlgle_lammps.options.deck import TRAINER_FAILURES, DeckOptions, RunRequest
 from mlgle_lammps.options.generate import FORMATS, GenerateOptions, ReconstructOptions
-from mlgle_lammps.options.learn import DEVICES, HANDOFF_POLICIES, PRESETS, LearnOptions
+from mlgle_lammps.options.learn import DEVICES, HANDOFF_POLICIES, LearnOptions
 from mlgle_lammps.options.trajectory import UNIT_STYLES, TrajectoryOptions
 from mlgle_lammps.store.origin import read_origin
+from mlgle_lammps.surrogates.catalogue import SURROGATES, find_surrogate
 
 
 class _Parser(argparse.ArgumentParser):
@@ -39,7 +40,9 @@ def _add_learn_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--out", type=Path, metavar="DIR", help="result folder (default: runs/<name of the input>)")
     add("--overwrite", action="store_true", help="replace a result folder that exists")
-    add("--preset", choices=PRESETS, default="default", help="networks: ours, or the published ones")
+    add("--surrogate", default=next(iter(SURROGATES)), metavar="NAME", help=f"what learns: {', '.join(SURROGATES)}")
+    variants = "; ".join(f"{p.name}: {p.meaning}" for surrogate in SURROGATES.values() for p in surrogate.presets)
+    add("--preset", metavar="NAME", help=f"variant of the surrogate ({variants})")
     add("--modes", type=int, default=12, metavar="K", help="modes 1..K (default 12)")
     add("--memory", type=int, default=128, metavar="FRAMES", help="m; t_max = m Δt (default 128)")
     add("--train-frames", type=int, default=1000, metavar="FRAMES", help="default 1000")
@@ -56,9 +59,13 @@ def _add_learn_arguments(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=int, default=0, metavar="N", help="torch threads (default: the cores that MD leaves)")
 
 
-def _learn_options(values: argparse.Namespace, default_out: Path) -> LearnOptions:
+def _learn_options(values: argparse.Namespace, default_out: Path, given: Iterable[str]) -> LearnOptions:
+    """Return the options of learning; ``given`` are the names of those that are not there by default."""
+    surrogate = find_surrogate(values.surrogate)
+    surrogate.require_known(given)
     return LearnOptions(
-        out=values.out or default_out, overwrite=values.overwrite, preset=values.preset, modes=values.modes,
+        out=values.out or default_out, overwrite=values.overwrite, surrogate=surrogate.name,
+        preset=surrogate.preset(values.preset).name, modes=values.modes,
         memory=values.memory, train_frames=values.train_frames, val_frames=values.val_frames,
         handoff=values.handoff, target_ci=values.target_ci, full_md=values.full_md,
         generate_steps=values.generate_steps, save_every=values.save_every, ensemble=values.ensemble,
@@ -113,13 +120,19 @@ def parse_run(arguments: Sequence[str]) -> RunRequest:
     if values.resume is None:
         if values.deck is None:
             raise UserError("the deck is missing: mlgle run DECK, or --resume RUN (see mlgle run --help)")
-        return _run_request(values, values.out or Path("runs") / values.deck.name)
-    given = {name: value for name, value in _given(arguments).items() if name != "deck" or values.deck is not None}
+        given = _given(_run_parser(), arguments)
+        return _run_request(values, values.out or Path("runs") / values.deck.name, given)
+    given = _given(_run_parser(), arguments)
+    if values.deck is None:
+        given.pop("deck", None)
     before = read_origin(values.resume / "checkpoint")
     merged = _run_parser().parse_intermixed_args(list(before.arguments))
+    of_before = _given(_run_parser(), before.arguments)
     changed = []
     for name, value in given.items():
         old = getattr(merged, name)
+        if name == "preset":
+            old = find_surrogate(merged.surrogate).preset(old).name
         if name in FIXED_ON_RESUME and value != old:
             option = {"deck": "the deck", "variables": "-var"}.get(name, f"--{name.replace('_', '-')}")
             raise UserError(f"{option} cannot be changed when a run goes on: leave it out, or start a run of its own")
@@ -128,19 +141,21 @@ def parse_run(arguments: Sequence[str]) -> RunRequest:
         setattr(merged, name, value)
     merged.overwrite = merged.check = False
     return replace(
-        _run_request(merged, values.resume), resume=values.resume, digest=before.digest, changed=tuple(changed)
+        _run_request(merged, values.resume, given | of_before),
+        resume=values.resume,
+        digest=before.digest,
+        changed=tuple(changed),
     )
 
 
-def _given(arguments: Sequence[str]) -> dict[str, Any]:
-    """Return the options that are on the command line, without defaults."""
-    parser = _run_parser()
+def _given(parser: _Parser, arguments: Sequence[str]) -> dict[str, Any]:
+    """Return the options that are on the command line, without defaults; the parser is used up."""
     for action in parser._actions:
         action.default = argparse.SUPPRESS
     return vars(parser.parse_intermixed_args(arguments))
 
 
-def _run_request(values: argparse.Namespace, out: Path) -> RunRequest:
+def _run_request(values: argparse.Namespace, out: Path, given: Iterable[str]) -> RunRequest:
     variables = []
     for name, *entries in values.variables:
         if not entries:
@@ -152,11 +167,21 @@ def _run_request(values: argparse.Namespace, out: Path) -> RunRequest:
         wall_limit=values.wall_limit, on_trainer_failure=values.on_trainer_failure,
     )  # fmt: skip
     values.out = out
-    return RunRequest(deck, _learn_options(values, out))
+    return RunRequest(deck, _learn_options(values, out, given))
 
 
 def parse_replay(arguments: Sequence[str]) -> tuple[tuple[Path, ...], TrajectoryOptions, LearnOptions]:
     """Return the streams and options of ``mlgle replay``; raise UserError on bad ones."""
+    values = _replay_parser().parse_intermixed_args(arguments)
+    trajectory = TrajectoryOptions(**{field.name: getattr(values, field.name) for field in fields(TrajectoryOptions)})
+    first: Path = values.streams[0]
+    whole = first.resolve()
+    name = whole.parent.name if whole.name == "modes.h5" else whole.name.removesuffix(".npz").removesuffix(".h5")
+    out = Path("runs") / f"{name or 'stream'}-replay"
+    return tuple(values.streams), trajectory, _learn_options(values, out, _given(_replay_parser(), arguments))
+
+
+def _replay_parser() -> _Parser:
     parser = _Parser(prog="mlgle replay", description="Do on a recorded stream or a trajectory what run does live.")
     meaning = (
         "modes.h5, a run's folder, .npz with com, modes, dt; with --topology a trajectory (LAMMPS dump, H5MD, DCD, "
@@ -166,13 +191,7 @@ def parse_replay(arguments: Sequence[str]) -> tuple[tuple[Path, ...], Trajectory
     parser.add_argument("streams", type=Path, nargs="+", metavar="STREAM", help=meaning)
     _add_trajectory_arguments(parser)
     _add_learn_arguments(parser)
-    values = parser.parse_intermixed_args(arguments)
-    trajectory = TrajectoryOptions(**{field.name: getattr(values, field.name) for field in fields(TrajectoryOptions)})
-    first: Path = values.streams[0]
-    whole = first.resolve()
-    name = whole.parent.name if whole.name == "modes.h5" else whole.name.removesuffix(".npz").removesuffix(".h5")
-    learn = _learn_options(values, Path("runs") / f"{name or 'stream'}-replay")
-    return tuple(values.streams), trajectory, learn
+    return parser
 
 
 def _add_trajectory_arguments(parser: argparse.ArgumentParser) -> None:
@@ -190,9 +209,7 @@ def _add_trajectory_arguments(parser: argparse.ArgumentParser) -> None:
 
 def parse_generate(arguments: Sequence[str]) -> GenerateOptions:
     """Return the options of ``mlgle generate``; raise UserError on bad ones."""
-    parser = _Parser(
-        prog="mlgle generate", description="Generate long trajectories from a run's model.pt and modes.h5."
-    )
+    parser = _Parser(prog="mlgle generate", description="Generate long trajectories from a run's model and modes.h5.")
     add = parser.add_argument
     add("run", type=Path, metavar="RUN", help="a result folder")
     add("--steps", type=int, default=100_000)
@@ -202,10 +219,13 @@ def parse_generate(arguments: Sequence[str]) -> GenerateOptions:
     add("--device", choices=DEVICES, default="auto")
     add("--out", type=Path, metavar="FILE", help="file to write (default RUN/generated.h5)")
     add("--threads", type=int, default=0, metavar="N")
+    add("--surrogate", metavar="NAME", help=f"refuse a model of another ({', '.join(SURROGATES)}; default: any)")
     values = parser.parse_args(arguments)
+    if values.surrogate is not None:
+        find_surrogate(values.surrogate)
     return GenerateOptions(
         run=values.run, steps=values.steps, ensemble=values.ensemble, save_every=values.save_every,
-        seed=values.seed, device=values.device, out=values.out, threads=values.threads,
+        seed=values.seed, device=values.device, out=values.out, threads=values.threads, surrogate=values.surrogate,
     )  # fmt: skip
 
 

@@ -34,6 +34,7 @@ from mlgle_lammps.store.origin import write_origin
 from mlgle_lammps.store.run_folder import RunFolder
 from mlgle_lammps.stream.links import RankLink, ThreadLink
 from mlgle_lammps.stream.transport import Inbox, Outbox
+from mlgle_lammps.surrogates.catalogue import rehearsal_line
 
 SAVE_SECONDS = 8.0  # for partial results, once a rank failed alone
 ABORT_SECONDS = 9.0  # after which the failed rank ends the run itself
@@ -234,13 +235,7 @@ class _Run:
             options = self.learn_options
             print("\n".join(check_lines(system, options, seconds)), flush=True)
             if not refusal(needs_of(system, options), options.out):
-                from mlgle_lammps.surrogates.ml_gle.rehearsal import (  # torch: no MD rank of a run needs it
-                    rehearsal_line,
-                    rehearse,
-                )
-
-                rehearsal = rehearse(system.n_chains, min(options.modes, system.n_modes), options)
-                print(rehearsal_line(rehearsal, options), flush=True)
+                print(rehearsal_line(system, options), flush=True)
         return 0
 
     # ------------------------------------------------------------------ trainer side

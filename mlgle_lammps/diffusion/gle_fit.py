@@ -16,10 +16,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import get_args
 
 import numpy as np
 from scipy import optimize, stats
 
+from mlgle_lammps.diffusion.forms import FitForm
 from mlgle_lammps.records import Estimate, Float64, GleFit, Int64
 from mlgle_lammps.statistics.moments import Moments
 from mlgle_lammps.statistics.msd_covariance import GlsSolution, generalized_least_squares, msd_covariance
@@ -44,30 +46,32 @@ class _Points:
     covariance: Float64
 
 
-def fit_gle(moments: Moments, dt: float, preset: str = "default", n_beads: int | None = None) -> GleFit:
+def fit_gle(moments: Moments, dt: float, form: FitForm = "default", n_beads: int | None = None) -> GleFit:
     """Return α², β² and D = α²/2 with its 95% interval (JCP eq. 26-27).
 
     ``default``: generalized least squares, β² free, modes k+1..N/2 added, the shortest lags weighed by how far the
-    ansatz can be trusted there, or left out until the residuals agree with their covariance. ``paper``: the
-    published three points 1, m/2, m, unweighted, α² ≥ 0 and β² ≥ 0; its interval comes from the same covariance.
+    ansatz can be trusted there, or left out until the residuals agree with their covariance. ``published``: the
+    three points 1, m/2, m, unweighted, α² ≥ 0 and β² ≥ 0; its interval comes from the same covariance.
 
     Args:
         moments: displacements so far, lags in frames.
         dt: time between frames, time_unit.
-        preset: "default" or "paper".
+        form: "default" or "published".
         n_beads: N, beads per chain; None where unknown, and then no modes are added.
 
     Returns:
         The fit; α² and D in length²/time, D per dimension.
 
     Raises:
-        ValueError: fewer than three lags have been reached.
+        ValueError: fewer than three lags have been reached, or no such form.
 
     Limit: for a Rouse melt β² is 0 and D is kT/(Nζ).
     """
     if len(moments.lags) < 3:
         raise ValueError(f"{moments.n_frames} frames reach {len(moments.lags)} lags; the fit needs 3")
-    if preset == "paper":
+    if form not in get_args(FitForm):
+        raise ValueError(f"the fit has no form {form!r}")
+    if form == "published":
         return _published(_points(moments, *_rough_fit(moments)), moments, dt)
     relaxed = _relaxation(moments, _shortest_wave(moments, n_beads))
     first = _first_lag(moments.lags, relaxed)

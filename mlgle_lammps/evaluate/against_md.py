@@ -231,7 +231,7 @@ def _estimates(
         found[REFERENCE] = normal_diffusion(full.moments, full.dt, slowest / full.dt)
         found["full MD, eq. 35"] = mean_over_time(full.moments, full.dt, slowest / full.dt)
     found["same frames: slope"] = normal_diffusion(streams["MD"].moments, dt, slowest / dt)
-    found["same frames: published fit"] = fit_gle(fitted, dt, "paper").D
+    found["same frames: published fit"] = fit_gle(fitted, dt, "published").D
     found["same frames: Rouse Kernel"] = generalized_rouse_diffusion(fitted, dt, n_terms)
     found[f"same frames: MSD/2t at {fitted.lags[-1]}"] = msd_over_time(fitted, dt)
     return {way: estimate for way, estimate in found.items() if estimate is not None}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mlgle_lammps.diffusion.forms import FitForm
 from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.evaluate.run_results import RunResult
 from mlgle_lammps.evaluate.trajectories import Trajectory
@@ -14,11 +15,13 @@ from mlgle_lammps.records import Estimate, Frames, System
 from mlgle_lammps.statistics.moments import MomentAccumulator, Moments
 
 MOST_SEGMENTS = 12
+FORMS: dict[str, FitForm] = {"default": "default", "paper": "published"}
+"""Forms of the fit whose errors are told, by the name that they have there."""
 
 
 @dataclass(frozen=True)
 class FitErrors:
-    """Relative errors of D fitted to disjoint segments of a stream, for one preset.
+    """Relative errors of D fitted to disjoint segments of a stream, for one form of the fit.
 
     Attributes:
         frames: (length,) frames in a segment.
@@ -66,7 +69,7 @@ def fits_over_modes(moments: Moments, dt: float, n_beads: int | None) -> list[Es
 def errors_over_frames(
     run: RunResult, md: Trajectory, plain: Trajectory | None, reference: Estimate | None
 ) -> tuple[dict[str, FitErrors], str, bool]:
-    """Return the errors of both presets over frames from the longest stream with modes, what it is, if it is shared."""
+    """Return the errors of both forms over frames from the longest stream with modes, what it is, if it is shared."""
     stream = plain if plain is not None and plain.n_mode_frames > md.n_mode_frames else md
     k, memory, n = _fit_size(run, stream.n_mode_frames)
     k = min(k, stream.system.n_modes)
@@ -76,7 +79,7 @@ def errors_over_frames(
     moments, whole = _segment_moments(stream.frames(k), stream.system.n_chains, k, memory, lengths)
     system = stream.system
     base = fit_gle(whole, system.dt, "default", system.n_beads).D.value if reference is None else reference.value
-    errors = {preset: _errors(moments, system, preset, base) for preset in ("default", "paper")}
+    errors = {name: _errors(moments, system, form, base) for name, form in FORMS.items()}
     against = f"the fit to all {n} of them" if reference is None else "full MD"
     shared = reference is None or stream is not md
     return errors, f"{stream.system.source}, {n} frames, error against {against}", shared
@@ -101,10 +104,10 @@ def _segment_moments(
     return found, whole.moments()
 
 
-def _errors(moments: dict[int, list[Moments]], system: System, preset: str, base: float) -> FitErrors:
+def _errors(moments: dict[int, list[Moments]], system: System, form: FitForm, base: float) -> FitErrors:
     rows = []
     for length, segments in moments.items():
-        fits = [fit_gle(segment, system.dt, preset, system.n_beads).D for segment in segments]
+        fits = [fit_gle(segment, system.dt, form, system.n_beads).D for segment in segments]
         rmse = float(np.sqrt(np.mean([(D.value / base - 1) ** 2 for D in fits])))
         claimed = float(np.mean([D.se for D in fits])) / abs(base)
         rows.append((length, rmse, rmse / np.sqrt(2 * len(fits)), claimed, len(fits)))

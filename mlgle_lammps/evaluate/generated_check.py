@@ -178,8 +178,13 @@ def _md_kurtosis(window: Frames, fourth_powers: Float64) -> tuple[Float64, Float
     return value, np.fmax(se, np.sqrt(24.0 * _per_independent_value(fourth_powers, window)))
 
 
-def generated_warnings(check: GeneratedCheck, preset: str) -> list[str]:
-    """Return a warning that names the modes whose generated ensemble is not that of the MD, by how much, what to do."""
+def generated_warnings(check: GeneratedCheck, remedy: str = "") -> list[str]:
+    """Return a warning that names the modes whose generated ensemble is not that of the MD, by how much, what to do.
+
+    Args:
+        check: what was found.
+        remedy: of the model's preset, for instance "use --preset default"; empty where it has none.
+    """
     said = []
     if check.variance.off.any():
         i, modes = _worst(check.variance)
@@ -195,10 +200,10 @@ def generated_warnings(check: GeneratedCheck, preset: str) -> list[str]:
                     f"{check.md_kurtosis[0][i]:.2f} ± {check.kurtosis.se[i]:.2f})")  # fmt: skip
     if not said:
         return []
-    remedy = "use --preset default, " if preset == "paper" else ""
+    advice = f"{remedy}, " if remedy else ""
     return [
         f"the generated ensemble is not that of its training frames: {'; '.join(said)}; D_generated and relaxation "
-        f"times come from it, D does not: {remedy}give more frames (--train-frames) or a longer --memory"
+        f"times come from it, D does not: {advice}give more frames (--train-frames) or a longer --memory"
     ]
 
 

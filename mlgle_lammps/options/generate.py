@@ -16,7 +16,7 @@ class GenerateOptions:
     """What ``generate`` takes.
 
     Attributes:
-        run: a result folder with model.pt and modes.h5.
+        run: a result folder with a model and modes.h5.
         steps: steps to generate.
         ensemble: trajectories.
         save_every: keep every n-th step.
@@ -24,6 +24,7 @@ class GenerateOptions:
         device: "auto", "cpu" or "cuda".
         out: the file written (default RUN/generated.h5).
         threads: torch threads, 0 for all cores.
+        surrogate: that the model has to be of; None for any.
     """
 
     run: Path
@@ -34,6 +35,7 @@ class GenerateOptions:
     device: str = "auto"
     out: Path | None = None
     threads: int = 0
+    surrogate: str | None = None
 
     def __post_init__(self) -> None:
         require_at_least(self, {"steps": 1, "ensemble": 1, "save_every": 1, "seed": 0, "threads": 0})

@@ -9,10 +9,9 @@ from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.limits import require_at_least
 
 HANDOFF_POLICIES = ("tmax", "train", "converged")
-PRESETS = ("default", "paper")
 DEVICES = ("auto", "cpu", "cuda")
 TRAINED_CHAINS = 1024
-"""Chains whose frames train the modes' dynamics, at most; D is fitted to all."""
+"""Chains whose frames train the modes' dynamics, at most; D is fitted to all. What memory a run needs hangs on it."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class LearnOptions:
     Attributes:
         out: result folder.
         overwrite: replace a result folder that exists.
-        preset: "default" or "paper".
+        preset: variant of the surrogate.
         modes: k, modes 1..k.
         memory: m, frames of history; t_max = m·dt.
         train_frames: T_train in frames.
@@ -36,6 +35,7 @@ class LearnOptions:
         device: "auto", "cpu" or "cuda".
         seed: of training and generation.
         threads: torch threads; 0 takes the cores that MD leaves.
+        surrogate: name of what learns and generates (`surrogates.catalogue`).
     """
 
     out: Path
@@ -54,6 +54,7 @@ class LearnOptions:
     device: str = "auto"
     seed: int = 1
     threads: int = 0
+    surrogate: str = "ml-gle"
 
     def __post_init__(self) -> None:
         at_least = {

@@ -1,45 +1,34 @@
-"""From a saved model to generated.h5 and its statistics; shared by the pipeline and `mlgle generate`."""
+"""From a model to generated.h5 and its statistics; shared by the pipeline and `mlgle generate`."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from mlgle_lammps.errors import RunFailure, UserError
+from mlgle_lammps.diffusion.slope import normal_diffusion
+from mlgle_lammps.errors import RunFailure, UserError, one_line
 from mlgle_lammps.evaluate.generated import GeneratedStatistics, GeneratedSummary
-from mlgle_lammps.records import Float32, Int64, System
+from mlgle_lammps.evaluate.generated_check import check_generated, generated_warnings
+from mlgle_lammps.pipeline.run import Run
+from mlgle_lammps.records import Estimate, Frames, GleFit, System
+from mlgle_lammps.report.stages import Generated, HandOff, Trained
 from mlgle_lammps.resources.progress import Progress
+from mlgle_lammps.statistics.correlation import relaxation_times
 from mlgle_lammps.store.writer import GeneratedWriter
-from mlgle_lammps.surrogates.ml_gle.integrator import generate
-from mlgle_lammps.surrogates.ml_gle.surrogate import Surrogate
+from mlgle_lammps.surrogates.catalogue import find_preset
+from mlgle_lammps.surrogates.contract import Model
 
 logger = logging.getLogger("mlgle")
 
 
-def uninterrupted_end(modes: Float32, segments: Int64, memory: int) -> Float32:
-    """Return the modes of the last uninterrupted piece that holds a history, so that no history crosses a seam.
-
-    Args:
-        modes: (time, chain, mode, 3).
-        segments: (time,), non-decreasing.
-        memory: m, frames of history.
-
-    Raises:
-        UserError: no piece is so long.
-    """
-    for segment in np.unique(segments)[::-1]:
-        first, after = np.searchsorted(segments, [segment, segment + 1])
-        if after - first >= memory:
-            return modes[first:after]
-    raise UserError(f"no uninterrupted piece of the stream holds the {memory} frames of one history: lower --memory")
-
-
 def generate_to_file(
-    surrogate: Surrogate,
-    histories: Float32,
+    model: Model,
+    frames: Frames,
     system: System,
     path: Path,
     *,
@@ -54,8 +43,8 @@ def generate_to_file(
     """Generate ``ensemble`` trajectories of ``steps`` steps, write every ``save_every``-th, return their statistics.
 
     Args:
-        surrogate: the model.
-        histories: MD frames that the trajectories start from, (time >= m, chain, mode, 3).
+        model: of any surrogate.
+        frames: MD frames at whose end the trajectories start, one uninterrupted piece of ``model.memory`` or more.
         system: of the MD; its dt is one step.
         path: the file, written under a temporary name.
         steps: per trajectory.
@@ -64,20 +53,63 @@ def generate_to_file(
         seed: of the noise.
         device: "auto", "cpu" or "cuda".
         threads: torch threads, 0 for all.
-        should_stop: asked between chunks; True gives up.
+        should_stop: asked between blocks; True gives up.
 
     Raises:
-        RunFailure: disk full, a mode that ran away, or should_stop.
-        UserError: no room on the disk.
+        RunFailure: disk full, a motion that ran away, or should_stop.
+        UserError: no room on the disk, or frames that the model was not made for.
     """
-    statistics = GeneratedStatistics(ensemble, surrogate.n_modes, steps)
-    writer = GeneratedWriter(path, system, ensemble, steps // save_every, save_every, {"seed": seed})
+    motion = model.start(frames, seed, n_trajectories=ensemble, device=device, threads=threads)
+    statistics = GeneratedStatistics(ensemble, model.n_modes, steps)
+    writer = GeneratedWriter(path, system, ensemble, steps // save_every, save_every, frames.last_step, {"seed": seed})
     logger.info("%s will take %.3g MB", path, writer.expected_bytes / 1e6)
     with writer, Progress("generate", steps, "steps") as progress:
-        for chunk in generate(surrogate, steps, ensemble, seed, device=device, history=histories, threads=threads):
+        for block in motion.advance(steps):
             if should_stop():
                 raise RunFailure("the run was interrupted")
-            statistics.add(chunk)
-            writer.append(chunk[-int(chunk.steps[0]) % save_every :: save_every])
-            progress.advance(len(chunk))
+            statistics.add(block)
+            writer.append(block[-int(block.steps[0]) % save_every :: save_every])
+            progress.advance(len(block))
     return statistics.summary()
+
+
+def generate_and_judge(run: Run, handoff: HandOff, trained: Trained) -> Generated | None:
+    """Generate what the options ask for into generated.h5 and hold it against MD; None where that failed."""
+    findings, options, system = run.findings, run.setup.options, run.setup.system
+    started = time.monotonic()
+    try:
+        summary = generate_to_file(
+            trained.model, trained.start, system, run.folder.generated, steps=options.generate_steps,
+            ensemble=options.ensemble, save_every=options.save_every, seed=options.seed, device=options.device,
+            threads=options.threads, should_stop=run.broken,
+        )  # fmt: skip
+    except (RunFailure, UserError, MemoryError, torch.cuda.OutOfMemoryError) as error:
+        findings.warn(f"nothing was generated: {one_line(error)}")
+        return None
+    finally:
+        findings.generate_s = time.monotonic() - started
+    check = check_generated(summary, handoff.window, handoff.correlation)
+    for line in generated_warnings(check, find_preset(options).remedy):
+        findings.warn(line)
+    times = relaxation_times(summary.correlation.nacf, system.dt)
+    D = generated_diffusion(summary, handoff.fit, system.dt, times)
+    if D is None:
+        findings.warn(
+            f"{summary.n_steps} generated steps show no normal diffusion long enough to fit, so there is no "
+            "D_generated: raise --generate-steps"
+        )
+    return Generated(summary, check, times, D)
+
+
+def generated_diffusion(
+    summary: GeneratedSummary, fit: GleFit, dt: float, times: Sequence[float | None]
+) -> Estimate | None:
+    """Return D of the generated centres of mass, its interval widened by the uncertainty of α² that they inherit."""
+    slowest = next(iter(times), None)
+    own = normal_diffusion(summary.moments, dt, slowest / dt) if slowest is not None else None
+    if own is None:
+        return None
+    se = float(np.hypot(own.se, fit.D.se))
+    widen = (fit.D.ci95[1] - fit.D.ci95[0]) / (2 * fit.D.se) if fit.D.se > 0 else 1.96
+    method = f"generated ensemble: {own.method}; the error of alpha^2 included"
+    return Estimate(own.value, se, (own.value - widen * se, own.value + widen * se), method)

@@ -45,7 +45,8 @@ class Online:
         self._run, self._form = run, find_preset(options).fit_form
         self.moments = MomentAccumulator(setup.system.n_chains, setup.n_modes, options.memory)
         self.trainer = make_trainer(options, setup.system, self.last_fit, run.broken)
-        held = replace(setup.system.species[0], n_modes=setup.n_modes, channels=self.trainer.needs)
+        channels = tuple(dict.fromkeys(("com", "modes", *self.trainer.needs)))
+        held = replace(setup.system.species[0], n_modes=setup.n_modes, channels=channels)
         self._ring = RingBuffer(options.learn_frames, [held])
         self._next_fit = options.memory + 1
         self._no_fit = ""

@@ -26,13 +26,13 @@ MARKER_TEXT = "This folder was made by mlgle_lammps; --overwrite may replace its
 PREVIOUS = ".mlgle-previous"
 """Where overwritten results wait until the new run has a result of its own."""
 OWN_FILES = (
-    "result.json", "modes.h5", "model.pt", "generated.h5", "report.html", "log.lammps", "reconstruct.json",
-    "reconstructed.lammpstrj", "reconstructed.h5md", "reconstructed.xyz", "reconstructed.data",
+    "result.json", "modes.h5", "model.safetensors", "generated.h5", "report.html", "log.lammps", "reconstruct.json",
+    "reconstructed.lammpstrj", "reconstructed.h5md", "reconstructed.xyz", "reconstructed.data", "model.pt",
 )  # fmt: skip
 OWN_FOLDERS = ("figures", "checkpoint")
 RESULT_KEYS = (
     "schema", "status", "D", "D_online", "D_generated", "D_full_md", "alpha", "beta", "fit", "k", "m", "dt",
-    "time_unit", "length_unit", "modes", "handoff", "timing", "warnings", "seed", "versions",
+    "time_unit", "length_unit", "modes", "handoff", "timing", "warnings", "seed", "versions", "surrogate",
 )  # fmt: skip
 MAX_RESULT_BYTES = 2**28
 
@@ -97,8 +97,13 @@ class RunFolder:
 
     @property
     def model(self) -> Path:
-        """What the integrator needs, model.pt."""
-        return self.path / "model.pt"
+        """What the surrogate has learned, model.safetensors."""
+        return self.path / "model.safetensors"
+
+    def find_model(self) -> Path:
+        """Return the model that is there: model.safetensors, or else model.pt, as runs of before left it."""
+        old = self.path / "model.pt"
+        return old if old.exists() and not self.model.exists() else self.model
 
     @property
     def generated(self) -> Path:

@@ -234,6 +234,7 @@ class GeneratedWriter:
         n_trajectories: int,
         n_frames: int,
         save_every: int = 1,
+        start_step: int | None = None,
         attributes: Mapping[str, Any] | None = None,
     ) -> None:
         """Start the file.
@@ -244,6 +245,7 @@ class GeneratedWriter:
             n_trajectories: on the chain axis.
             n_frames: that will be kept, for the size.
             save_every: integrator steps between two frames kept.
+            start_step: MD step of the recorded frame that the trajectories start from; None where unknown.
             attributes: further attributes, such as ``seed``.
 
         Raises:
@@ -263,11 +265,10 @@ class GeneratedWriter:
             )
         generated = replace(
             system, n_chains=n_trajectories, dt=system.dt * save_every, every=save_every,
-            source=f"generated from {system.source}", notes=(),
+            source=f"generated from {system.source}", notes=(), channels=("com", "modes"), others=(),
         )  # fmt: skip
-        self._writer = FramesWriter(
-            path, generated, np.float32, {"save_every": save_every, "integrator_dt": system.dt, **(attributes or {})}
-        )
+        told = {"save_every": save_every, "integrator_dt": system.dt, "start_step": start_step}
+        self._writer = FramesWriter(path, generated, np.float32, {**told, **(attributes or {})})
 
     @property
     def n_frames(self) -> int:

@@ -1,7 +1,7 @@
 """The contract of a surrogate: a trainer that frames teach, and a model that makes more of them.
 
-Whoever keeps it gets a driver, a store, a hand-off, a generator and an evaluator; `tests/test_conformance.py` holds every
-surrogate to it. `catalogue` is the one place that knows which surrogates there are.
+Whoever keeps it gets a driver, a store, a hand-off, a generator and an evaluator; `tests/test_conformance.py` holds
+every surrogate to it. `catalogue` is the one place that knows which surrogates there are.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ class Motion(Protocol):
     def advance(self, n_steps: int) -> Iterator[Frames]:
         """Yield the next steps as blocks of frames in the units of the frames that it started from.
 
-        Steps count on from 1 over all calls, molecules are trajectories, and the segment is 0.
+        Steps count on from 1 over all calls, molecules are trajectories, and the segment is 0. Equal calls give equal
+        bits. A call whose blocks are not all taken ends the motion.
 
         Raises:
             RunFailure: the motion is no longer finite or runs away; says what and at which step.
@@ -76,6 +77,10 @@ class Model(Protocol):
         """
         ...
 
+    def learned_up_to(self, frame: Frames) -> bool:
+        """Return whether a recorded frame is the last one that the model was learned from."""
+        ...
+
     def save(self, path: Path) -> None:
         """Write the model to a file that gets its name when it is whole; raise RunFailure where that fails."""
         ...
@@ -86,6 +91,8 @@ class Trainer(Protocol):
 
     Attributes:
         needs: channels of the chains that a window has to hold; the driver fills these and no others.
+
+    Both methods raise UserError where the window is not what the trainer was made for: a channel missing, too short.
     """
 
     @property

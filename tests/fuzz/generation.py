@@ -23,13 +23,14 @@ import torch
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from mlgle_lammps.surrogates.ml_gle.surrogate import ModeModel, Networks, Surrogate
+
 from mlgle_lammps.chains.rouse import RouseSource
 from mlgle_lammps.errors import RunFailure
 from mlgle_lammps.records import Frames, joined
 from mlgle_lammps.surrogates.ml_gle import equivariant, published
 from mlgle_lammps.surrogates.ml_gle.integrator import generate
 from mlgle_lammps.surrogates.ml_gle.linear_core import autocovariance, core_from_reflection
-from mlgle_lammps.surrogates.ml_gle.surrogate import ModeModel, Networks, Surrogate
 from mlgle_lammps.surrogates.ml_gle.trainer import ModeTrainer, TrainOptions
 
 MODES = 12

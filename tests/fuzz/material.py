@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mlgle_lammps.surrogates.ml_gle.surrogate import ModeModel, Networks, Surrogate
 
 from fuzz.processes import launched
 from mlgle_lammps.chains.beads import bead_positions
@@ -18,7 +19,6 @@ from mlgle_lammps.store.run_folder import RunFolder
 from mlgle_lammps.store.writer import FramesWriter
 from mlgle_lammps.surrogates.ml_gle import equivariant, published
 from mlgle_lammps.surrogates.ml_gle.linear_core import core_from_reflection
-from mlgle_lammps.surrogates.ml_gle.surrogate import ModeModel, Networks, Surrogate
 
 CHAINS, BEADS, MODES, FRAMES, DT, BOX = 12, 6, 3, 40, 4.0, 6.0
 SOURCE = RouseSource(CHAINS, BEADS, BEADS - 1, FRAMES, DT, seed=2, every=10)

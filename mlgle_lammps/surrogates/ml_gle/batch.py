@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 
 from mlgle_lammps.errors import RunFailure
 from mlgle_lammps.surrogates.ml_gle.captured import Work, captured
-from mlgle_lammps.surrogates.ml_gle.steppers import Stepper
-from mlgle_lammps.surrogates.ml_gle.surrogate import Surrogate
+from mlgle_lammps.surrogates.ml_gle.dynamics import Stepper
+
+if TYPE_CHECKING:  # the model makes batches
+    from mlgle_lammps.surrogates.ml_gle.model import MlGleModel
 
 RUNAWAY = 20.0
 BLOCK = 128
@@ -19,8 +22,9 @@ BLOCK = 128
 class _Group:
     """One stepper with its rolling buffer: history, then the steps of one block."""
 
-    def __init__(self, stepper: Stepper, start: torch.Tensor, seed: int) -> None:
+    def __init__(self, stepper: Stepper, start: torch.Tensor, seed: int, remedy: str) -> None:
         self.stepper = stepper
+        self._advice = f"train on more frames{remedy and ', or '}{remedy}"
         self._generator = torch.Generator(start.device).manual_seed(seed)
         shape = (len(stepper.modes), stepper.reach + BLOCK, *start.shape[2:])
         self._buffer = start.new_zeros(shape)
@@ -44,10 +48,10 @@ class _Group:
     def _fill_whole(self) -> None:
         self.stepper.fill(self._buffer, self._noise)
 
-    def roll(self) -> None:
-        """Make the last frames of a whole block the history of the next."""
+    def roll(self, n_steps: int) -> None:
+        """Make the last frames of the ``n_steps`` just advanced the history of the next."""
         reach = self.stepper.reach
-        self._buffer[:, :reach] = self._buffer[:, -reach:].clone()
+        self._buffer[:, :reach] = self._buffer[:, n_steps : n_steps + reach].clone()
 
     def _check(self, steps: torch.Tensor, first_step: int) -> None:
         """Raise RunFailure where a mode is not finite or beyond 20 standard deviations."""
@@ -57,23 +61,24 @@ class _Group:
         row = int((~good.all(1)).nonzero()[0])
         raise RunFailure(
             f"generated mode {self.stepper.modes[row] + 1} left the range of {RUNAWAY:g} standard deviations at step "
-            f"{first_step + int((~good[row]).nonzero()[0])}; train on more frames, or use --preset default"
+            f"{first_step + int((~good[row]).nonzero()[0])}; {self._advice}"
         )
 
 
 class Batch:
     """Trajectories that advance together, with noise of their own: modes and centre of mass."""
 
-    def __init__(self, surrogate: Surrogate, steppers: list[Stepper], start: torch.Tensor, seeds: list[int]) -> None:
+    def __init__(self, model: MlGleModel, steppers: list[Stepper], start: torch.Tensor, seeds: list[int]) -> None:
         """Begin at ``start``, y (mode, m, 3, trajectory)."""
-        self._groups = [_Group(stepper, start, seed) for stepper, seed in zip(steppers, seeds[1:], strict=True)]
+        pairs, remedy = zip(steppers, seeds[1:], strict=True), model.dynamics.remedy
+        self._groups = [_Group(stepper, start, seed, remedy) for stepper, seed in pairs]
         self._generator = torch.Generator(start.device).manual_seed(seeds[0])
-        self.sigma = torch.as_tensor(surrogate.model.sigma, dtype=start.dtype, device=start.device)
+        self.sigma = torch.as_tensor(model.dynamics.sigma, dtype=start.dtype, device=start.device)
         self._origin = torch.einsum("j,jxc->xc", self.sigma, start[:, -1]).double()
         self.n_trajectories = start.shape[3]
         self._walk = torch.zeros_like(self._origin)
-        self._step_size = surrogate.alpha * math.sqrt(surrogate.dt)
-        self._beta = math.sqrt(max(surrogate.beta_sq, 0.0))
+        self._step_size = model.alpha * math.sqrt(model.dt)
+        self._beta = math.sqrt(max(model.beta_sq, 0.0))
 
     def advance(
         self, com: torch.Tensor, modes: torch.Tensor, first_step: int, given_up: Callable[[], bool] = lambda: False
@@ -95,8 +100,7 @@ class Batch:
             displacement = displacement + torch.einsum("j,jtxc->txc", self.sigma[rows], steps)
             for row, mode in zip(steps, rows, strict=True):
                 torch.mul(row, self.sigma[mode], out=modes[mode])
-            if n_steps == BLOCK:
-                group.roll()
+            group.roll(n_steps)
         noise = torch.randn(com.shape, generator=self._generator, dtype=torch.float64, device=com.device)
         walk = self._walk + self._step_size * noise.cumsum(0)
         self._walk = walk[-1].clone()

@@ -14,9 +14,10 @@ import torch
 
 from mlgle_lammps.records import Float64
 from mlgle_lammps.surrogates.ml_gle.autoregressive import relaxation_lags
+from mlgle_lammps.surrogates.ml_gle.dynamics import Stepper
+from mlgle_lammps.surrogates.ml_gle.equivariant import Networks
 from mlgle_lammps.surrogates.ml_gle.linear_core import LinearCore
-from mlgle_lammps.surrogates.ml_gle.steppers import LinearStepper, NetworkStepper, Stepper
-from mlgle_lammps.surrogates.ml_gle.surrogate import Networks
+from mlgle_lammps.surrogates.ml_gle.steppers import LinearStepper, NetworkStepper
 
 _TRAJECTORIES = 200
 _ROUNDS = 5

@@ -28,6 +28,7 @@ LOG_VARIANCE_BOUND = 1.5
 FEATURE_BOUND = 5.0
 WEIGHTS = ("w1", "b1", "w2", "b2", "w3", "b3")
 SCALES = ("basis_scale", "activity_scale", "feature_mean", "feature_sd", "linear_part", "log_variance_offset")
+POSITIVE = ("basis_scale", "activity_scale", "feature_sd")
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,42 @@ class Architecture:
         return max((*self.lags, *self.windows), default=0) + 1
 
 
+@dataclass(frozen=True)
+class Networks:
+    """Networks of some modes, one batch.
+
+    Attributes:
+        modes: 0-based indices of the modes that have one.
+        architecture: lags and windows.
+        tensors: weights and scales by name, network axis first, on the CPU.
+    """
+
+    modes: tuple[int, ...]
+    architecture: Architecture
+    tensors: dict[str, torch.Tensor]
+
+
+def weight_shapes(architecture: Architecture, n_networks: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the weights by name."""
+    sizes = (architecture.n_features, HIDDEN, HIDDEN, architecture.n_basis + 1)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer, (n_in, n_out) in enumerate(pairwise(sizes), start=1):
+        shapes |= {f"w{layer}": (n_networks, n_in, n_out), f"b{layer}": (n_networks, 1, n_out)}
+    return shapes
+
+
+def scale_shapes(architecture: Architecture, n_networks: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the scales by name."""
+    return {
+        "basis_scale": (n_networks, architecture.n_basis, 1, 1),
+        "activity_scale": (n_networks, len(architecture.windows), 1),
+        "feature_mean": (n_networks, 1, architecture.n_features),
+        "feature_sd": (n_networks, 1, architecture.n_features),
+        "linear_part": (n_networks, architecture.n_basis, 1, 1),
+        "log_variance_offset": (n_networks, 1),
+    }
+
+
 def initial_weights(architecture: Architecture, n_networks: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
     """Return weights with a last layer of zeros: r = 0 and v = 0, the core itself.
 
@@ -73,25 +110,17 @@ def initial_weights(architecture: Architecture, n_networks: int, generator: torc
         n_networks: leading axis.
         generator: a CPU generator.
     """
-    sizes = (architecture.n_features, HIDDEN, HIDDEN, architecture.n_basis + 1)
     weights: dict[str, torch.Tensor] = {}
-    for layer, (n_in, n_out) in enumerate(pairwise(sizes), start=1):
-        weight = torch.randn(n_networks, n_in, n_out, generator=generator) / n_in**0.5
-        weights[f"w{layer}"] = weight if layer < 3 else torch.zeros_like(weight)
-        weights[f"b{layer}"] = torch.zeros(n_networks, 1, n_out)
+    for name, shape in weight_shapes(architecture, n_networks).items():
+        drawn = torch.randn(shape, generator=generator) / shape[1] ** 0.5 if name[0] == "w" else torch.zeros(shape)
+        weights[name] = torch.zeros(shape) if name == "w3" else drawn
     return weights
 
 
 def neutral_scales(architecture: Architecture, n_networks: int) -> dict[str, torch.Tensor]:
     """Return scales that change nothing, to be replaced by ``measure_scales``."""
-    return {
-        "basis_scale": torch.ones(n_networks, architecture.n_basis, 1, 1),
-        "activity_scale": torch.ones(n_networks, len(architecture.windows), 1),
-        "feature_mean": torch.zeros(n_networks, 1, architecture.n_features),
-        "feature_sd": torch.ones(n_networks, 1, architecture.n_features),
-        "linear_part": torch.zeros(n_networks, architecture.n_basis, 1, 1),
-        "log_variance_offset": torch.zeros(n_networks, 1),
-    }
+    shapes = scale_shapes(architecture, n_networks).items()
+    return {name: torch.ones(shape) if name in POSITIVE else torch.zeros(shape) for name, shape in shapes}
 
 
 def make_basis(last: torch.Tensor, earlier: torch.Tensor, core: torch.Tensor) -> torch.Tensor:

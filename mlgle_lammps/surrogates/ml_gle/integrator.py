@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import Float32, Float64, Frames
 from mlgle_lammps.resources.compute import resolve_device
 from mlgle_lammps.surrogates.ml_gle.batch import BLOCK, Batch
-from mlgle_lammps.surrogates.ml_gle.steppers import make_steppers
-from mlgle_lammps.surrogates.ml_gle.surrogate import Surrogate
+
+if TYPE_CHECKING:  # the model starts the motion
+    from mlgle_lammps.surrogates.ml_gle.model import MlGleModel
 
 _TRAJECTORIES_PER_BATCH = 150
 _CHUNK_BYTES = 2**26
@@ -64,80 +66,101 @@ def automatic_chunk(n_trajectories: int, n_modes: int) -> int:
     return int(np.clip(steps // BLOCK, 1, 64)) * BLOCK
 
 
-def generate(
-    surrogate: Surrogate,
-    n_steps: int,
-    n_trajectories: int,
-    seed: int,
-    device: str = "cpu",
-    history: Float32 | None = None,
-    chunk: int = 0,
-    threads: int = 0,
-    dtype: torch.dtype = torch.float32,
-) -> Iterator[Frames]:
-    """Yield generated steps 1..n in blocks; equal seeds and devices give equal bits, whatever chunk and threads.
+class MlGleMotion:
+    """Trajectories under way (a Motion): X(t) = α B(t) + β Σ_j [z_j(t) - z_j(0)] per dimension, X(0) = 0 (JCP eq. 13).
 
-    Step 0 is the history's last frame. In a block trajectories are on the chain axis, contiguous in memory.
-
-    X(t) = α B(t) + β Σ_j [z_j(t) - z_j(0)] per dimension, X(0) = 0 (JCP eq. 13), B a standard Brownian motion of
-    variance t, t = step·dt, β = √max(β², 0). With no modes' share (β = 0) <X²> = α² t.
-
-    Args:
-        surrogate: the model.
-        n_steps: steps to generate.
-        n_trajectories: independent trajectories.
-        seed: of starts and noise.
-        device: "auto", "cpu" or "cuda".
-        history: recorded modes to start from, (time >= m, chain, mode, 3), deck units; the surrogate's own if None.
-        chunk: steps per chunk, rounded up to a multiple of 128; 0 chooses.
-        threads: that advance trajectories side by side; 0 takes as many as torch has.
-        dtype: of the modes' arithmetic.
-
-    Raises:
-        UserError: the history is too short or of other modes.
-        RunFailure: a mode is not finite or runs away; names mode and step.
+    B is a standard Brownian motion of variance t, t = step·dt, β = √max(β², 0). With no modes' share (β = 0)
+    <X²> = α² t. Equal seeds, devices and calls give equal bits, whatever chunk and threads; calls of whole multiples
+    of 128 steps are as one call.
     """
-    history = surrogate.history if history is None else history
-    memory, n_modes = surrogate.model.memory, surrogate.n_modes
-    if history.ndim != 4 or history.shape[0] < memory or history.shape[2:] != (n_modes, 3):
-        raise UserError(
-            f"starting history has shape {tuple(history.shape)}; {memory} frames or more of {n_modes} modes are needed"
-        )
-    chunk = -(-chunk // BLOCK) * BLOCK if chunk else automatic_chunk(n_trajectories, n_modes)
-    sizes = [min(chunk, n_steps - done) for done in range(0, n_steps, chunk)]
-    threads_before = torch.get_num_threads()
-    torch.set_num_threads(1)  # a thread advances whole batches: the operations of a step are too small to be shared
-    pool, given_up = ThreadPoolExecutor(threads or threads_before, "generate"), threading.Event()
+
+    def __init__(
+        self,
+        model: MlGleModel,
+        history: Float32,
+        seed: int,
+        n_trajectories: int,
+        *,
+        device: str = "cpu",
+        threads: int = 0,
+        chunk: int = 0,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        """Begin where recorded modes end.
+
+        Args:
+            model: the model.
+            history: recorded modes, (time >= m, chain, mode, 3), deck units; the last frame is step 0.
+            seed: of starts and noise.
+            n_trajectories: independent trajectories.
+            device: "auto", "cpu" or "cuda".
+            threads: that advance trajectories side by side; 0 takes as many as torch has.
+            chunk: steps per block of frames, rounded up to a multiple of 128; 0 chooses.
+            dtype: of the modes' arithmetic.
+        """
+        self._chunk = -(-chunk // BLOCK) * BLOCK if chunk else automatic_chunk(n_trajectories, model.n_modes)
+        self._threads, self._next_step, self._whole = threads, 1, True
+        with _one_thread():
+            self._batches = _batches(model, n_trajectories, seed, resolve_device(device), history, dtype)
+
+    def advance(self, n_steps: int) -> Iterator[Frames]:
+        """Yield the next steps in blocks; in a block trajectories are on the chain axis, contiguous in memory.
+
+        Raises:
+            RunFailure: a mode is not finite or runs away; names mode and step.
+            ValueError: blocks of an earlier call were not all taken.
+        """
+        if not self._whole:
+            raise ValueError("the motion was given up: not all blocks of an earlier call were taken")
+        sizes = [min(self._chunk, n_steps - done) for done in range(0, n_steps, self._chunk)]
+        given_up = threading.Event()
+        with _one_thread() as threads:  # of each a thread advances whole batches: a step is too little to be shared
+            pool = ThreadPoolExecutor(self._threads or threads, "generate")
+            try:
+                jobs = self._start(pool, given_up, sizes[0]) if sizes else None
+                for following in [*sizes[1:], 0]:
+                    if jobs is None:
+                        break
+                    made = jobs.result()
+                    # the next block is made while the caller looks at this one
+                    jobs = self._start(pool, given_up, following) if following else None
+                    self._whole = jobs is None
+                    yield made
+            finally:
+                given_up.set()
+                pool.shutdown(cancel_futures=True)
+
+    def _start(self, pool: ThreadPoolExecutor, given_up: threading.Event, n_steps: int) -> _Jobs:
+        self._whole = False
+        jobs = _Jobs(pool, given_up, self._batches, n_steps, self._next_step)
+        self._next_step += n_steps
+        return jobs
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[int]:
+    """Let torch's operations run in one thread; the value is how many there were."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
-        batches = _batches(surrogate, n_trajectories, seed, resolve_device(device), history, dtype)
-        first_step = 1
-        jobs = _Jobs(pool, given_up, batches, sizes[0], first_step)
-        for following in [*sizes[1:], 0]:
-            made = jobs.result()
-            first_step += len(made)
-            if following:  # it is made while the caller looks at this one
-                jobs = _Jobs(pool, given_up, batches, following, first_step)
-            yield made
+        yield before
     finally:
-        given_up.set()
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads_before)
+        torch.set_num_threads(before)
 
 
 def _batches(
-    surrogate: Surrogate, n_trajectories: int, seed: int, device: torch.device, history: Float32, dtype: torch.dtype
+    model: MlGleModel, n_trajectories: int, seed: int, device: torch.device, history: Float32, dtype: torch.dtype
 ) -> list[Batch]:
     """Return the batches: one on a GPU, on a CPU as many as hold 150 trajectories at most, whatever the threads."""
-    model = surrogate.model
     start = starting_histories(history, model.memory, n_trajectories, np.random.default_rng(seed))
-    sigma = torch.as_tensor(model.sigma, dtype=dtype, device=device)
+    sigma = torch.as_tensor(model.dynamics.sigma, dtype=dtype, device=device)
     y = (torch.as_tensor(start, dtype=dtype, device=device) / sigma[:, None]).permute(2, 0, 3, 1)
-    steppers = make_steppers(model, device, dtype)
+    steppers = model.dynamics.steppers(device, dtype)
     n_batches = 1 if device.type == "cuda" else -(-n_trajectories // _TRAJECTORIES_PER_BATCH)
     seeds = np.random.SeedSequence(seed).generate_state(n_batches * (len(steppers) + 1), np.uint64) >> np.uint64(1)
     rows = seeds.reshape(n_batches, -1).tolist()
     pieces = y.tensor_split(n_batches, dim=3)
-    return [Batch(surrogate, steppers, piece, row) for piece, row in zip(pieces, rows, strict=True)]
+    return [Batch(model, steppers, piece, row) for piece, row in zip(pieces, rows, strict=True)]
 
 
 class _Jobs:

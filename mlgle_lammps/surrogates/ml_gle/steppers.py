@@ -5,34 +5,14 @@ A buffer is (mode, time, 3, trajectory), standardized; its first frames are the 
 
 from __future__ import annotations
 
-import math
-from typing import Protocol
-
 import numpy as np
 import torch
 
-from mlgle_lammps.surrogates.ml_gle import equivariant, published
+from mlgle_lammps.surrogates.ml_gle import equivariant
+from mlgle_lammps.surrogates.ml_gle.equivariant import Networks
 from mlgle_lammps.surrogates.ml_gle.linear_core import BlockedCore, LinearCore, history_matrix
-from mlgle_lammps.surrogates.ml_gle.surrogate import ModeModel, Networks
 
 _FAR_BLOCK = 16
-_ORDERS = ((-1, 32), (32, math.inf))  # modes of low order are not padded to the highest
-
-
-class Stepper(Protocol):
-    """Advances some modes."""
-
-    modes: tuple[int, ...]
-    reach: int
-
-    def fill(self, buffer: torch.Tensor, noise: torch.Tensor) -> None:
-        """Fill ``buffer[:, reach:]`` from the history before it.
-
-        Args:
-            buffer: y, (mode, reach + n, 3, trajectory).
-            noise: standard normals, (mode, n, 3, trajectory).
-        """
-        ...
 
 
 def subset(core: LinearCore, modes: tuple[int, ...]) -> LinearCore:
@@ -43,7 +23,7 @@ def subset(core: LinearCore, modes: tuple[int, ...]) -> LinearCore:
 
 
 class LinearStepper:
-    """Linear core alone: one matrix product per block, no loop over steps."""
+    """Linear core alone (a Stepper): one matrix product per block, no loop over steps."""
 
     def __init__(
         self, core: LinearCore, modes: tuple[int, ...], device: torch.device, dtype: torch.dtype = torch.float32
@@ -63,7 +43,7 @@ class LinearStepper:
 
 
 class NetworkStepper:
-    """Linear core and equivariant network: y_t = core + s r + s exp(v/2) ε.
+    """Linear core and equivariant network (a Stepper): y_t = core + s r + s exp(v/2) ε.
 
     The core's sum over the past is one matrix product per 16 steps plus the few terms inside them.
     """
@@ -71,8 +51,6 @@ class NetworkStepper:
     def __init__(
         self, core: LinearCore, networks: Networks, device: torch.device, dtype: torch.dtype = torch.float32
     ) -> None:
-        if networks.architecture is None:
-            raise ValueError("an equivariant network needs its architecture")
         self.modes = networks.modes
         own = subset(core, networks.modes)
         self._order, self._architecture = own.max_order, networks.architecture
@@ -125,43 +103,3 @@ class NetworkStepper:
                 squares[:, longest + s] = square
                 leaving = torch.stack([squares[:, longest + s - w] for w in windows], 1)
                 sums = (sums + square.unsqueeze(1) - leaving).clamp_(min=0)
-
-
-class PublishedStepper:
-    """The published network: rotate the history, sample the increment, rotate back (JCP eq. 23-25, Algorithm 1)."""
-
-    def __init__(self, model: ModeModel, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
-        if model.networks is None:
-            raise ValueError("the published model has no networks")
-        self.modes = model.networks.modes
-        self.reach = model.memory
-        self._tensors = {name: t.to(device, dtype) for name, t in model.networks.tensors.items()}
-        rows = list(self.modes)
-        ratio = model.sigma_increment[rows] / model.sigma[rows]
-        self._ratio = torch.as_tensor(ratio, dtype=dtype, device=device)[:, None, None]
-
-    def fill(self, buffer: torch.Tensor, noise: torch.Tensor) -> None:
-        """See ``Stepper.fill``."""
-        for s in range(noise.shape[1]):
-            now = self.reach + s
-            rotated, frame = published.rotate_history(buffer[:, s:now].mT)
-            mean, lower, log_d = published.evaluate(self._tensors, rotated)
-            increment = published.sample(mean, lower, log_d, noise[:, s].mT)
-            turned_back = (increment.unsqueeze(-2) @ frame).squeeze(-2)
-            buffer[:, now] = buffer[:, now - 1] + self._ratio * turned_back.mT
-
-
-def make_steppers(model: ModeModel, device: torch.device, dtype: torch.dtype = torch.float32) -> list[Stepper]:
-    """Return the steppers that together advance all modes; where no network was kept, none runs."""
-    if model.preset == "paper":
-        return [PublishedStepper(model, device, dtype)]
-    with_network = model.networks.modes if model.networks else ()
-    steppers: list[Stepper] = []
-    for least, most in _ORDERS:
-        orders = enumerate(model.core.orders)
-        linear = tuple(j for j, order in orders if least < order <= most and j not in with_network)
-        if linear:
-            steppers.append(LinearStepper(model.core, linear, device, dtype))
-    if model.networks:
-        steppers.append(NetworkStepper(model.core, model.networks, device, dtype))
-    return steppers

@@ -10,6 +10,9 @@ import torch
 from mlgle_lammps.records import Float64, Frames, Int64
 from mlgle_lammps.surrogates.ml_gle.autoregressive import segment_slices
 
+LEAST_TARGETS = 256
+"""Fewer training targets are not learned from online."""
+
 
 @dataclass(frozen=True)
 class Targets:

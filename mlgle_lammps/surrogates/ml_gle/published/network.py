@@ -1,4 +1,4 @@
-"""The published network (JCP 3.1-3.4, as mended): a frame by Gram-Schmidt, an MLP, a Gaussian with Σ = L D Lᵀ.
+"""The network (JCP 3.1-3.4, as mended): a frame by Gram-Schmidt, an MLP, a Gaussian with Σ = L D Lᵀ.
 
 Standardized history (3m) -> 256 -> 256 -> 12 -> μ (3) and L, log D (3 + 3), ReLU; the target is the standardized
 increment u = (z_t - z_{t-Δt})/σ_Δz in the history's frame. All networks are one batch with a leading network axis.
@@ -15,9 +15,20 @@ Tensors = Mapping[str, torch.Tensor]
 
 HIDDEN = 256
 LATENT = 12
-LAYERS = ("1", "2", "3", "mean", "covariance")
 _DEGENERATE = 1e-6
 LOG_D_LIMIT = 20.0
+
+
+def weight_shapes(memory: int, n_networks: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the weights by name, in the order in which they are drawn."""
+    sizes = {
+        "1": (3 * memory, HIDDEN), "2": (HIDDEN, HIDDEN), "3": (HIDDEN, LATENT),
+        "mean": (LATENT, 3), "covariance": (LATENT, 6),
+    }  # fmt: skip
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer, (n_in, n_out) in sizes.items():
+        shapes |= {"w" + layer: (n_networks, n_in, n_out), "b" + layer: (n_networks, 1, n_out)}
+    return shapes
 
 
 def initial_weights(memory: int, n_networks: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
@@ -28,15 +39,11 @@ def initial_weights(memory: int, n_networks: int, generator: torch.Generator) ->
         n_networks: leading axis.
         generator: a CPU generator.
     """
-    sizes = {
-        "1": (3 * memory, HIDDEN), "2": (HIDDEN, HIDDEN), "3": (HIDDEN, LATENT),
-        "mean": (LATENT, 3), "covariance": (LATENT, 6),
-    }  # fmt: skip
+    shapes = weight_shapes(memory, n_networks)
     weights: dict[str, torch.Tensor] = {}
-    for layer, (n_in, n_out) in sizes.items():
-        bound = 1 / math.sqrt(n_in)
-        for name, shape in (("w" + layer, (n_networks, n_in, n_out)), ("b" + layer, (n_networks, 1, n_out))):
-            weights[name] = (2 * torch.rand(*shape, generator=generator) - 1) * bound
+    for name, shape in shapes.items():
+        bound = 1 / math.sqrt(shapes["w" + name[1:]][1])
+        weights[name] = (2 * torch.rand(*shape, generator=generator) - 1) * bound
     return weights
 
 

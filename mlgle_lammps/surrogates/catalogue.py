@@ -1,0 +1,188 @@
+"""Which surrogates there are: the one place that knows them by name. Nothing of theirs is loaded before it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlgle_lammps.diffusion.forms import FitForm
+from mlgle_lammps.errors import UserError
+from mlgle_lammps.options.learn import LearnOptions
+from mlgle_lammps.records import GleFit, System
+from mlgle_lammps.surrogates import ml_gle
+from mlgle_lammps.surrogates.ml_gle import published
+
+if TYPE_CHECKING:
+    from mlgle_lammps.surrogates.contract import Model, Trainer
+
+COMMON_OPTIONS = (
+    "out", "overwrite", "surrogate", "preset", "handoff", "target_ci", "full_md", "generate_steps", "save_every",
+    "ensemble", "device", "seed", "threads",
+)  # fmt: skip
+"""Options that mean the same for every surrogate."""
+OLD_SUFFIX = ".pt"
+"""Of model files of before, which are all of ML-GLE."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A variant of a surrogate.
+
+    Attributes:
+        name: that --preset takes.
+        meaning: a few words for --help.
+        fit_form: form of the GLE fit that goes with it.
+        remedy: what to do where it generates badly, beside giving more frames; empty for nothing.
+    """
+
+    name: str
+    meaning: str
+    fit_form: FitForm = "default"
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """A surrogate by name.
+
+    Attributes:
+        name: that --surrogate takes.
+        presets: its variants, the first is the default.
+        options: fields of LearnOptions that it knows, beside ``COMMON_OPTIONS``.
+        trainer: makes a trainer; see ``make_trainer``.
+        load: reads a model file.
+        rehearse: returns a line that says how long learning and generating will take.
+    """
+
+    name: str
+    presets: tuple[Preset, ...]
+    options: tuple[str, ...]
+    trainer: Callable[[LearnOptions, System, Callable[[], GleFit | None], Callable[[], bool]], Trainer]
+    load: Callable[[Path], Model]
+    rehearse: Callable[[System, LearnOptions], str]
+
+    def preset(self, name: str | None) -> Preset:
+        """Return a variant, the default one for None; raise UserError naming those there are."""
+        if name is None:
+            return self.presets[0]
+        for preset in self.presets:
+            if preset.name == name:
+                return preset
+        there = ", ".join(preset.name for preset in self.presets)
+        raise UserError(f"--preset {name}: {self.name} has no such preset; there are: {there}")
+
+    def require_known(self, options: Iterable[str]) -> None:
+        """Raise UserError naming the options that were given and mean nothing to it."""
+        fields = set(LearnOptions.__dataclass_fields__)
+        unknown = sorted((set(options) & fields) - {*COMMON_OPTIONS, *self.options})
+        if unknown:
+            flags = ", ".join("--" + name.replace("_", "-") for name in unknown)
+            raise UserError(f"{flags}: not an option of --surrogate {self.name}; leave it out")
+
+
+def _ml_gle_trainer(
+    options: LearnOptions, system: System, fit: Callable[[], GleFit | None], should_stop: Callable[[], bool]
+) -> Trainer:
+    from mlgle_lammps.surrogates.ml_gle.trainer import MlGleTrainer
+
+    return MlGleTrainer(options, system, fit, should_stop)
+
+
+def _ml_gle_model(path: Path) -> Model:
+    from mlgle_lammps.surrogates.ml_gle.model import MlGleModel
+
+    return MlGleModel.load(path)
+
+
+def _ml_gle_rehearsal(system: System, options: LearnOptions) -> str:
+    from mlgle_lammps.surrogates.ml_gle.rehearsal import rehearsal_line, rehearse
+
+    return rehearsal_line(rehearse(system.n_chains, min(options.modes, system.n_modes), options), options)
+
+
+SURROGATES = {
+    ml_gle.NAME: Surrogate(
+        ml_gle.NAME,
+        (
+            Preset("default", "linear cores with networks where they are worth it"),
+            Preset("paper", "the published networks and fit", "published", published.REMEDY),
+        ),
+        ("modes", "memory", "train_frames", "val_frames"),
+        _ml_gle_trainer,
+        _ml_gle_model,
+        _ml_gle_rehearsal,
+    ),
+}
+"""By name; the first is the default."""
+
+
+def find_surrogate(name: str) -> Surrogate:
+    """Return a surrogate; raise UserError naming those there are."""
+    if name not in SURROGATES:
+        raise UserError(f"--surrogate {name}: there is no such surrogate; there are: {_names()}")
+    return SURROGATES[name]
+
+
+def find_preset(options: LearnOptions) -> Preset:
+    """Return the surrogate's variant that is asked for; raise UserError where there is none."""
+    return find_surrogate(options.surrogate).preset(options.preset)
+
+
+def make_trainer(
+    options: LearnOptions,
+    system: System,
+    fit: Callable[[], GleFit | None],
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Trainer:
+    """Return the trainer of the surrogate and preset that are asked for.
+
+    Args:
+        options: of learning.
+        system: of the frames.
+        fit: returns the last GLE fit; asked when training is finished.
+        should_stop: asked between updates; True ends training with the best so far.
+
+    Raises:
+        UserError: no such surrogate or preset, or no such device.
+    """
+    find_preset(options)
+    return find_surrogate(options.surrogate).trainer(options, system, fit, should_stop)
+
+
+def load_model(path: Path, surrogate: str | None = None) -> Model:
+    """Return the model in a file of any surrogate, also of before.
+
+    Args:
+        path: the file.
+        surrogate: that it has to be of; None for any.
+
+    Raises:
+        UserError: a file that is missing, damaged, of another kind, or of another surrogate.
+    """
+    if surrogate is not None:
+        find_surrogate(surrogate)
+    found = _surrogate_of(path)
+    if surrogate is not None and found != surrogate:
+        raise UserError(f"{path} is a model of {found}, not of --surrogate {surrogate}; leave the option out")
+    if found not in SURROGATES:
+        raise UserError(f"{path} is a model of a surrogate that this program does not have; it has: {_names()}")
+    return SURROGATES[found].load(path)
+
+
+def _surrogate_of(path: Path) -> str:
+    if path.suffix == OLD_SUFFIX:
+        return ml_gle.NAME
+    from mlgle_lammps.surrogates.model_file import read_surrogate
+
+    return read_surrogate(path)
+
+
+def _names() -> str:
+    return ", ".join(SURROGATES)
+
+
+def rehearsal_line(system: System, options: LearnOptions) -> str:
+    """Return a line that says how long learning and generating will take, by doing a little of both."""
+    return find_surrogate(options.surrogate).rehearse(system, options)

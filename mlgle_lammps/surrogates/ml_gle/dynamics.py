@@ -1,0 +1,62 @@
+"""What the integrator asks of the modes' dynamics, whichever preset learned them."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+
+from mlgle_lammps.records import Float64, ModeReport
+
+
+class Stepper(Protocol):
+    """Advances some modes."""
+
+    modes: tuple[int, ...]
+    reach: int
+
+    def fill(self, buffer: torch.Tensor, noise: torch.Tensor) -> None:
+        """Fill ``buffer[:, reach:]`` from the history before it.
+
+        Args:
+            buffer: y, (mode, reach + n, 3, trajectory).
+            noise: standard normals, (mode, n, 3, trajectory).
+        """
+        ...
+
+
+class ModeDynamics(Protocol):
+    """The learned dynamics of all modes; frozen.
+
+    Attributes:
+        preset: that learned them.
+        remedy: what to do where they generate badly, beside training on more frames; empty for nothing.
+        memory: m, frames of history.
+        n_modes: k.
+        sigma: σ_z per component of each mode, length units.
+        reports: one per mode.
+        notes: what went differently from the plan, one line each.
+    """
+
+    @property
+    def preset(self) -> str: ...  # noqa: D102
+    @property
+    def remedy(self) -> str: ...  # noqa: D102
+    @property
+    def memory(self) -> int: ...  # noqa: D102
+    @property
+    def n_modes(self) -> int: ...  # noqa: D102
+    @property
+    def sigma(self) -> Float64: ...  # noqa: D102
+    @property
+    def reports(self) -> tuple[ModeReport, ...]: ...  # noqa: D102
+    @property
+    def notes(self) -> tuple[str, ...]: ...  # noqa: D102
+
+    def steppers(self, device: torch.device, dtype: torch.dtype = torch.float32) -> list[Stepper]:
+        """Return the steppers that together advance all modes."""
+        ...
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the dynamics as plain values and tensors by name, the networks' own under "tensors"."""
+        ...

@@ -1,0 +1,159 @@
+"""The model of ML-GLE as a frozen record, and its file: tensors and plain values, never code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from mlgle_lammps.errors import UserError, one_line
+from mlgle_lammps.records import CHAINS, Float32, Frames, ModeReport
+from mlgle_lammps.surrogates.ml_gle import NAME, model_pt, plain_values
+from mlgle_lammps.surrogates.ml_gle.dynamics import ModeDynamics
+from mlgle_lammps.surrogates.ml_gle.integrator import MlGleMotion
+from mlgle_lammps.surrogates.ml_gle.mode_model import ModeModel
+from mlgle_lammps.surrogates.ml_gle.published.model import PublishedModes
+from mlgle_lammps.surrogates.model_file import read_model, write_model
+from mlgle_lammps.surrogates.recorded import require_channels, require_history
+
+DT_BOUNDS = 1e-50, 1e50
+_NETWORK = "network."
+_OF_PRESET: dict[str, Callable[[Mapping[str, Any], int], ModeDynamics]] = {
+    ModeModel.preset: ModeModel.from_plain,
+    PublishedModes.preset: PublishedModes.from_plain,
+}
+
+
+@dataclass(frozen=True)
+class MlGleModel:
+    """All that the integrator needs (a Model).
+
+    Attributes:
+        dynamics: of the modes.
+        alpha: α, length/√time.
+        beta_sq: β² as fitted (may be negative; the generator takes max(β², 0)).
+        dt: time between two frames.
+        time_unit: of ``dt``.
+        length_unit: of positions.
+        history: the last recorded modes that were learned from, (m, chain, mode, 3) float32, deck units.
+    """
+
+    surrogate: ClassVar[str] = NAME
+
+    dynamics: ModeDynamics
+    alpha: float
+    beta_sq: float
+    dt: float
+    time_unit: str
+    length_unit: str
+    history: Float32
+
+    @property
+    def preset(self) -> str:
+        """Preset that learned the dynamics."""
+        return self.dynamics.preset
+
+    @property
+    def memory(self) -> int:
+        """Frames m of history."""
+        return self.dynamics.memory
+
+    @property
+    def n_modes(self) -> int:
+        """Number k of modes."""
+        return self.dynamics.n_modes
+
+    @property
+    def reports(self) -> tuple[ModeReport, ...]:
+        """One per mode."""
+        return self.dynamics.reports
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What went differently from the plan, one line each."""
+        return self.dynamics.notes
+
+    def start(
+        self, frames: Frames, seed: int, *, n_trajectories: int, device: str = "cpu", threads: int = 0
+    ) -> MlGleMotion:
+        """Begin trajectories where recorded frames end.
+
+        Args:
+            frames: one uninterrupted piece with modes, m frames or more, deck units.
+            seed: of starts and noise; equal seeds and devices give equal bits, whatever the threads.
+            n_trajectories: independent trajectories; more than chains start from earlier frames, turned.
+            device: "auto", "cpu" or "cuda".
+            threads: that advance trajectories side by side; 0 takes as many as torch has.
+
+        Raises:
+            UserError: frames without modes, of other modes, too few, or interrupted.
+        """
+        require_channels(frames, ("modes",), NAME)
+        require_history(frames, self.memory, self.n_modes)
+        return MlGleMotion(self, frames.modes, seed, n_trajectories, device=device, threads=threads)
+
+    def learned_up_to(self, frame: Frames) -> bool:
+        """Return whether a recorded frame is the last one that the model was learned from."""
+        modes = frame.channels[CHAINS].get("modes")
+        return modes is not None and np.array_equal(modes[-1], self.history[-1])
+
+    def save(self, path: Path) -> None:
+        """Write the model to a file that gets its name when it is whole; raise RunFailure where that fails."""
+        plain = self.dynamics.to_plain()
+        tensors = {_NETWORK + name: tensor for name, tensor in plain.pop("tensors").items()}
+        tensors |= {name: value for name, value in plain.items() if isinstance(value, torch.Tensor)}
+        values = {
+            "preset": self.preset, **{name: value for name, value in plain.items() if name not in tensors},
+            "alpha": float(self.alpha), "beta_sq": float(self.beta_sq), "dt": float(self.dt),
+            "time_unit": self.time_unit, "length_unit": self.length_unit,
+        }  # fmt: skip
+        write_model(path, NAME, values, tensors | {"history": torch.tensor(self.history)})
+
+    @staticmethod
+    def load(path: Path) -> MlGleModel:
+        """Read a model, also one of before (model.pt).
+
+        Raises:
+            UserError: a file that is missing, corrupt, or of another kind or schema. No code in it can run.
+        """
+        if path.suffix == ".pt":
+            plain, most_bytes = model_pt.read(path)
+        else:
+            plain, most_bytes = _read(path)
+        try:
+            return _from_plain(plain, most_bytes)
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, IndexError) as error:
+            raise UserError(f"{path} is damaged ({type(error).__name__}: {one_line(error)}); train again") from error
+
+
+def _read(path: Path) -> tuple[dict[str, Any], int]:
+    """Return values and tensors by name, the networks' own under "tensors", and the bytes of the file."""
+    found = read_model(path, NAME)
+    plain: dict[str, Any] = {**found.values, "tensors": {}}
+    for name, tensor in found.tensors.items():
+        target = plain["tensors"] if name.startswith(_NETWORK) else plain
+        target[name.removeprefix(_NETWORK)] = tensor
+    return plain, path.stat().st_size
+
+
+def _from_plain(plain: Mapping[str, Any], most_bytes: int) -> MlGleModel:
+    """Return the model in a file of ``most_bytes``; raise ValueError and the like where anything is wrong with it."""
+    if (preset := plain["preset"]) not in _OF_PRESET:
+        raise ValueError(f"unknown preset {repr(preset)[:40]}")
+    memory = plain_values.whole(plain["memory"], "memory", 1)
+    history = plain_values.tensor(plain, "history", most_bytes).to(torch.float32).numpy()
+    if history.ndim != 4 or history.shape[0] < memory:
+        raise ValueError(f"history of shape {history.shape} is shorter than the memory of {memory}")
+    if history.shape[1] < 1:
+        raise ValueError("a history without chains")
+    dynamics = _OF_PRESET[preset](plain, most_bytes)
+    plain_values.expect_shape("history", history.shape[2:], (dynamics.n_modes, 3))
+    return MlGleModel(
+        dynamics, plain_values.number(plain, "alpha", 0.0), plain_values.number(plain, "beta_sq"),
+        plain_values.number(plain, "dt", *DT_BOUNDS), plain_values.unit(plain, "time_unit"),
+        plain_values.unit(plain, "length_unit"), history,
+    )  # fmt: skip

@@ -1,0 +1,46 @@
+"""How the modes advance as published; the buffer is its own window."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from mlgle_lammps.records import Float64
+from mlgle_lammps.surrogates.ml_gle.published import network
+
+
+class PublishedStepper:
+    """Rotate the history, sample the increment, rotate back (JCP eq. 23-25, Algorithm 1); a Stepper."""
+
+    def __init__(
+        self,
+        weights: Mapping[str, torch.Tensor],
+        memory: int,
+        ratio: Float64,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        """Take the networks of all modes.
+
+        Args:
+            weights: of ``network.initial_weights``.
+            memory: m.
+            ratio: σ_Δz/σ_z, (mode,).
+            device: where the buffers are.
+            dtype: of the arithmetic.
+        """
+        self.modes = tuple(range(len(ratio)))
+        self.reach = memory
+        self._tensors = {name: t.to(device, dtype) for name, t in weights.items()}
+        self._ratio = torch.as_tensor(ratio, dtype=dtype, device=device)[:, None, None]
+
+    def fill(self, buffer: torch.Tensor, noise: torch.Tensor) -> None:
+        """See ``Stepper.fill``."""
+        for s in range(noise.shape[1]):
+            now = self.reach + s
+            rotated, frame = network.rotate_history(buffer[:, s:now].mT)
+            mean, lower, log_d = network.evaluate(self._tensors, rotated)
+            increment = network.sample(mean, lower, log_d, noise[:, s].mT)
+            turned_back = (increment.unsqueeze(-2) @ frame).squeeze(-2)
+            buffer[:, now] = buffer[:, now - 1] + self._ratio * turned_back.mT
