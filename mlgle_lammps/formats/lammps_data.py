@@ -30,6 +30,11 @@ COLUMNS = {
     "atomic": "id type x y z",
 }
 """The first columns of the Atoms section in each style; the others are not needed."""
+OTHER_STYLES = (
+    "apip", "body", "dielectric", "dpd", "edpd", "electron", "ellipsoid", "line", "mdpd", "mesont", "peri", "rheo",
+    "rheo/thermal", "smd", "sph", "spin", "tdpd", "tri", "wavepacket",
+)  # fmt: skip
+"""Styles of which only the ids are read."""
 BY_NUMBER = {5: "atomic", 6: "bond", 7: "full", 8: "atomic", 9: "bond", 10: "full"}
 """The style where the section does not name it, by the number of columns (with image flags or without)."""
 SECTIONS = (
@@ -173,12 +178,12 @@ def _data_file(where: str, head: list[str], sections: dict[str, _Section]) -> Da
 def _columns(atoms: _Section) -> list[str]:
     """Return the names of the first columns: by the style that the section names, else by their number."""
     n = len(atoms.rows[0])
-    style = atoms.comment.split()[0] if atoms.comment else BY_NUMBER.get(n, "")
-    columns = COLUMNS.get(style, "id").split()
-    if n < len(columns):
+    style = atoms.comment.split()[0] if atoms.comment else ""
+    if style in OTHER_STYLES:
+        return ["id"]
+    if style not in COLUMNS or n < len(COLUMNS[style].split()):
         style = BY_NUMBER.get(n, "")  # the comment is about something else
-        columns = COLUMNS.get(style, "id").split()
-    return columns
+    return COLUMNS.get(style, "id").split()
 
 
 def _masses(section: _Section | None, types: list[str], numbers: dict[str, str]) -> Float64 | None:

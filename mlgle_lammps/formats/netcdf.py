@@ -177,6 +177,8 @@ class NetcdfTrajectory:
             return None
         whole = np.concatenate([np.where(periodic, lengths, 1.0), angles]).astype(np.float32)
         cell: Float64 = mda.lib.mdamath.triclinic_vectors(whole).astype(np.float64) / self._length_scale
+        if not cell.any():  # what MDAnalysis makes of lengths and angles that are no box
+            raise UserError(f"{self._path}: lengths {lengths.tolist()} and angles {angles.tolist()} span no box")
         return cell * periodic[:, np.newaxis]
 
     def _row(self, file: IO[bytes], variable: _Variable, number: int) -> Any:

@@ -15,6 +15,8 @@ SAME_BOX = 1e-5
 LONGEST_BOND = 0.4
 LONGEST_STEP = 0.25
 """Fractions of the box beyond which the nearest image may be the wrong one."""
+FAR = 1e12
+"""Boxes beyond which a position is damage."""
 OUT_OF_ORDER = 0.2
 """Share of bonds beyond a quarter of the box from which atoms are taken to be in another order than the topology's."""
 
@@ -91,6 +93,10 @@ class Unwrapper:
         inside = slots >= 0
         positions = frame.positions[inside]
         order = slots[inside]
+        if frame.cell is not None and frame.cell.any():
+            farthest, size = np.abs(positions).max(), np.abs(frame.cell).max()
+            if farthest > FAR * size:
+                raise UserError(f"{self._path}: frame {number}: a position is {farthest:g}, in a box of {size:g}")
         if self._trusted and not frame.unwrapped:
             self._refuse_wrapped(number, self._placed(positions, order), self._any_cell(frame, positions), frame)
             return positions
