@@ -135,10 +135,11 @@ class DumpColumns:
         if not np.all(np.abs(whole) <= LARGEST_WHOLE) or np.any(whole != np.rint(whole)):
             raise ValueError("an atom id or image flag is not a whole number")
         positions = table[:, 1:4]
-        if self._kind[0].startswith("xs"):
-            positions = box.origin + positions @ box.cell
-        elif box.turn is not None:
-            positions = positions @ box.turn
+        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused by whoever knows the atom
+            if self._kind[0].startswith("xs"):
+                positions = box.origin + positions @ box.cell
+            elif box.turn is not None:
+                positions = positions @ box.turn
         return BeadFrame(
             step=step,
             time=time,

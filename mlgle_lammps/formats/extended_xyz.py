@@ -42,7 +42,7 @@ def read_extended_xyz(path: Path, ids: Int64, warn: Warn) -> Iterator[BeadFrame]
     for number, (rows, entries) in enumerate(_frames(path, warn)):
         try:
             yield _frame(path, rows, entries, ids)
-        except (ValueError, IndexError) as error:
+        except (ValueError, IndexError, OverflowError) as error:
             raise UserError(f"{path} is not whole XYZ: frame {number}: {one_line(error)}") from None
 
 
