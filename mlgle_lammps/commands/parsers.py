@@ -184,9 +184,9 @@ def parse_replay(arguments: Sequence[str]) -> tuple[tuple[Path, ...], Trajectory
 def _replay_parser() -> _Parser:
     parser = _Parser(prog="mlgle replay", description="Do on a recorded stream or a trajectory what run does live.")
     meaning = (
-        "modes.h5, a run's folder, .npz with com, modes, dt; with --topology a trajectory (LAMMPS dump, H5MD, DCD, "
-        "XTC, NetCDF ..); .pt with a tensor (time, chain, mode, 3), mode 0 the centre of mass; several pool "
-        "independent runs"
+        "modes.h5, a run's folder, .npz with com, modes, dt; with --topology a trajectory (LAMMPS dump, also packed or "
+        "one file a frame, H5MD, DCD, XTC, NetCDF ..); .pt with a tensor (time, chain, mode, 3), mode 0 the centre of "
+        "mass; several pool independent runs"
     )
     parser.add_argument("streams", type=Path, nargs="+", metavar="STREAM", help=meaning)
     _add_trajectory_arguments(parser)
@@ -205,6 +205,7 @@ def _add_trajectory_arguments(parser: argparse.ArgumentParser) -> None:
     add("--skip", type=int, default=0, metavar="FRAMES", help="leave out frames at the start (default 0)")
     add("--stride", type=int, default=1, metavar="N", help="take every n-th frame (default 1)")
     add("--unwrapped", action="store_true", help="positions are unwrapped already: take them as they are")
+    add("--group", metavar="NAME", help="H5MD's group of particles (default: the one that fits the topology)")
 
 
 def parse_generate(arguments: Sequence[str]) -> GenerateOptions:

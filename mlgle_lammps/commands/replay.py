@@ -10,8 +10,9 @@ from mlgle_lammps.commands.execution import run_command
 from mlgle_lammps.commands.parsers import parse_replay
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.formats.h5md_particles import has_mode_stream
+from mlgle_lammps.formats.single_frames import matching_paths
 from mlgle_lammps.formats.tensor import is_torch_file
-from mlgle_lammps.formats.trajectory import open_tensor, open_trajectory
+from mlgle_lammps.formats.trajectory import open_tensor, open_trajectories
 from mlgle_lammps.options.trajectory import TrajectoryOptions
 from mlgle_lammps.records import Ending, Frames, FrameSource, System
 from mlgle_lammps.resources.needs import needs_of, refusal, refuse_without_libraries
@@ -52,20 +53,31 @@ class Journalled:
         return self._source.ending()
 
 
-def open_streams(paths: Sequence[Path], options: TrajectoryOptions, n_modes: int) -> list[Path | Recording]:
+def open_streams(
+    paths: Sequence[Path], options: TrajectoryOptions, n_modes: int, needed: int = 2
+) -> list[Path | Recording]:
     """Return what each path holds: recorded streams by their paths, trajectories and tensors as open recordings.
+
+    Args:
+        paths: files, folders, or patterns of file names; trajectories of one frame each are one together.
+        options: of trajectories.
+        n_modes: k wanted.
+        needed: frames that an uninterrupted piece of a trajectory must have to be of use.
 
     Raises:
         UserError: a trajectory without topology, one that cannot be read, or its options where there is none.
     """
     opened: list[Path | Recording] = []
-    for path in paths:
+    trajectories: list[Path] = []
+    for path in (found for given in paths for found in matching_paths(given)):
         if is_torch_file(path):
             opened.append(open_tensor(path, options))
         elif path.is_file() and path.suffix != ".npz" and not has_mode_stream(path):
-            opened.append(open_trajectory(path, options, n_modes))
+            trajectories.append(path)
         else:
             opened.append(path)
+    if trajectories:
+        opened.extend(open_trajectories(trajectories, options, n_modes, needed))
     if options != TrajectoryOptions() and all(isinstance(entry, Path) for entry in opened):
         given = [f"--{field.name}" for field in fields(options) if getattr(options, field.name) != field.default]
         raise UserError(f"{', '.join(given)}: for trajectories only, and {paths[0]} is a recorded stream or missing")
@@ -76,7 +88,7 @@ def _replay(arguments: Sequence[str]) -> int:
     streams, trajectory, options = parse_replay(arguments)
     if options.out.resolve() in {path.resolve() for path in streams} | {path.resolve().parent for path in streams}:
         raise UserError(f"--out {options.out} holds the stream itself; choose another folder")
-    source = RecordedSource(open_streams(streams, trajectory, options.modes), n_modes=options.modes)
+    source = RecordedSource(open_streams(streams, trajectory, options.modes, options.memory + 1), n_modes=options.modes)
     refuse_without_libraries()
     if why := refusal(needs_of(source.system, options), options.out):
         raise UserError(why)

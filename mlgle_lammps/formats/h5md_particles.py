@@ -14,7 +14,8 @@ import h5py
 import numpy as np
 
 from mlgle_lammps.errors import UserError, one_line
-from mlgle_lammps.formats.bead_frames import BeadFrame
+from mlgle_lammps.formats.bead_frames import BeadFrame, Stamp
+from mlgle_lammps.formats.unit_names import unit_name
 from mlgle_lammps.records import Float64, Int64
 from mlgle_lammps.store.npz import MAX_COMPRESSION
 
@@ -36,22 +37,64 @@ def is_hdf5(path: Path) -> bool:
     return bool(h5py.is_hdf5(path))
 
 
-def h5md_units(path: Path) -> tuple[str | None, str | None]:
-    """Return the names of time and length unit, None where the file does not say."""
+def h5md_units(path: Path, group: str | None) -> tuple[str | None, str | None]:
+    """Return the names of time and length unit of a group, None where the file does not say."""
     try:
         with h5py.File(path, "r") as file:
-            position = _group(file, path)["position"]
+            position = _group(file, path, group)["position"]
             return _unit(position.get("time")), _unit(position["value"])
     except _BROKEN as error:
         raise UserError(f"{path} is damaged: {one_line(error)}") from None
 
 
-def read_h5md(path: Path, ids: Int64) -> Iterator[BeadFrame]:
-    """Yield the frames of the file's one group of particles.
+def particle_group(path: Path, wanted: str | None, n_atoms: int) -> tuple[str | None, str]:
+    """Return the name of the group of particles to read, and a note where it was chosen among several.
+
+    Args:
+        path: the file.
+        wanted: the name that was given, if any.
+        n_atoms: of the topology: of several groups, that is taken which alone has so many particles.
+
+    Raises:
+        UserError: several groups, and none or more than one of that size; or none of the name that was given.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            sizes = {name: _size(group) for name, group in _groups(file).items()}
+    except _BROKEN as error:
+        raise UserError(f"{path} cannot be read as H5MD: {one_line(error)}") from None
+    if wanted is not None and wanted not in sizes:
+        raise UserError(f"{path} has no particles '{wanted}'; --group names one of {', '.join(sizes) or 'none'}")
+    if wanted is not None or len(sizes) < 2:
+        return wanted, ""
+    fitting = [name for name, size in sizes.items() if size == n_atoms]
+    if len(fitting) != 1:
+        listed = ", ".join(f"{name} of {size}" for name, size in sizes.items())
+        raise UserError(
+            f"{path} has {len(sizes)} groups of particles ({listed}), the topology has {n_atoms} atoms: name one with "
+            "--group"
+        )
+    others = ", ".join(name for name in sizes if name != fitting[0])
+    return fitting[0], f"{path}: of its groups of particles {fitting[0]} fits the topology and is read, not {others}"
+
+
+def _groups(file: h5py.File) -> dict[str, Any]:
+    particles = file.get("particles", {})
+    return {name: particles[name] for name in particles if "position/value" in particles[name]}
+
+
+def _size(group: Any) -> int:
+    value = group["position/value"]
+    return int(value.shape[1]) if isinstance(value, h5py.Dataset) and value.ndim == 3 else 0
+
+
+def read_h5md(path: Path, ids: Int64, group: str | None = None) -> Iterator[BeadFrame]:
+    """Yield the frames of a group of particles.
 
     Args:
         path: the file.
         ids: (atom,) ids, in order, for files that hold none.
+        group: name of the group, None where there is only one.
 
     Raises:
         UserError: not H5MD, more than one group with positions, damaged, or another number of particles than ``ids``
@@ -59,18 +102,27 @@ def read_h5md(path: Path, ids: Int64) -> Iterator[BeadFrame]:
     """
     try:
         with h5py.File(path, "r") as file:
-            yield from _Particles(path, _group(file, path), ids).frames()
+            yield from _Particles(path, _group(file, path, group), ids).frames()
     except _BROKEN as error:
         raise UserError(f"{path} cannot be read as H5MD: {one_line(error)}") from None
 
 
-def _group(file: h5py.File, path: Path) -> h5py.Group:
-    particles = file.get("particles", {})
-    names = [name for name in particles if "position/value" in particles[name]]
+def h5md_stamps(path: Path, ids: Int64, group: str | None = None) -> list[Stamp]:
+    """Return steps and times of the frames; raise as `read_h5md` does."""
+    try:
+        with h5py.File(path, "r") as file:
+            return _Particles(path, _group(file, path, group), ids).stamps()
+    except _BROKEN as error:
+        raise UserError(f"{path} cannot be read as H5MD: {one_line(error)}") from None
+
+
+def _group(file: h5py.File, path: Path, name: str | None) -> h5py.Group:
+    groups = _groups(file)
+    names = [other for other in groups if name in (None, other)]
     if len(names) != 1:
         found = f"{len(names)} groups with positions ({', '.join(names)})" if names else "no positions"
         raise UserError(f"{path} has {found} under /particles; one is needed")
-    group = particles[names[0]]
+    group = groups[names[0]]
     if group.file != file:
         raise UserError(f"{path}: {group.name} is in {group.file.filename}: links to other files are not followed")
     return group
@@ -79,7 +131,7 @@ def _group(file: h5py.File, path: Path) -> h5py.Group:
 def _unit(dataset: Any) -> str | None:
     name = None if dataset is None else dataset.attrs.get("unit")
     name = name.decode() if isinstance(name, bytes) else name
-    return name if isinstance(name, str) else None
+    return unit_name(name) if isinstance(name, str) else None
 
 
 class _Particles:
@@ -160,9 +212,17 @@ class _Particles:
             raise UserError(f"{self._path}: box/edges {edges[0].tolist()} span no box")
         return np.where(periodic, cells, 0.0)
 
+    def stamps(self) -> list[Stamp]:
+        """Return steps and times of all frames."""
+        steps, times = self._clock("step"), self._clock("time")
+        return [
+            Stamp(None if steps is None else int(steps[i]), None if times is None else float(times[i]))
+            for i in range(self._n_frames)
+        ]
+
     def frames(self) -> Iterator[BeadFrame]:
         """Yield the frames, read in blocks."""
-        steps, times = self._clock("step"), self._clock("time")
+        stamps = self.stamps()
         n = self._n_atoms
         read_ids, read_images = self._series("id", "iu", (n,)), self._series("image", "iu", (n, 3))
         read_edges = self._series("box/edges", "iuf", (3,), (3, 3))
@@ -174,8 +234,8 @@ class _Particles:
             cells = None if read_edges is None else self._cells(read_edges(start, stop))
             for i in range(stop - start):
                 yield BeadFrame(
-                    step=None if steps is None else int(steps[start + i]),
-                    time=None if times is None else float(times[start + i]),
+                    step=stamps[start + i].step,
+                    time=stamps[start + i].time,
                     ids=self._ids if ids is None else ids[i].astype(np.int64),
                     positions=positions[i],
                     images=None if images is None else images[i].astype(np.int64),

@@ -1,27 +1,29 @@
-"""What MDAnalysis reads for us: topologies, and binary trajectories (DCD, XTC, TRR, NetCDF and others). Optional."""
+"""What MDAnalysis reads for us: binary trajectories (DCD, XTC, TRR and others). Optional."""
 
 from __future__ import annotations
 
 import contextlib
-import re
+import gc
+import itertools
+import struct
+import sys
+import traceback
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mlgle_lammps.errors import UserError, one_line
-from mlgle_lammps.formats.bead_frames import BeadFrame
-from mlgle_lammps.records import Float64, Int64
+from mlgle_lammps.formats.bead_frames import BeadFrame, Stamp
+from mlgle_lammps.formats.unit_names import ANGSTROMS, PICOSECONDS
+from mlgle_lammps.records import Int64
 
-TIMED = ("XTC", "TRR", "NCDF")
+TIMED = ("XTC", "TRR")
 """Formats with times of their own, in ps; for others MDAnalysis makes them up."""
-PICOSECONDS = {"fs": 1e-3, "ps": 1.0, "ns": 1e3, "us": 1e6, "s": 1e12}
-ANGSTROMS = {"Angstrom": 1.0, "nm": 10.0, "um": 1e4, "cm": 1e8, "m": 1e10, "Bohr": 0.529177210903}
-_DATA_HEADER = re.compile(r"^\s*\d+\s+atoms\s*(#.*)?$", re.MULTILINE)
-_HEADER_BYTES = 4096
+WITHOUT_UNITS = ("DCD", "XYZ", "GSD")
+"""Formats in whatever units were used; MDAnalysis takes them for Angstrom."""
 
 
 def import_mdanalysis() -> Any:
@@ -39,86 +41,8 @@ def import_mdanalysis() -> Any:
     return MDAnalysis
 
 
-@dataclass(frozen=True)
-class Topology:
-    """What a topology file says about atoms.
-
-    Attributes:
-        ids: (atom,) ids, in the file's or, for LAMMPS data, increasing order.
-        bonds: (bond, 2) ids.
-        molecules: atom id -> molecule id, empty where there are none.
-        masses: (atom,), None where the file has none.
-        selected: ids of the atoms that were selected, None without a selection.
-    """
-
-    ids: Int64
-    bonds: Int64
-    molecules: dict[int, int]
-    masses: Float64 | None
-    selected: Int64 | None
-
-
-def read_topology(path: Path, selection: str | None = None) -> Topology:
-    """Return atoms and bonds of a LAMMPS data file or any topology that MDAnalysis reads.
-
-    Args:
-        path: the file.
-        selection: atoms of the chains' backbones, in MDAnalysis' selection language, such as "type 1".
-
-    Raises:
-        UserError: MDAnalysis is not there, the file is missing or not a topology, or the selection is wrong or empty.
-    """
-    mda = import_mdanalysis()
-    if not path.is_file():
-        raise UserError(f"--topology {path}: no such file")
-    if path.stat().st_size == 0:
-        raise UserError(f"--topology {path} is empty")
-    kind = "DATA" if _is_lammps_data(path) else None
-    with _reported(f"--topology {path}"):
-        universe = mda.Universe(str(path), topology_format=kind, format=kind, to_guess=())
-        atoms = universe.atoms
-        ids = np.asarray(atoms.ids if hasattr(atoms, "ids") else np.arange(1, len(atoms) + 1), dtype=np.int64)
-        pairs = np.asarray(universe.bonds.indices, dtype=np.int64) if hasattr(universe, "bonds") else np.empty((0, 2))
-        masses = np.asarray(atoms.masses, dtype=np.float64) if hasattr(atoms, "masses") else None
-        resids = atoms.resids if hasattr(atoms, "resids") else ()
-    if kind is not None:
-        _require_counts(path, len(np.unique(ids)), len(pairs))
-    chosen = None
-    if selection is not None:
-        with _reported(f"--select '{selection}'"):
-            chosen = ids[universe.select_atoms(selection).ix]
-        if not len(chosen):
-            raise UserError(f"--select '{selection}' finds no atom in {path}")
-    molecules = dict(zip(ids.tolist(), map(int, resids), strict=False))
-    return Topology(ids, ids[pairs.reshape(-1, 2).astype(np.int64)], molecules, masses, chosen)
-
-
-def _require_counts(path: Path, n_atoms: int, n_bonds: int) -> None:
-    """Raise UserError where a LAMMPS data file counts other atoms or bonds in its head than were read from it."""
-    with open(path, encoding="utf-8", errors="replace") as file:
-        head = file.read(_HEADER_BYTES)
-    for name, found in (("atoms", n_atoms), ("bonds", n_bonds)):
-        told = re.search(rf"^\s*(\d{{1,18}})\s+{name}\b", head, re.MULTILINE)
-        if told is not None and int(told[1]) != found:
-            raise UserError(
-                f"--topology {path} counts {told[1]} {name}, and {found} could be read: is it whole, each atom and "
-                "bond in it once, and does each bond join two atoms that are there?"
-            )
-
-
-def _is_lammps_data(path: Path) -> bool:
-    """Tell whether the file's head counts atoms as LAMMPS data files do, whatever its name."""
-    if path.suffix == ".data":
-        return True
-    try:
-        with open(path, encoding="utf-8") as file:
-            return _DATA_HEADER.search(file.read(_HEADER_BYTES)) is not None
-    except (OSError, UnicodeDecodeError):
-        return False
-
-
 @contextlib.contextmanager
-def _reported(where: str) -> Iterator[None]:
+def reported(where: str) -> Iterator[None]:
     """Turn whatever MDAnalysis raises into one line, and keep its warnings to itself."""
     try:
         with warnings.catch_warnings():
@@ -128,16 +52,32 @@ def _reported(where: str) -> Iterator[None]:
         raise
     except Exception as error:
         line = one_line(error)
+        _discard(error)
         for chatter in (" You can use ", " The FORMATs ", " You can supply "):
             line = line.split(chatter)[0]
         raise UserError(f"{where} cannot be read: {line[:300]}") from None
 
 
-def read_with_mdanalysis(path: Path, ids: Int64, units: str, time_unit: str, length_unit: str) -> Iterator[BeadFrame]:
-    """Yield the frames of a binary (or other) trajectory in single precision; none has image flags.
+def _discard(error: Exception) -> None:
+    """Let go of what an exception holds: readers that failed while opening complain once more as they are deleted."""
+    complain, sys.unraisablehook = sys.unraisablehook, lambda unraisable: None
+    try:
+        traceback.clear_frames(error.__traceback__)
+        gc.collect()
+    finally:
+        sys.unraisablehook = complain
 
-    XTC, TRR and NetCDF are in nm or Angstrom and ps by definition, and are brought to the units asked for; under "lj"
-    their numbers are taken as they are, as LAMMPS writes them. DCD has no units.
+
+def without_units(path: Path) -> bool:
+    """Tell by its name whether a file is of a format that has no units."""
+    return path.suffix[1:].upper() in WITHOUT_UNITS
+
+
+def read_with_mdanalysis(path: Path, ids: Int64, units: str, time_unit: str, length_unit: str) -> Iterator[BeadFrame]:
+    """Yield the frames of a binary (or other) trajectory in single precision; none has image flags or ids.
+
+    XTC, TRR and others are in nm or Angstrom and ps by definition, and are brought to the units asked for; under "lj"
+    their numbers are taken as they are, as LAMMPS writes them. DCD, XYZ and GSD have no units.
 
     Args:
         path: the trajectory.
@@ -150,48 +90,93 @@ def read_with_mdanalysis(path: Path, ids: Int64, units: str, time_unit: str, len
         UserError: unreadable, or of another number of atoms.
     """
     mda = import_mdanalysis()
-    with _reported(str(path)):
+    with _opened(path, ids, units) as (reader, kind):
+        plain = units == "lj" or kind in WITHOUT_UNITS
+        length = 1.0 if plain else ANGSTROMS.get(length_unit, 1.0)
+        clock = _dcd_clock(reader) if kind == "DCD" else _clock(kind, plain, time_unit)
+        number, frames = 0, iter(reader)
+        while True:
+            with reported(f"{path}, frame {number}"):
+                snapshot = next(frames, None)
+                if snapshot is None:
+                    return
+                cell = None
+                if snapshot.dimensions is not None and np.all(snapshot.dimensions[:3] > 0):
+                    cell = mda.lib.mdamath.triclinic_vectors(snapshot.dimensions).astype(np.float64) / length
+                positions = snapshot.positions.astype(np.float64) / length
+                stamp = clock(number, snapshot)
+            yield BeadFrame(stamp.step, stamp.time, ids, positions, None, cell, unwrapped=False)
+            number += 1
+
+
+def stamps_with_mdanalysis(path: Path, ids: Int64, units: str, time_unit: str) -> Iterator[Stamp]:
+    """Yield steps and times of a trajectory's frames; those of DCD and XTC without reading any positions."""
+    with _opened(path, ids, units) as (reader, kind):
+        plain = units == "lj" or kind in WITHOUT_UNITS
+        if kind == "XTC":
+            yield from _xtc_stamps(path, reader._xdr.offsets, 1.0 if plain else PICOSECONDS.get(time_unit, 1.0))
+            return
+        if kind == "DCD":
+            tell = _dcd_clock(reader)
+            yield from (tell(number, None) for number in range(reader.n_frames))
+            return
+        clock, frames = _clock(kind, plain, time_unit), iter(reader)
+        for number in itertools.count():
+            with reported(f"{path}, frame {number}"):
+                snapshot = next(frames, None)
+                if snapshot is None:
+                    return
+                stamp = clock(number, snapshot)
+            yield stamp
+
+
+@contextlib.contextmanager
+def _opened(path: Path, ids: Int64, units: str) -> Iterator[tuple[Any, str]]:
+    """Open a trajectory and give its reader and the name of its format."""
+    mda = import_mdanalysis()
+    with reported(str(path)):
         reader = mda.coordinates.core.reader(str(path), convert_units=units != "lj", n_atoms=len(ids))
-    if reader.n_atoms != len(ids):
-        raise UserError(f"{path} has {reader.n_atoms} atoms, the topology has {len(ids)}: they do not belong together")
-    kind = reader.format[0] if isinstance(reader.format, list | tuple) else reader.format
-    plain = units == "lj" or kind == "DCD"
-    length = 1.0 if plain else ANGSTROMS.get(length_unit, 1.0)
-    clock = _dcd_clock(reader) if kind == "DCD" else _clock(kind, plain, time_unit)
-    number, frames = 0, iter(reader)
-    while True:
-        with _reported(f"{path}, frame {number}"):
-            snapshot = next(frames, None)
-            if snapshot is None:
-                return
-            cell = None
-            if snapshot.dimensions is not None and np.all(snapshot.dimensions[:3] > 0):
-                cell = mda.lib.mdamath.triclinic_vectors(snapshot.dimensions).astype(np.float64) / length
-            positions = snapshot.positions.astype(np.float64) / length
-            step, time = clock(number, snapshot)
-        yield BeadFrame(step, time, ids, positions, None, cell, unwrapped=False)
-        number += 1
+    try:
+        if reader.n_atoms != len(ids):
+            raise UserError(
+                f"{path} has {reader.n_atoms} atoms, the topology has {len(ids)}: they do not belong together"
+            )
+        yield reader, str(reader.format[0] if isinstance(reader.format, list | tuple) else reader.format)
+    finally:
+        reader.close()
 
 
-def _dcd_clock(reader: Any) -> Any:
-    """Return a function that tells step and time of a DCD frame; LAMMPS writes its own step, stride and time step."""
+def _xtc_stamps(path: Path, offsets: Any, scale: float) -> Iterator[Stamp]:
+    """Yield what the head of each frame says: magic number, atoms, step, time."""
+    with reported(str(path)), open(path, "rb") as file:
+        for offset in offsets:
+            file.seek(int(offset))
+            _, _, step, time = struct.unpack(">iiif", file.read(16))
+            yield Stamp(step, time / scale)
+
+
+def _dcd_clock(reader: Any) -> Callable[[int, Any], Stamp]:
+    """Return a function that tells step and time of a DCD frame; LAMMPS writes its own step, stride and time step.
+
+    Programs that write DCD files anew put "each step" there, whatever is true: that is taken from LAMMPS alone.
+    """
     header = reader._file.header
     first, stride, timestep = (header.get(name, 0) for name in ("istart", "nsavc", "delta"))
     timestep = float(f"{timestep:.7g}")  # stored in single precision
     from_lammps = "LAMMPS" in str(header.get("remarks", ""))
 
-    def tell(number: int, snapshot: Any) -> tuple[int | None, float | None]:
-        step = first + number * stride if stride > 0 else None
-        return step, step * timestep if from_lammps and step is not None and timestep > 0 else None
+    def tell(number: int, snapshot: Any) -> Stamp:
+        step = first + number * stride if stride > (0 if from_lammps else 1) else None
+        return Stamp(step, step * timestep if from_lammps and step is not None and timestep > 0 else None)
 
     return tell
 
 
-def _clock(kind: str, plain: bool, time_unit: str) -> Any:
+def _clock(kind: str, plain: bool, time_unit: str) -> Callable[[int, Any], Stamp]:
     scale = 1.0 if plain else PICOSECONDS.get(time_unit, 1.0)
 
-    def tell(number: int, snapshot: Any) -> tuple[int | None, float | None]:
+    def tell(number: int, snapshot: Any) -> Stamp:
         step = snapshot.data.get("step") if kind in (*TIMED, "GSD") else None
-        return None if step is None else int(step), snapshot.time / scale if kind in TIMED else None
+        return Stamp(None if step is None else int(step), snapshot.time / scale if kind in TIMED else None)
 
     return tell

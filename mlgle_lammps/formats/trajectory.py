@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +10,13 @@ import numpy as np
 from mlgle_lammps.chains.modes import LocalModeSum, component_variances
 from mlgle_lammps.chains.topology import MASS_TOLERANCE, Chains, find_chains, keep_group, limit_modes
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.formats.atom_places import AtomPlaces
 from mlgle_lammps.formats.bead_frames import BeadFrame, BeadTrajectory
-from mlgle_lammps.formats.even_frames import even_frames, stride_and_dt
-from mlgle_lammps.formats.h5md_particles import h5md_units, is_hdf5, read_h5md
-from mlgle_lammps.formats.lammps_dump import dump_units, is_dump, read_dump
-from mlgle_lammps.formats.mdanalysis import Topology, read_topology, read_with_mdanalysis
+from mlgle_lammps.formats.frame_plan import FramePlan, plan_frames
+from mlgle_lammps.formats.readers import open_beads
+from mlgle_lammps.formats.single_frames import join_single_frames
 from mlgle_lammps.formats.tensor import open_mode_tensor
+from mlgle_lammps.formats.topology import Topology, read_topology
 from mlgle_lammps.formats.unwrap import Unwrapper
 from mlgle_lammps.options.trajectory import TrajectoryOptions
 from mlgle_lammps.records import UNITS, Float64, Frames, Int64, System
@@ -25,53 +25,80 @@ from mlgle_lammps.store.recording import Recording
 BLOCK_FRAMES = 32
 
 
-def open_trajectory(path: Path, options: TrajectoryOptions, n_modes: int) -> Recording:
-    """Return the trajectory at ``path`` as a recording, after reading its topology and first frames.
+def open_trajectory(path: Path, options: TrajectoryOptions, n_modes: int, needed: int = 2) -> Recording:
+    """Return the trajectory at ``path`` as a recording, after reading its topology, all steps and its first frame.
 
     Frames are read, unwrapped and transformed one at a time. A repeated step is left out, and a gap of missing frames
     begins a new segment, each with a warning.
 
     Args:
-        path: LAMMPS text dump, H5MD, or whatever MDAnalysis reads.
+        path: LAMMPS dump (text or YAML), H5MD, NetCDF, extended XYZ, or whatever MDAnalysis reads.
         options: with the topology.
         n_modes: k wanted; lowered with a note where the chains have fewer.
+        needed: frames that an uninterrupted piece must have to be of use.
 
     Raises:
-        UserError: not readable, no chains, no Δt, uneven frames, a box that changes, or beads that could only be
+        UserError: not readable, no chains, no Δt, no evenly spaced piece of that length, or beads that could only be
             unwrapped by guessing.
     """
+    return open_trajectories([path], options, n_modes, needed)[0]
+
+
+def open_trajectories(
+    paths: Sequence[Path], options: TrajectoryOptions, n_modes: int, needed: int = 2
+) -> list[Recording]:
+    """Return trajectories as recordings; files that hold one frame each are one trajectory together.
+
+    Args:
+        paths: as for `open_trajectory`.
+        options: with the topology.
+        n_modes: k wanted.
+        needed: frames that an uninterrupted piece must have to be of use.
+
+    Raises:
+        UserError: as of `open_trajectory`.
+    """
+    topology = _topology(paths[0], options)
+    opened = [open_beads(path, topology.ids, options) for path in paths]
+    return [_opened(trajectory, topology, options, n_modes, needed) for trajectory in join_single_frames(opened)]
+
+
+def _topology(path: Path, options: TrajectoryOptions) -> Topology:
     if options.topology is None:
         raise UserError(f"{path} is a trajectory: name its LAMMPS data file (or another topology) with --topology")
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     if path.stat().st_size == 0:
         raise UserError(f"{path} is empty")
-    topology = read_topology(options.topology, options.select)
+    return read_topology(options.topology, options.select)
+
+
+def _opened(
+    trajectory: BeadTrajectory, topology: Topology, options: TrajectoryOptions, n_modes: int, needed: int
+) -> Recording:
+    path = trajectory.path
     chains = _chains(topology, options)
     k, lowered = limit_modes(n_modes, chains.ids.shape[1])
-    trajectory = _open_beads(path, topology.ids, options.units)
-    first = list(islice(even_frames(trajectory, options, lambda line: None), 2))
-    if len(first) < 2:
-        raise UserError(f"{path} holds {len(first)} frame after --skip {options.skip}; a stream needs more")
-    steps, dt = stride_and_dt(path, first, options)
-    start, one = _Snapshot(path, chains, chains.ids.shape[1] - 1, options.unwrapped), first[0].frame
-    variances = component_variances(start(first[0].number, one)[:, 1:])
-    notes = (*chains.notes, *lowered, *_mass_note(topology, chains.ids))
+    plan = plan_frames(trajectory, options, needed)
+    start = _Snapshot(path, chains, chains.ids.shape[1] - 1, options.unwrapped)
+    first = next(plan.placed(trajectory.frames(lambda line: None), lambda line: None))
+    variances = component_variances(start(first.number, first.frame)[:, 1:])
+    notes = (*chains.notes, *lowered, *_mass_note(topology, chains.ids), *trajectory.notes)
     system = System(
         n_chains=chains.ids.shape[0],
         n_beads=chains.ids.shape[1],
         n_modes=k,
-        dt=dt * options.stride,
-        every=steps * options.stride,
+        dt=plan.dt * options.stride,
+        every=plan.steps * options.stride,
         units=trajectory.units,
         time_unit=trajectory.time_unit,
         length_unit=trajectory.length_unit,
         source=str(path),
         notes=(*notes, start.unwrap.assumption) if start.unwrap.assumption else notes,
-        box=_box(one.cell),
+        box=_box(first.frame.cell),
         mode_variances=variances,
     )
-    reader = _TrajectoryReader(trajectory, chains, k, options, one.step or 0, steps)
+    reader = _TrajectoryReader(trajectory, chains, k, options, plan)
     return Recording(path, system, reader.read, lambda: tuple(reader.warnings))
 
 
@@ -114,10 +141,10 @@ def _chains(topology: Topology, options: TrajectoryOptions) -> Chains:
 
 
 def _mass_note(topology: Topology, ids: Int64) -> tuple[str, ...]:
-    """Return a note where masses along the chains differ."""
-    if topology.masses is None:
-        return ()
-    found = topology.masses[np.isin(topology.ids, ids)]
+    """Return a note where masses along the chains differ, or are not known."""
+    found = topology.masses_of(ids)
+    if found is None:
+        return ("the topology has no masses: the centre of mass is taken for that of beads of equal mass",)
     if np.ptp(found) <= MASS_TOLERANCE * found.max():
         return ()
     return (
@@ -126,32 +153,9 @@ def _mass_note(topology: Topology, ids: Int64) -> tuple[str, ...]:
     )
 
 
-def _open_beads(path: Path, ids: Int64, units: str) -> BeadTrajectory:
-    """Return the trajectory behind the one of the three readers that its content asks for."""
-    if is_dump(path):
-        told = dump_units(path)
-        if told in UNITS and units not in ("unknown", told):
-            raise UserError(f"{path} is in units {told}, --units says {units}: leave that option out")
-        units = told if told in UNITS else units
-        return BeadTrajectory(path, lambda warn: read_dump(path, warn), units, *UNITS.get(units, ("time", "length")))
-    if is_hdf5(path) and path.suffix in (".h5", ".h5md", ".hdf5"):
-        names = ("time", "length")
-        known = h5md_units(path)
-        for name, wanted in zip(known, UNITS.get(units, known), strict=True):
-            if name and name != wanted:
-                raise UserError(f"{path} is in {name}, --units {units} means {wanted}: leave that option out")
-        time_unit, length_unit = (a or b for a, b in zip(known, UNITS.get(units, names), strict=True))
-        return BeadTrajectory(path, lambda warn: read_h5md(path, ids), units, time_unit, length_unit)
-    in_file = ("time", "length") if path.suffix == ".dcd" else ("ps", "Angstrom")
-    time_unit, length_unit = UNITS.get(units, in_file)
-    return BeadTrajectory(
-        path, lambda warn: read_with_mdanalysis(path, ids, units, time_unit, length_unit), units, time_unit, length_unit
-    )
-
-
 def _box(cell: Float64 | None) -> tuple[float, ...] | None:
-    """Return lx, ly, lz, xy, xz, yz of a fully periodic box, else None."""
-    if cell is None or not cell.any(axis=1).all():
+    """Return lx, ly, lz, xy, xz, yz of a fully periodic box with a along x and b in the xy plane, else None."""
+    if cell is None or not cell.any(axis=1).all() or np.triu(cell, 1).any():
         return None
     return tuple(float(cell[i, j]) for i, j in ((0, 0), (1, 1), (2, 2), (1, 0), (2, 0), (2, 1)))
 
@@ -161,12 +165,13 @@ class _Snapshot:
 
     def __init__(self, path: Path, chains: Chains, n_modes: int, trusted: bool) -> None:
         self._path = path
-        self._sum = LocalModeSum(chains.ids, n_modes)
+        places = np.arange(chains.ids.size).reshape(chains.ids.shape)  # whatever the ids: they need not be small
+        self._sum, self._slots = LocalModeSum(places, n_modes), AtomPlaces(chains.ids)
         self.unwrap = Unwrapper(path, len(chains.ids), trusted)
 
     def __call__(self, number: int, frame: BeadFrame) -> Float64:
         """Return z_0..z_k, (chain, k+1, 3)."""
-        slots = self._sum.slots(frame.ids)
+        slots = self._slots(frame.ids)
         found = np.bincount(slots[slots >= 0], minlength=self._sum.n_slots)
         if len(found) != self._sum.n_slots or not (found == 1).all():
             raise UserError(
@@ -184,25 +189,20 @@ class _TrajectoryReader:
     """Reads a trajectory as blocks of modes, as often as asked."""
 
     def __init__(
-        self,
-        trajectory: BeadTrajectory,
-        chains: Chains,
-        n_modes: int,
-        options: TrajectoryOptions,
-        first_step: int,
-        steps: int,
+        self, trajectory: BeadTrajectory, chains: Chains, n_modes: int, options: TrajectoryOptions, plan: FramePlan
     ) -> None:
         self._trajectory, self._chains, self._n_modes, self._options = trajectory, chains, n_modes, options
-        self._first_step, self._steps = first_step, steps
+        self._plan, self._first_step, self._steps = plan, plan.first_step, plan.steps
         self.warnings: list[str] = []
 
     def read(self) -> Iterator[Frames]:
         """Yield blocks of frames in order."""
-        path, self.warnings = self._trajectory.path, []
-        snapshot = _Snapshot(path, self._chains, self._n_modes, self._options.unwrapped)
+        self.warnings = []
+        warn = self.warnings.append
+        snapshot = _Snapshot(self._trajectory.path, self._chains, self._n_modes, self._options.unwrapped)
         kept: list[tuple[int, int, Float64]] = []
         segment = begin = 0
-        for placed in even_frames(self._trajectory, self._options, self.warnings.append):
+        for placed in self._plan.placed(self._trajectory.frames(warn), warn):
             if placed.segment != segment:
                 segment, begin = placed.segment, placed.place
                 snapshot.unwrap.new_piece()
@@ -214,11 +214,7 @@ class _TrajectoryReader:
                 kept = []
         if kept:
             yield self._chunk(kept)
-        if snapshot.unwrap.assumption:
-            self.warnings.append(
-                f"{path}: the largest step of a chain's centre between two frames was "
-                f"{snapshot.unwrap.largest_step:.3f} of the box (nearest image taken; refused beyond a quarter)"
-            )
+        self.warnings.extend(snapshot.unwrap.remarks())
 
     def _chunk(self, kept: list[tuple[int, int, Float64]]) -> Frames:
         places, segments, modes = zip(*kept, strict=True)

@@ -24,6 +24,7 @@ class TrajectoryOptions:
         skip: frames left out at the start.
         stride: take every n-th frame.
         unwrapped: positions are unwrapped already, whatever the file says.
+        group: name of the H5MD group of particles to read; None where there is one, or one that fits the topology.
     """
 
     topology: Path | None = None
@@ -34,6 +35,7 @@ class TrajectoryOptions:
     skip: int = 0
     stride: int = 1
     unwrapped: bool = False
+    group: str | None = None
 
     def __post_init__(self) -> None:
         require_at_least(self, {"skip": 0, "stride": 1})

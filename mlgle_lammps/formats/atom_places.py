@@ -1,0 +1,36 @@
+"""The place of each atom of a frame in its chain, whatever the ids are: up to 2^63, and in any order."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mlgle_lammps.records import Int64
+
+DENSE = 16
+"""Ids up to so many times the number of beads are looked up in a table, larger ones by bisection."""
+
+
+class AtomPlaces:
+    """From atom ids to slots, position along the chain · chains + chain.
+
+    Args:
+        chains: (chain, bead) atom ids.
+    """
+
+    def __init__(self, chains: Int64) -> None:
+        n_chains, n_beads = chains.shape
+        slots = np.arange(n_beads)[np.newaxis, :] * n_chains + np.arange(n_chains)[:, np.newaxis]
+        order = np.argsort(chains, axis=None)
+        self._ids, self._slots = chains.ravel()[order], slots.ravel()[order]
+        self._table: Int64 | None = None
+        if self._ids[0] >= 0 and self._ids[-1] < DENSE * chains.size + 2**20:
+            self._table = np.full(int(self._ids[-1]) + 1, -1, dtype=np.int64)
+            self._table[self._ids] = self._slots
+
+    def __call__(self, ids: Int64) -> Int64:
+        """Return (atom,) slots, -1 for atoms of no chain."""
+        if self._table is not None:
+            inside = (ids >= 0) & (ids < len(self._table))
+            return np.where(inside, self._table[np.where(inside, ids, 0)], -1)
+        nearest = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
+        return np.where(self._ids[nearest] == ids, self._slots[nearest], -1)
