@@ -13,11 +13,11 @@ from mlgle_lammps.commands.replay import Journalled
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.learn import LearnOptions
 from mlgle_lammps.pipeline import learning as pipeline
-from mlgle_lammps.pipeline.generation import uninterrupted_end
 from mlgle_lammps.pipeline.learning import learn
-from mlgle_lammps.records import Ending, joined
+from mlgle_lammps.records import Ending, Frames, joined
 from mlgle_lammps.store.reader import FramesReader
 from mlgle_lammps.store.run_folder import RunFolder
+from mlgle_lammps.surrogates.recorded import uninterrupted_end
 
 QUICK = [
     "--memory",
@@ -258,9 +258,10 @@ def test_generation_that_no_memory_holds_leaves_the_rest(stream, tmp_path):
 def test_histories_do_not_cross_a_seam():
     modes = np.arange(10.0).astype(np.float32)[:, None, None, None] * np.ones((1, 1, 1, 3), np.float32)
     segments = np.array([0, 0, 0, 0, 1, 1, 1, 1, 1, 2])
-    np.testing.assert_array_equal(uninterrupted_end(modes, segments, 4), modes[4:9])
+    frames = Frames.of_chains(np.arange(10), segments, modes[:, :, 0].astype(float), modes)
+    np.testing.assert_array_equal(uninterrupted_end(frames, 4).modes, modes[4:9])
     with pytest.raises(UserError, match="lower --memory"):
-        uninterrupted_end(modes, segments, 6)
+        uninterrupted_end(frames, 6)
 
 
 def test_modes_are_learned_from_some_of_many_chains_and_D_from_all(stream, run, tmp_path, monkeypatch):
