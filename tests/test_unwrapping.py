@@ -5,7 +5,10 @@ import pytest
 from test_trajectories import BOX, frames_of, walkers, write_dump, write_topology
 
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.formats.trajectory import open_trajectory
 from mlgle_lammps.formats.wrapped import reaching_across
+from mlgle_lammps.options.trajectory import TrajectoryOptions
+from mlgle_lammps.store.recorded import RecordedSource
 
 N_CHAINS, N_BEADS = 6, 5
 
@@ -89,6 +92,15 @@ def test_a_box_that_changes_gives_the_steps_of_wrapped_centres(tmp_path, topolog
     assert np.abs(found[:, :, 1:]).max() < 0.5 * BOX
     wrong = lattice.mean(axis=2) - lattice[0].mean(axis=1)
     assert np.abs(wrong - moved).max() > 0.3
+
+
+def test_what_was_found_is_told_also_where_reading_ends_early(tmp_path, topology):
+    path, ids = topology
+    cells, _, positions, flags = changing_box(n_frames=100)
+    file = dump(tmp_path / "t.dump", cells, positions, ids, "x y z ix iy iz", flags)
+    source = RecordedSource([open_trajectory(file, TrajectoryOptions(topology=path, dt=1.0), 4)], limit=50)
+    assert len(list(source)) == 50
+    assert any("the box changes" in line for line in source.ending().warnings)
 
 
 def test_a_box_that_does_not_change_is_read_as_ever(tmp_path, topology):

@@ -95,7 +95,8 @@ def _same(one: BeadFrame, other: BeadFrame) -> bool:
     if len(one.ids) != len(other.ids):
         return False
     before, after = (frame.positions[np.argsort(frame.ids)] for frame in (one, other))
-    apart = float(np.median(np.linalg.norm(after - before, axis=1)))
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite differs
+        apart = float(np.median(np.linalg.norm(after - before, axis=1)))
     extent = np.ptp(before, axis=0)
     if one.cell is not None and one.cell.any(axis=1).all():
         extent = np.linalg.norm(one.cell, axis=1)

@@ -99,7 +99,7 @@ def _opened(
         mode_variances=variances,
     )
     reader = _TrajectoryReader(trajectory, chains, k, options, plan)
-    return Recording(path, system, reader.read, lambda: tuple(reader.warnings))
+    return Recording(path, system, reader.read, reader.warnings)
 
 
 def open_tensor(path: Path, options: TrajectoryOptions) -> Recording:
@@ -193,13 +193,19 @@ class _TrajectoryReader:
     ) -> None:
         self._trajectory, self._chains, self._n_modes, self._options = trajectory, chains, n_modes, options
         self._plan, self._first_step, self._steps = plan, plan.first_step, plan.steps
-        self.warnings: list[str] = []
+        self._told: list[str] = []
+        self._snapshot: _Snapshot | None = None
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return what was found so far, also where reading ends before the file does."""
+        return (*self._told, *(() if self._snapshot is None else self._snapshot.unwrap.remarks()))
 
     def read(self) -> Iterator[Frames]:
         """Yield blocks of frames in order."""
-        self.warnings = []
-        warn = self.warnings.append
+        self._told = []
+        warn = self._told.append
         snapshot = _Snapshot(self._trajectory.path, self._chains, self._n_modes, self._options.unwrapped)
+        self._snapshot = snapshot
         kept: list[tuple[int, int, Float64]] = []
         segment = begin = 0
         for placed in self._plan.placed(self._trajectory.frames(warn), warn):
@@ -214,7 +220,6 @@ class _TrajectoryReader:
                 kept = []
         if kept:
             yield self._chunk(kept)
-        self.warnings.extend(snapshot.unwrap.remarks())
 
     def _chunk(self, kept: list[tuple[int, int, Float64]]) -> Frames:
         places, segments, modes = zip(*kept, strict=True)
