@@ -17,7 +17,7 @@ from speed_records import Measurement, Settings, best_of
 
 from mlgle_lammps.chains.modes import LocalModeSum
 from mlgle_lammps.diffusion.gle_fit import fit_gle
-from mlgle_lammps.records import Frame, Window
+from mlgle_lammps.records import CHAINS, Frames, Species
 from mlgle_lammps.statistics.moments import MomentAccumulator
 from mlgle_lammps.stream.ring_buffer import RingBuffer
 from mlgle_lammps.surrogates.ml_gle.integrator import generate
@@ -90,12 +90,12 @@ def fitted(case: str, quantity: str, sizes: Sequence[int], values: Sequence[floa
 # ---------------------------------------------------------------------- a frame's way
 
 
-def some_frames(n_frames: int, n_chains: int, n_modes: int) -> list[Frame]:
+def some_frames(n_frames: int, n_chains: int, n_modes: int) -> list[Frames]:
     """Return frames of centres that walk and modes that are noise."""
     generator = np.random.default_rng(1)
     walk = 0.1 * generator.standard_normal((n_frames, n_chains, 3)).cumsum(axis=0)
     shape = (n_chains, n_modes, 3)
-    return [Frame(t, 0, walk[t], generator.standard_normal(shape, dtype=np.float32)) for t in range(n_frames)]
+    return [Frames.single(t, 0, walk[t], generator.standard_normal(shape, dtype=np.float32)) for t in range(n_frames)]
 
 
 def mode_cost(n_chains: int) -> float:
@@ -109,13 +109,14 @@ def mode_cost(n_chains: int) -> float:
 
 def frame_cost(n_chains: int, n_modes: int, memory: int) -> float:
     """Return the seconds per frame that has all lags behind it."""
-    accumulator, ring = MomentAccumulator(n_chains, n_modes, memory), RingBuffer(2 * memory, n_chains, n_modes)
+    accumulator = MomentAccumulator(n_chains, n_modes, memory)
+    ring = RingBuffer(2 * memory, [Species(CHAINS, n_chains, n_modes=n_modes)])
     few = some_frames(min(memory, 16), n_chains, n_modes)
     step = 0
 
     def add() -> None:
         nonlocal step
-        frame = replace(few[step % len(few)], step=step)
+        frame = replace(few[step % len(few)], steps=np.array([step]))
         accumulator.add(frame)
         ring.append(frame)
         step += 1
@@ -136,7 +137,7 @@ def fit_cost(n_chains: int, n_modes: int, memory: int) -> float:
 # ---------------------------------------------------------------------- training and generation
 
 
-def some_window(n_frames: int, n_chains: int, n_modes: int) -> Window:
+def some_window(n_frames: int, n_chains: int, n_modes: int) -> Frames:
     """Return frames of modes that are AR(1) processes."""
     generator = np.random.default_rng(3)
     modes = generator.standard_normal((n_frames, n_chains, n_modes, 3), dtype=np.float32)
@@ -144,7 +145,7 @@ def some_window(n_frames: int, n_chains: int, n_modes: int) -> Window:
     for t in range(1, n_frames):
         modes[t] = a * modes[t - 1] + np.sqrt(1 - a * a) * modes[t]
     com = np.zeros((n_frames, n_chains, 3))
-    return Window(np.arange(n_frames), np.zeros(n_frames, dtype=np.int64), com, modes)
+    return Frames.of_chains(np.arange(n_frames), np.zeros(n_frames, dtype=np.int64), com, modes)
 
 
 def options_for(memory: int, n_frames: int) -> TrainOptions:

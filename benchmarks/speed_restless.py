@@ -23,7 +23,7 @@ def make_restless() -> None:
     import numpy as np
 
     from mlgle_lammps.pipeline import learning as pipeline
-    from mlgle_lammps.records import Window
+    from mlgle_lammps.records import Frames
     from mlgle_lammps.surrogates.ml_gle.trainer import ModeTrainer, TrainOptions
 
     class RestlessTrainer(ModeTrainer):
@@ -34,7 +34,7 @@ def make_restless() -> None:
             sizes = {name: getattr(self._usual, name) for name in ("memory", "train_frames", "val_frames")}
             super().__init__(replace(options, **sizes, updates_per_round=UPDATES), *arguments, **named)
 
-        def partial_fit(self, window: Window) -> None:
+        def partial_fit(self, window: Frames) -> None:
             """Begin to learn from noise of the frames' sizes, and never end."""
             n = self._usual.train_frames + self._usual.val_frames
             generator = np.random.default_rng(1)
@@ -42,7 +42,7 @@ def make_restless() -> None:
             modes = 0.2 * generator.standard_normal((n, *window.modes.shape[1:]), dtype=np.float32)
             for t in range(1, n):
                 modes[t] += 0.98 * modes[t - 1]
-            full = Window(np.arange(n), np.zeros(n, dtype=np.int64), com, modes)
+            full = Frames.of_chains(np.arange(n), np.zeros(n, dtype=np.int64), com, modes)
             while True:
                 super().partial_fit(full)
 
