@@ -16,10 +16,10 @@ from mlgle_lammps.diffusion.baselines import fit_yule_walker
 from mlgle_lammps.records import Float64
 from mlgle_lammps.surrogates.ml_gle.autoregressive import ladder_up_to
 from mlgle_lammps.surrogates.ml_gle.linear_core import LinearCore, predict
+from mlgle_lammps.surrogates.ml_gle.mode_model import ModeModel
+from mlgle_lammps.surrogates.ml_gle.mode_trainer import ModeTrainer, TrainOptions
 from mlgle_lammps.surrogates.ml_gle.residual_training import ResidualData, over_targets, sample_nll
 from mlgle_lammps.surrogates.ml_gle.steppers import subset
-from mlgle_lammps.surrogates.ml_gle.surrogate import ModeModel
-from mlgle_lammps.surrogates.ml_gle.trainer import ModeTrainer, TrainOptions
 from mlgle_lammps.surrogates.ml_gle.training_frames import Targets, TrainingFrames
 
 TEST_FRAMES = 600
@@ -87,7 +87,7 @@ def linear_nll(core: LinearCore, y: torch.Tensor, model: ModeModel) -> Float64:
 
 def _with_networks(model: ModeModel, y: torch.Tensor, core: Float64) -> Float64:
     """Return ``core`` with the NLL of the modes that have a network replaced by theirs."""
-    if model.networks is None or model.networks.architecture is None:
+    if model.networks is None:
         return core
     rows = list(model.networks.modes)
     n_times, n_chains = y.shape[:2]

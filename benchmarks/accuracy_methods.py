@@ -23,10 +23,13 @@ from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.records import Estimate, Float64
 from mlgle_lammps.statistics.correlation import autocorrelation, relaxation_times
 from mlgle_lammps.statistics.moments import Moments
-from mlgle_lammps.surrogates.ml_gle.integrator import generate
+from mlgle_lammps.surrogates.ml_gle.dynamics import ModeDynamics
+from mlgle_lammps.surrogates.ml_gle.integrator import MlGleMotion
 from mlgle_lammps.surrogates.ml_gle.linear_core import autocovariance
-from mlgle_lammps.surrogates.ml_gle.surrogate import ModeModel, Surrogate
-from mlgle_lammps.surrogates.ml_gle.trainer import ModeTrainer, TrainOptions
+from mlgle_lammps.surrogates.ml_gle.mode_model import ModeModel
+from mlgle_lammps.surrogates.ml_gle.mode_trainer import ModeTrainer, TrainOptions
+from mlgle_lammps.surrogates.ml_gle.model import MlGleModel
+from mlgle_lammps.surrogates.ml_gle.published.training import PublishedModeTrainer, PublishedOptions
 
 TERMS_WITHOUT_BEADS = 20
 GENERATED_STEPS = 3000
@@ -40,7 +43,7 @@ def diffusion_methods(memory: int, with_kinisi: bool) -> dict[str, DiffusionMeth
     """Return the estimators of D by name."""
     methods: dict[str, DiffusionMethod] = {
         "default": lambda moments, stream, piece: fit_gle(moments, stream.dt, "default", stream.n_beads).D,
-        "paper": lambda moments, stream, piece: fit_gle(moments, stream.dt, "paper").D,
+        "paper": lambda moments, stream, piece: fit_gle(moments, stream.dt, "published").D,
         "GRK": lambda moments, stream, piece: generalized_rouse_diffusion(
             moments, stream.dt, stream.n_beads or TERMS_WITHOUT_BEADS
         ),
@@ -162,20 +165,17 @@ def _yule_walker(stream: Stream, piece: slice, order: int) -> ModeOutcome:
 
 def published_networks(stream: Stream, piece: slice, memory: int, train_frames: int, modes: list[int]) -> ModeOutcome:
     """Train preset ``paper`` on some modes (0-based) and generate from it."""
-    options = TrainOptions(
-        preset="paper", memory=memory, train_frames=train_frames, val_frames=piece.stop - piece.start - train_frames
-    )
-    model = ModeTrainer(options).finish(stream.window(piece, modes))
+    options = PublishedOptions(memory, train_frames, val_frames=piece.stop - piece.start - train_frames)
+    model = PublishedModeTrainer(options).finish(stream.window(piece, modes))
     return _generated(model, stream, piece, modes)
 
 
-def _generated(model: ModeModel, stream: Stream, piece: slice, modes: list[int] | None) -> ModeOutcome:
+def _generated(model: ModeDynamics, stream: Stream, piece: slice, modes: list[int] | None) -> ModeOutcome:
     """Return what is generated; every segment has noise of its own, or its 3% error of τ_1 would look like a bias."""
     history, seed = stream.window(piece, modes).modes, 1 + piece.start
-    surrogate = Surrogate(model, 0.0, 1.0, stream.dt, "time", "length", history)
-    chunks = [
-        chunk.modes for chunk in generate(surrogate, GENERATED_STEPS, GENERATED_TRAJECTORIES, seed, history=history)
-    ]
+    whole = MlGleModel(model, 0.0, 1.0, stream.dt, "time", "length", history)
+    motion = MlGleMotion(whole, history, seed, GENERATED_TRAJECTORIES)
+    chunks = [chunk.modes for chunk in motion.advance(GENERATED_STEPS)]
     steps = np.concatenate(chunks)[GENERATED_STEPS // 6 :]
     sample = autocorrelation(steps, np.zeros(len(steps), dtype=np.int64), len(steps) // 2)
     return _outcome(sample.nacf, sample.variance, stream.dt)

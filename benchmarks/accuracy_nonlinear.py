@@ -7,7 +7,7 @@ from accuracy_likelihood import TEST_FRAMES, held_out, mean_and_error
 from accuracy_streams import RouseMelt, Stream
 from nonlinear_process import changing_variance, linear, shell, simulate
 
-from mlgle_lammps.surrogates.ml_gle.trainer import TrainOptions
+from mlgle_lammps.surrogates.ml_gle.mode_trainer import TrainOptions
 
 PROCESSES = {"changing variance": changing_variance(), "shell": shell(), "linear": linear()}
 N_CHAINS = 40

@@ -21,9 +21,11 @@ from accuracy_streams import Stream, recorded_stream
 from mlgle_lammps.records import Float64
 from mlgle_lammps.surrogates.ml_gle import equivariant
 from mlgle_lammps.surrogates.ml_gle.autoregressive import choose_core, estimable_order, fit_core
-from mlgle_lammps.surrogates.ml_gle.integrator import generate
+from mlgle_lammps.surrogates.ml_gle.equivariant import Networks
+from mlgle_lammps.surrogates.ml_gle.integrator import MlGleMotion
+from mlgle_lammps.surrogates.ml_gle.mode_model import ModeModel
+from mlgle_lammps.surrogates.ml_gle.model import MlGleModel
 from mlgle_lammps.surrogates.ml_gle.residual_training import ResidualData, ResidualTrainer
-from mlgle_lammps.surrogates.ml_gle.surrogate import ModeModel, Networks, Surrogate
 from mlgle_lammps.surrogates.ml_gle.training_frames import prepare_frames
 
 BLOCKS = 10
@@ -70,16 +72,16 @@ def forced_model(
     with torch.no_grad():
         equivariant.conserve_second_moments(tensors, samples.basis, samples.activity)
     networks = Networks(tuple(range(frames.n_modes)), architecture, tensors)
-    return ModeModel("default", memory, frames.sigma, frames.sigma_increment, core, networks)
+    return ModeModel(memory, frames.sigma, frames.sigma_increment, core, networks)
 
 
 def run_long(model: ModeModel, history: np.ndarray, n_steps: int, n_trajectories: int, seed: int = 1) -> Stability:
     """Generate and summarize; RunFailure where a mode is not finite or beyond 20 standard deviations."""
-    surrogate = Surrogate(model, 0.0, 1.0, 1.0, "time", "length", history)
+    whole = MlGleModel(model, 0.0, 1.0, 1.0, "time", "length", history)
     length = -(-n_steps // BLOCKS)
     square, count = np.zeros((BLOCKS, len(model.sigma))), np.zeros(BLOCKS)
     largest, finite, start, done = np.zeros(len(model.sigma)), True, time.monotonic(), 0
-    for chunk in generate(surrogate, n_steps, n_trajectories, seed, history=history):
+    for chunk in MlGleMotion(whole, history, seed, n_trajectories).advance(n_steps):
         y = chunk.modes / model.sigma[:, None].astype(np.float32)
         finite = finite and bool(np.isfinite(y).all())
         largest = np.maximum(largest, np.abs(y).max(axis=(0, 1, 3)))

@@ -14,23 +14,22 @@ import torch
 from speed_records import Measurement, Settings, best_of, in_pairs, ratio, with_best_threads
 
 from mlgle_lammps.surrogates.ml_gle import equivariant
-from mlgle_lammps.surrogates.ml_gle.integrator import generate
+from mlgle_lammps.surrogates.ml_gle.integrator import MlGleMotion
 from mlgle_lammps.surrogates.ml_gle.linear_core import BLOCK
-from mlgle_lammps.surrogates.ml_gle.rehearsal import ORDERS, stand_in
-from mlgle_lammps.surrogates.ml_gle.steppers import make_steppers
-from mlgle_lammps.surrogates.ml_gle.surrogate import Surrogate
+from mlgle_lammps.surrogates.ml_gle.model import MlGleModel
+from mlgle_lammps.surrogates.ml_gle.stand_ins import ORDERS, stand_in
 
 MEMORY, MODES = 128, 12
 
 
-def surrogate(n_trajectories: int, networks: bool) -> Surrogate:
+def made_up_model(n_trajectories: int, networks: bool) -> MlGleModel:
     """Return made-up modes with untrained networks on all of them, or on none."""
     return stand_in(MODES, MEMORY, n_trajectories, networks=networks)
 
 
-def run_integrator(model: Surrogate, n_steps: int, n_trajectories: int, threads: int = 0) -> None:
+def run_integrator(model: MlGleModel, n_steps: int, n_trajectories: int, threads: int = 0) -> None:
     """Generate and forget."""
-    for _ in generate(model, n_steps, n_trajectories, seed=1, device="auto", threads=threads):
+    for _ in MlGleMotion(model, model.history, 1, n_trajectories, threads=threads, device="auto").advance(n_steps):
         pass
 
 
@@ -52,8 +51,8 @@ def against_published(settings: Settings, n_trajectories: int) -> list[Measureme
     steps = {"published": 20 if settings.quick else 150, "networks": 128 if settings.quick else 640}
     steps["core"] = 512 if settings.quick else 8192
     ways = {
-        "networks on all modes": (surrogate(n_trajectories, True), steps["networks"], (10.0, 300.0)),
-        "linear core alone": (surrogate(n_trajectories, False), steps["core"], (100.0, None)),
+        "networks on all modes": (made_up_model(n_trajectories, True), steps["networks"], (10.0, 300.0)),
+        "linear core alone": (made_up_model(n_trajectories, False), steps["core"], (100.0, None)),
     }
     on_gpu, results = torch.cuda.is_available(), []
     for each_position in (True, False):
@@ -62,7 +61,7 @@ def against_published(settings: Settings, n_trajectories: int) -> list[Measureme
         for name, (model, n_steps, (on_cores, on_cuda)) in ways.items():
             target = (on_cuda if on_gpu else on_cores) if each_position else None
 
-            def fast(model: Surrogate = model, n_steps: int = n_steps) -> None:
+            def fast(model: MlGleModel = model, n_steps: int = n_steps) -> None:
                 run_integrator(model, n_steps, n_trajectories)
 
             first, second = in_pairs(slow, fast, settings.repeats)
@@ -108,7 +107,7 @@ def floor(settings: Settings, n_trajectories: int) -> list[Measurement]:
     network_floor = n_trajectories * MODES * network / flops + 2 * components * sum(ORDERS) / flops
     found = {}
     for name, n_steps in (("networks", 128 if settings.quick else 512), ("core", 512 if settings.quick else 4096)):
-        model = surrogate(n_trajectories, name == "networks")
+        model = made_up_model(n_trajectories, name == "networks")
         found[name] = best_of(lambda m=model, n=n_steps: run_integrator(m, n, n_trajectories, 1), 3) / n_steps
     torch.set_num_threads(threads)
     case = "floor, one core"
@@ -134,10 +133,10 @@ def precision(settings: Settings) -> list[Measurement]:
     n_steps, n_trajectories = (256, 20) if settings.quick else (4096, 100)
     found = []
     for name, networks in (("linear core alone", False), ("networks on all modes", True)):
-        model = surrogate(n_trajectories, networks).model
+        model = made_up_model(n_trajectories, networks).dynamics
         paths = []
         for dtype in (torch.float32, torch.float64):
-            for stepper in make_steppers(model, torch.device("cpu"), dtype):
+            for stepper in model.steppers(torch.device("cpu"), dtype):
                 generator = torch.Generator().manual_seed(2)
                 shape = (len(stepper.modes), n_steps, 3, n_trajectories)
                 noise = torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)

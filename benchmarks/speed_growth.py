@@ -11,7 +11,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from mlgle_lammps.surrogates.ml_gle.surrogate import Surrogate
 from scipy import stats
 from speed_memory import SteadySource, memory_lines
 from speed_records import Measurement, Settings, best_of
@@ -21,8 +20,9 @@ from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.records import CHAINS, Frames, Species
 from mlgle_lammps.statistics.moments import MomentAccumulator
 from mlgle_lammps.stream.ring_buffer import RingBuffer
-from mlgle_lammps.surrogates.ml_gle.integrator import generate
-from mlgle_lammps.surrogates.ml_gle.trainer import ModeTrainer, TrainOptions
+from mlgle_lammps.surrogates.ml_gle.integrator import MlGleMotion
+from mlgle_lammps.surrogates.ml_gle.mode_trainer import ModeTrainer, TrainOptions
+from mlgle_lammps.surrogates.ml_gle.model import MlGleModel
 
 BEADS = 100
 Cost = Callable[[int], float]
@@ -174,10 +174,10 @@ def generation_cost(n_trajectories: int, n_modes: int, memory: int, n_steps: int
     n_frames = 2 * memory + 200
     window = some_window(n_frames, 20, n_modes)
     model = ModeTrainer(replace(options_for(memory, n_frames), networks=False)).finish(window)
-    surrogate = Surrogate(model, 0.1, 1.0, 1.0, "time", "length", window.modes[-memory:])
+    whole = MlGleModel(model, 0.1, 1.0, 1.0, "time", "length", window.modes[-memory:])
 
     def steps() -> None:
-        for _ in generate(surrogate, n_steps, n_trajectories, 1, history=window.modes):
+        for _ in MlGleMotion(whole, window.modes, 1, n_trajectories).advance(n_steps):
             pass
 
     return best_of(steps, 2) / n_steps

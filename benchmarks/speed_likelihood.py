@@ -20,8 +20,8 @@ from speed_training import MEMORY, MODES, prepared, published_data, stream_of
 from mlgle_lammps.records import Float64
 from mlgle_lammps.surrogates.ml_gle import equivariant
 from mlgle_lammps.surrogates.ml_gle.autoregressive import choose_core, estimable_order, fit_core
+from mlgle_lammps.surrogates.ml_gle.mode_trainer import ModeTrainer, TrainOptions
 from mlgle_lammps.surrogates.ml_gle.residual_training import ResidualData, core_nll, over_targets
-from mlgle_lammps.surrogates.ml_gle.trainer import ModeTrainer, TrainOptions
 from mlgle_lammps.surrogates.ml_gle.training_frames import TrainingFrames
 
 TRAINED_MODES = (0, 1, 4)

@@ -22,9 +22,9 @@ def make_restless() -> None:
     """Have the pipeline train without end; imports torch, so for the trainer's rank only."""
     import numpy as np
 
-    from mlgle_lammps.pipeline import learning as pipeline
     from mlgle_lammps.records import Frames
-    from mlgle_lammps.surrogates.ml_gle.trainer import ModeTrainer, TrainOptions
+    from mlgle_lammps.surrogates.ml_gle import trainer
+    from mlgle_lammps.surrogates.ml_gle.mode_trainer import ModeTrainer, TrainOptions
 
     class RestlessTrainer(ModeTrainer):
         """Make endless updates on a window of the default size."""
@@ -46,7 +46,7 @@ def make_restless() -> None:
             while True:
                 super().partial_fit(full)
 
-    pipeline.ModeTrainer = RestlessTrainer  # type: ignore[misc]
+    trainer.ModeTrainer = RestlessTrainer  # type: ignore[misc]
 
 
 def main() -> int:

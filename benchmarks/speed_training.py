@@ -16,7 +16,7 @@ from speed_records import Measurement, Settings, in_pairs, ratio, with_best_thre
 from mlgle_lammps.chains.rouse import RouseSource
 from mlgle_lammps.surrogates.ml_gle import equivariant
 from mlgle_lammps.surrogates.ml_gle.autoregressive import fit_core
-from mlgle_lammps.surrogates.ml_gle.published_training import PublishedTrainer
+from mlgle_lammps.surrogates.ml_gle.published.training import PublishedTrainer
 from mlgle_lammps.surrogates.ml_gle.residual_training import ResidualData, ResidualTrainer
 from mlgle_lammps.surrogates.ml_gle.training_frames import TrainingFrames, prepare_frames
 

@@ -333,11 +333,11 @@ def test_a_spoiled_ensemble_is_named(spoiled, quantity, modes):
     assert {i + 1 for i in np.flatnonzero(getattr(check, quantity).off)} >= set(modes)
     assert not check.summary()["passed"]
     assert set(check.summary()["off"][quantity]) <= set(check.modes_off)
-    (line,) = generated_warnings(check, "paper")
+    (line,) = generated_warnings(check, "use --preset default")
     name = "NACF" if quantity == "nacf" else quantity
     assert f"{name} of mode" in line
     assert "--preset default" in line
-    assert "--preset default" not in generated_warnings(check, "default")[0]
+    assert "--preset default" not in generated_warnings(check)[0]
 
 
 def test_what_is_no_fault_is_a_note_and_no_warning():

@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 
 from mlgle_lammps.commands import parsers
 from mlgle_lammps.errors import UserError, one_line
-from mlgle_lammps.surrogates.ml_gle.surrogate import Surrogate
+from mlgle_lammps.surrogates.catalogue import load_model
 
 sys.path.insert(0, str(Path(__file__).parent))
-from fuzz import deck_cases, generation, material, model_cases, options, stream_cases
+from fuzz import deck_cases, generation, model_cases, options, stream_cases
 from fuzz.damage import damaged_bytes
 from fuzz.processes import Outcome
 from fuzz.verdicts import judge
@@ -31,20 +31,18 @@ STREAMS = {
     ".npz": ("com is pickled code", "com of 10^12 frames", "com with code for a header", "dt true"),
     "journal": ("a chunk of pickles", "a chunk missing", "system.json a FIFO"),
 }  # fmt: skip
-MODELS = (
-    "sound",
-    "malicious, of torch",
-    "malicious, of old torch",
-    "malicious entry",
-    "a pickle that calls posix.system",
-    "history of 10^12 frames",
-    "lags of 10^12",
-    "windows 0",
-    "weights NaN",
-    "unstable core",
-    "/dev/zero",
-    "deep",
-)
+MODELS = {
+    "model.pt": (
+        "sound", "malicious, of torch", "malicious, of old torch", "malicious entry",
+        "a pickle that calls posix.system", "history of 10^12 frames", "lags of 10^12", "windows 0", "/dev/zero",
+        "deep",
+    ),
+    "model.safetensors": (
+        "sound", "sound, published", "malicious, of torch", "a pickle that calls posix.system", "lags of 10^12",
+        "weights NaN", "unstable core", "/dev/zero", "header deep", "header of 2^62 bytes", "shape of 10^12",
+        "grown to 1 TB",
+    ),
+}  # fmt: skip
 DECKS = ("a branch", "a FIFO", "quit built")
 
 
@@ -61,10 +59,11 @@ def fuzz(tmp_path, *names):
 @pytest.mark.slow
 def test_streams_and_models_that_lie_are_refused_in_one_line(tmp_path):
     streams = [f"{kind}/{name}" for kind, names in STREAMS.items() for name in names]
-    code, found = fuzz(tmp_path, *streams, *(f"model.pt/{name}" for name in MODELS))
+    models = [f"{kind}/{name}" for kind, names in MODELS.items() for name in names]
+    code, found = fuzz(tmp_path, *streams, *models)
     assert found["defects"] == []
     assert code == 0
-    assert found["verdicts"]["modes.h5/sound"] == found["verdicts"]["model.pt/sound"] == "harmless"
+    assert {found["verdicts"][f"{kind}/sound"] for kind in ("modes.h5", *MODELS)} == {"harmless"}
     assert sum(word == "refused" for word in found["verdicts"].values()) >= 25
 
 
@@ -105,21 +104,23 @@ def test_a_result_far_from_the_sound_one_is_not_harmless(tmp_path):
     assert list(words.values()) == ["harmless", "other", "warned", "wrong"]
 
 
-def test_no_damaged_byte_of_a_model_is_read(tmp_path):
+@pytest.mark.parametrize(("file", "write"), model_cases.WRITERS.items(), ids=model_cases.WRITERS)
+def test_no_damaged_byte_of_a_model_is_read(tmp_path, file, write):
     """Models that are still read after random damage are those that were saved, to the last bit."""
-    run = material.write_model_run(tmp_path / "run")
-    sound = (run / "model.pt").read_bytes()
-    expected = Surrogate.load(run / "model.pt")
+    path = write(tmp_path / "run") / file
+    sound = path.read_bytes()
+    expected = load_model(path)
     n_read = 0
     for seed in range(150):
-        (run / "model.pt").write_bytes(damaged_bytes(sound, seed)[0])
+        path.write_bytes(damaged_bytes(sound, seed)[0])
         try:
-            found = Surrogate.load(run / "model.pt")
+            found = load_model(path)
         except UserError:
             continue
         n_read += 1
         assert found.history.tobytes() == expected.history.tobytes()
-        assert all(torch.equal(found.model.networks.tensors[n], t) for n, t in expected.model.networks.tensors.items())
+        networks = expected.dynamics.networks.tensors
+        assert all(torch.equal(found.dynamics.networks.tensors[name], tensor) for name, tensor in networks.items())
     assert n_read < 20
 
 

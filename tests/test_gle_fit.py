@@ -28,12 +28,12 @@ def rouse_moments():
     return [moments_of(RouseSource(20, N_BEADS, 6, 300, DT, seed)) for seed in range(40)]
 
 
-@pytest.mark.parametrize("preset", ["default", "paper"])
-def test_D_of_rouse_melts_is_unbiased(rouse_moments, preset):
-    values = np.array([fit_gle(moments, DT, preset).D.value for moments in rouse_moments])
+@pytest.mark.parametrize("form", ["default", "published"])
+def test_D_of_rouse_melts_is_unbiased(rouse_moments, form):
+    values = np.array([fit_gle(moments, DT, form).D.value for moments in rouse_moments])
     se = values.std(ddof=1) / np.sqrt(len(values))
     known = rouse_diffusion(N_BEADS)
-    low = 0.0 if preset == "default" else 0.02  # beta >= 0 biases the published fit low (DESIGN 6)
+    low = 0.0 if form == "default" else 0.02  # beta >= 0 biases the published fit low (DESIGN 6)
     assert -4 * se - low * known < values.mean() - known < 4 * se
     wrong = rouse_diffusion(N_BEADS, friction=1.2)
     assert abs(values.mean() - wrong) > 4 * se
@@ -90,7 +90,7 @@ def test_interval_shrinks_with_frames():
     assert narrow.se < 0.5 * wide.se
 
 
-def test_paper_preset_is_equation_27(rouse_moments):
+def test_published_form_is_equation_27(rouse_moments):
     """Independent transcription: minimize the sum of squares of eq. 27 over alpha, beta >= 0 on lags 1, m/2, m."""
     for moments in rouse_moments[:5]:
         keep = [int(np.flatnonzero(moments.lags == lag)[0]) for lag in (1, 32, 64)]
@@ -104,7 +104,7 @@ def test_paper_preset_is_equation_27(rouse_moments):
         starts = ([0.3, 0.01], [0.3, 0.5])
         minima = [optimize.minimize(loss, start, method="Nelder-Mead", options=tight) for start in starts]
         best = min(minima, key=lambda result: result.fun)
-        assert fit_gle(moments, DT, "paper").D.value == pytest.approx(best.x[0] ** 2 / 2, rel=1e-4)
+        assert fit_gle(moments, DT, "published").D.value == pytest.approx(best.x[0] ** 2 / 2, rel=1e-4)
 
 
 def altered(change):

@@ -1,18 +1,13 @@
-"""Networks: exact symmetry, the core as their start, the published equations, and the model's file."""
+"""Networks: exact symmetry, the core as their start, the published equations."""
 
 from __future__ import annotations
-
-import pickle
 
 import numpy as np
 import pytest
 import torch
 
-from mlgle_lammps.errors import UserError
-from mlgle_lammps.records import ModeReport
-from mlgle_lammps.surrogates.ml_gle import equivariant, published
-from mlgle_lammps.surrogates.ml_gle.linear_core import core_from_reflection
-from mlgle_lammps.surrogates.ml_gle.surrogate import ModeModel, Networks, Surrogate
+from mlgle_lammps.surrogates.ml_gle import equivariant
+from mlgle_lammps.surrogates.ml_gle.published import network
 
 ARCHITECTURE = equivariant.Architecture.within(16)
 
@@ -89,8 +84,8 @@ def test_second_moments_are_conserved():
 def test_published_frame_is_orthogonal_and_turns_even_where_points_degenerate():
     generator = torch.Generator().manual_seed(2)
     a, b, c = torch.randn(3, 40, 3, generator=generator, dtype=torch.float64)
-    frame, turn = published.frame_of(a, b, c), rotation(4)
-    torch.testing.assert_close(published.frame_of(a @ turn.T, b @ turn.T, c @ turn.T), frame @ turn.T)
+    frame, turn = network.frame_of(a, b, c), rotation(4)
+    torch.testing.assert_close(network.frame_of(a @ turn.T, b @ turn.T, c @ turn.T), frame @ turn.T)
     rotated = frame @ a.unsqueeze(-1)
     assert rotated[:, 1:].abs().max() < 1e-12
     assert rotated[:, 0].min() > 0
@@ -99,7 +94,7 @@ def test_published_frame_is_orthogonal_and_turns_even_where_points_degenerate():
     zero = torch.zeros_like(a)
     for points in [(zero, zero, zero), (a, a, a), (a, -2 * a, c), (a, zero, c), (zero, b, c), (a, b, zero)]:
         eye = torch.eye(3, dtype=torch.float64).expand(40, 3, 3)
-        found = published.frame_of(*points)
+        found = network.frame_of(*points)
         torch.testing.assert_close(found @ found.transpose(1, 2), eye, atol=1e-9, rtol=0)
 
 
@@ -110,86 +105,18 @@ def test_published_loss_is_twice_the_gaussian_nll_up_to_its_constant():
     unit[:, 1, 0], unit[:, 2, 0], unit[:, 2, 1] = lower.T
     covariance = unit @ torch.diag_embed(log_d.exp()) @ unit.transpose(1, 2)
     exact = torch.distributions.MultivariateNormal(mean, covariance_matrix=covariance).log_prob(target)
-    found = published.loss(target, mean, lower, log_d)
+    found = network.loss(target, mean, lower, log_d)
     torch.testing.assert_close(found + 3 * np.log(2 * np.pi), -2 * exact)
-    wrong = published.loss(target, mean, lower, log_d.exp())
+    wrong = network.loss(target, mean, lower, log_d.exp())
     assert (wrong + 3 * np.log(2 * np.pi) + 2 * exact).abs().max() > 0.1
     noise = torch.randn(30, 3, generator=generator, dtype=torch.float64)
     plain = mean + (unit @ (noise * (0.5 * log_d).exp()).unsqueeze(-1)).squeeze(-1)
-    torch.testing.assert_close(published.sample(mean, lower, log_d, noise), plain)
+    torch.testing.assert_close(network.sample(mean, lower, log_d, noise), plain)
 
 
 def test_published_network_has_the_published_size():
-    weights = published.initial_weights(128, 1, torch.Generator().manual_seed(0))
+    weights = network.initial_weights(128, 1, torch.Generator().manual_seed(0))
     shapes = {name: tuple(w.shape[1:]) for name, w in weights.items() if name.startswith("w")}
     assert shapes == {
         "w1": (384, 256), "w2": (256, 256), "w3": (256, 12), "wmean": (12, 3), "wcovariance": (12, 6),
     }  # fmt: skip
-
-
-def small_surrogate(preset="default"):
-    core = core_from_reflection(np.array([[0.9, 0.1], [0.5, 0.0]]), (2, 1), np.ones(2))
-    if preset == "paper":
-        networks = Networks((0, 1), None, published.initial_weights(16, 2, torch.Generator().manual_seed(1)))
-    else:
-        tensors = {name: t[:1].float() for name, t in random_network().items()}
-        networks = Networks((1,), ARCHITECTURE, tensors)
-    reports = (ModeReport(1, "AR(2)", 1.5, 1.5, {"order": 2}), ModeReport(2, "AR(1)+network", 1.0, 1.1, {}))
-    model = ModeModel(preset, 16, np.array([2.0, 1.0]), np.array([0.3, 0.2]), core, networks, reports, ("a note",))
-    history = np.random.default_rng(5).standard_normal((16, 4, 2, 3)).astype(np.float32)
-    return Surrogate(model, 0.3, -0.1, 2.0, "tau", "sigma", history)
-
-
-@pytest.mark.parametrize("preset", ["default", "paper"])
-def test_file_gives_back_the_surrogate(tmp_path, preset):
-    surrogate = small_surrogate(preset)
-    surrogate.save(tmp_path / "model.pt")
-    found = Surrogate.load(tmp_path / "model.pt")
-    assert [p.name for p in tmp_path.iterdir()] == ["model.pt"]
-    assert (found.alpha, found.beta_sq, found.dt, found.time_unit) == (0.3, -0.1, 2.0, "tau")
-    assert found.model.reports == surrogate.model.reports
-    assert found.model.notes == ("a note",)
-    np.testing.assert_array_equal(found.history, surrogate.history)
-    np.testing.assert_array_equal(found.model.core.coefficients, surrogate.model.core.coefficients)
-    for name, tensor in surrogate.model.networks.tensors.items():
-        assert torch.equal(found.model.networks.tensors[name], tensor)
-
-
-class Malice:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return (open, (str(self.path), "w"))
-
-
-def test_bad_files_end_in_one_line_and_run_nothing(tmp_path):
-    victim = tmp_path / "owned"
-    (tmp_path / "pickle.pt").write_bytes(pickle.dumps(Malice(victim)))
-    torch.save({"format": "mlgle surrogate", "schema": 1, "x": Malice(victim)}, tmp_path / "zip.pt")
-    (tmp_path / "noise.pt").write_bytes(b"not a model at all")
-    torch.save({"schema": 1}, tmp_path / "other.pt")
-    torch.save({"format": "mlgle surrogate", "schema": 99}, tmp_path / "future.pt")
-    torch.save({"format": "mlgle surrogate", "schema": 1}, tmp_path / "empty.pt")
-    for name in ("pickle", "zip", "noise", "other", "future", "empty", "missing"):
-        with pytest.raises(UserError) as caught:
-            Surrogate.load(tmp_path / f"{name}.pt")
-        assert "\n" not in str(caught.value)
-    assert not victim.exists()
-
-
-@pytest.mark.parametrize("damage", ["history", "alpha", "w1", "orders"])
-def test_damaged_values_are_refused(tmp_path, damage):
-    small_surrogate().save(tmp_path / "model.pt")
-    plain = torch.load(tmp_path / "model.pt", weights_only=True)
-    if damage == "history":
-        plain["history"] = plain["history"][:8]
-    elif damage == "alpha":
-        plain["alpha"] = float("nan")
-    elif damage == "w1":
-        plain["tensors"]["w1"] = plain["tensors"]["w1"][:, :3]
-    else:
-        plain["orders"] = [2, 500]
-    torch.save(plain, tmp_path / "model.pt")
-    with pytest.raises(UserError, match="damaged"):
-        Surrogate.load(tmp_path / "model.pt")

@@ -12,12 +12,12 @@ from mlgle_lammps.commands import generate, replay
 from mlgle_lammps.commands.replay import Journalled
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.learn import LearnOptions
-from mlgle_lammps.pipeline import learning as pipeline
+from mlgle_lammps.pipeline.generation import uninterrupted_end
 from mlgle_lammps.pipeline.learning import learn
 from mlgle_lammps.records import Ending, Frames, joined
 from mlgle_lammps.store.reader import FramesReader
 from mlgle_lammps.store.run_folder import RunFolder
-from mlgle_lammps.surrogates.recorded import uninterrupted_end
+from mlgle_lammps.surrogates.ml_gle import trainer
 
 QUICK = [
     "--memory",
@@ -92,7 +92,13 @@ def test_D_agrees_with_the_known_one(run):
 
 
 def test_files_are_all_there_and_readable(run):
-    assert {p.name for p in run.iterdir()} >= {"result.json", "modes.h5", "model.pt", "generated.h5", "report.html"}
+    assert {p.name for p in run.iterdir()} >= {
+        "result.json",
+        "modes.h5",
+        "model.safetensors",
+        "generated.h5",
+        "report.html",
+    }
     with FramesReader(run / "modes.h5") as reader:
         assert len(reader.steps) == 620
         assert reader.n_mode_frames == 620
@@ -158,7 +164,7 @@ def test_paper_preset_runs_and_says_so(stream, tmp_path):
     out = tmp_path / "paper"
     assert replay.main([str(stream), "--out", str(out), "--preset", "paper", *QUICK]) == 0
     result = result_of(out)
-    assert result["preset"] == "paper"
+    assert (result["surrogate"], result["preset"]) == ("ml-gle", "paper")
     assert result["fit"]["lags"] == [1, 8, 16]
     assert "published" in result["modes"][0]["model"]
 
@@ -206,7 +212,8 @@ def bad_calls(stream, tmp_path):
         "700 frames": [str(stream), "--memory", "800", "--train-frames", "900"],
         "--target-ci": [str(stream), "--target-ci", "7"],
         "--modes": [str(stream), "--modes", "0"],
-        "invalid choice": [str(stream), "--preset", "best"],
+        "there are: default, paper": [str(stream), "--preset", "best"],
+        "there are: ml-gle": [str(stream), "--surrogate", "best"],
     }
 
 
@@ -256,16 +263,15 @@ def test_generation_that_no_memory_holds_leaves_the_rest(stream, tmp_path):
 
 
 def test_histories_do_not_cross_a_seam():
-    modes = np.arange(10.0).astype(np.float32)[:, None, None, None] * np.ones((1, 1, 1, 3), np.float32)
     segments = np.array([0, 0, 0, 0, 1, 1, 1, 1, 1, 2])
-    frames = Frames.of_chains(np.arange(10), segments, modes[:, :, 0].astype(float), modes)
-    np.testing.assert_array_equal(uninterrupted_end(frames, 4).modes, modes[4:9])
+    frames = Frames.of_chains(np.arange(10), segments, np.zeros((10, 1, 3)), np.zeros((10, 1, 1, 3), np.float32))
+    assert uninterrupted_end(frames, 4).steps.tolist() == [4, 5, 6, 7, 8]
     with pytest.raises(UserError, match="lower --memory"):
         uninterrupted_end(frames, 6)
 
 
 def test_modes_are_learned_from_some_of_many_chains_and_D_from_all(stream, run, tmp_path, monkeypatch):
-    monkeypatch.setattr(pipeline, "TRAINED_CHAINS", 5)
+    monkeypatch.setattr(trainer, "TRAINED_CHAINS", 5)
     out = tmp_path / "few"
     assert replay.main([str(stream), "--out", str(out), *QUICK]) == 0
     few, all_chains = result_of(out), result_of(run)

@@ -9,8 +9,9 @@ import time
 import pytest
 
 from mlgle_lammps.options.learn import LearnOptions
-from mlgle_lammps.surrogates.ml_gle.integrator import generate
-from mlgle_lammps.surrogates.ml_gle.rehearsal import Rehearsal, rehearsal_line, rehearse, stand_in
+from mlgle_lammps.surrogates.ml_gle.integrator import MlGleMotion
+from mlgle_lammps.surrogates.ml_gle.rehearsal import Rehearsal, rehearsal_line, rehearse
+from mlgle_lammps.surrogates.ml_gle.stand_ins import stand_in
 
 
 @pytest.mark.parametrize("preset", ["default", "paper"])
@@ -26,8 +27,9 @@ def test_time_grows_with_what_is_asked_for(tmp_path, preset):
 def test_generation_takes_about_as_long_as_foreseen(tmp_path):
     options = LearnOptions(tmp_path, modes=3, memory=16, generate_steps=1500, ensemble=40, device="cpu", threads=1)
     foreseen = rehearse(8, 3, options).generating[1]
+    model = stand_in(3, 16, 40)
     start = time.perf_counter()
-    for _ in generate(stand_in(3, 16, 40), 1500, 40, seed=1, threads=1):
+    for _ in MlGleMotion(model, model.history, 1, 40, threads=1).advance(1500):
         pass
     assert 0.1 < (time.perf_counter() - start) / foreseen < 10
 

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import Frames
-from mlgle_lammps.surrogates.ml_gle.trainer import ModeTrainer, TrainOptions
+from mlgle_lammps.surrogates.ml_gle.mode_trainer import ModeTrainer, TrainOptions
+from mlgle_lammps.surrogates.ml_gle.published.training import PublishedModeTrainer, PublishedOptions
 from mlgle_lammps.surrogates.ml_gle.training_frames import (
     independent_units,
     mean_and_error,
@@ -149,18 +151,12 @@ def test_few_frames_still_give_a_core(both_processes, n_frames):
 def test_published_network_learns_and_stops(both_processes):
     window, default, _ = both_processes
     rounds = []
-    options = TrainOptions(
-        preset="paper",
-        memory=16,
-        train_frames=400,
-        val_frames=200,
-        paper_epochs=4,
-        patience=2,
-        paper_learning_rate=1e-3,
-    )
-    trainer = ModeTrainer(options, on_round=rounds.append)
+    options = PublishedOptions(
+        memory=16, train_frames=400, val_frames=200, epochs=4, patience=2, learning_rate=1e-3
+    )  # fmt: skip
+    trainer = PublishedModeTrainer(options, on_round=rounds.append)
     model = trainer.finish(window)
-    assert model.networks.modes == (0, 1)
+    assert model.n_modes == 2
     assert rounds[-1]["stage"] == "done"
     for report, ours in zip(model.reports, default.reports, strict=True):
         assert ours.core_nll - 0.2 < report.val_nll < ours.core_nll + 0.1
@@ -170,9 +166,16 @@ def test_published_network_learns_and_stops(both_processes):
 def test_published_network_splits_by_chains_where_frames_are_few(both_processes):
     window, _, _ = both_processes
     cut = window[:17]
-    options = TrainOptions(preset="paper", memory=16, train_frames=400, val_frames=200, paper_epochs=2)
-    model = ModeTrainer(options).finish(cut)
+    options = PublishedOptions(memory=16, train_frames=400, val_frames=200, epochs=2)
+    model = PublishedModeTrainer(options).finish(cut)
     assert all(math.isfinite(report.val_nll) for report in model.reports)
+
+
+def test_published_network_without_a_window_is_refused(both_processes):
+    window, _, _ = both_processes
+    options = PublishedOptions(memory=16, train_frames=400, val_frames=200)
+    with pytest.raises(UserError, match="no window of memory 16"):
+        PublishedModeTrainer(options).finish(window[:16])
 
 
 def test_training_stops_when_asked(both_processes):

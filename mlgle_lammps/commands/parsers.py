@@ -127,21 +127,21 @@ def parse_run(arguments: Sequence[str]) -> RunRequest:
         given.pop("deck", None)
     before = read_origin(values.resume / "checkpoint")
     merged = _run_parser().parse_intermixed_args(list(before.arguments))
-    of_before = _given(_run_parser(), before.arguments)
+    own = {**vars(merged), "preset": find_surrogate(merged.surrogate).preset(merged.preset).name}
     changed = []
     for name, value in given.items():
-        old = getattr(merged, name)
-        if name == "preset":
-            old = find_surrogate(merged.surrogate).preset(old).name
+        old = own[name]
         if name in FIXED_ON_RESUME and value != old:
             option = {"deck": "the deck", "variables": "-var"}.get(name, f"--{name.replace('_', '-')}")
             raise UserError(f"{option} cannot be changed when a run goes on: leave it out, or start a run of its own")
         if name not in NOT_LEARNT and value != old:
             changed.append(name)
         setattr(merged, name, value)
+    if merged.surrogate != own["surrogate"] and "preset" not in given:
+        merged.preset = None  # another surrogate has others
     merged.overwrite = merged.check = False
     return replace(
-        _run_request(merged, values.resume, given | of_before),
+        _run_request(merged, values.resume, given),
         resume=values.resume,
         digest=before.digest,
         changed=tuple(changed),

@@ -24,7 +24,7 @@ from mlgle_lammps.store.atomic import write_bytes_atomically
 SCHEMA = 2
 MOST_HEADER_BYTES = 2**24
 _FORMAT = "mlgle model"
-_LENGTH_BYTES = 8
+_LENGTH_BYTES = _ALIGNMENT = 8
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,16 @@ def write_model(path: Path, surrogate: str, values: Mapping[str, Any], tensors: 
     text = json.dumps(values, allow_nan=False)
     own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     metadata = {"format": _FORMAT, "schema": str(SCHEMA), "surrogate": surrogate, "values": text}
-    write_bytes_atomically(path, bytes_of(own, metadata | {"sha256": _checksum(surrogate, text, own)}))
+    data = bytes_of(own, metadata | {"sha256": _checksum(surrogate, text, own)})
+    write_bytes_atomically(path, _in_order(data))
+
+
+def _in_order(data: bytes) -> bytes:
+    """Return a file with its header's entries sorted, so that equal models are equal files."""
+    start = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")
+    header = json.dumps(json.loads(data[_LENGTH_BYTES:start]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % _ALIGNMENT)
+    return len(header).to_bytes(_LENGTH_BYTES, "little") + header + data[start:]
 
 
 def read_surrogate(path: Path) -> str:
@@ -103,7 +112,7 @@ def _metadata(path: Path) -> dict[str, str]:
         raise UserError(f"{path} does not exist; it is written by a run that ended with a trained model")
     try:
         header = _header(path)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{path} is not a readable model file ({type(error).__name__}: {one_line(error)[:100]}); train again"
         ) from None

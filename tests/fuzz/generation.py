@@ -23,15 +23,19 @@ import torch
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from mlgle_lammps.surrogates.ml_gle.surrogate import ModeModel, Networks, Surrogate
-
 from mlgle_lammps.chains.rouse import RouseSource
 from mlgle_lammps.errors import RunFailure
 from mlgle_lammps.records import Frames, joined
-from mlgle_lammps.surrogates.ml_gle import equivariant, published
-from mlgle_lammps.surrogates.ml_gle.integrator import generate
+from mlgle_lammps.surrogates.ml_gle import equivariant
+from mlgle_lammps.surrogates.ml_gle.equivariant import Networks
+from mlgle_lammps.surrogates.ml_gle.integrator import MlGleMotion
 from mlgle_lammps.surrogates.ml_gle.linear_core import autocovariance, core_from_reflection
-from mlgle_lammps.surrogates.ml_gle.trainer import ModeTrainer, TrainOptions
+from mlgle_lammps.surrogates.ml_gle.mode_model import ModeModel
+from mlgle_lammps.surrogates.ml_gle.mode_trainer import ModeTrainer, TrainOptions
+from mlgle_lammps.surrogates.ml_gle.model import MlGleModel
+from mlgle_lammps.surrogates.ml_gle.published import network
+from mlgle_lammps.surrogates.ml_gle.published.model import PublishedModes
+from mlgle_lammps.surrogates.ml_gle.published.training import PublishedModeTrainer, PublishedOptions
 
 MODES = 12
 FACTOR = 25.0
@@ -85,14 +89,19 @@ def autoregressive_window(chains: int, frames: int, root: float, seed: int) -> F
     return Frames.of_chains(steps, 0 * steps, z[:, :, 0], modes)
 
 
-def learned(window: Frames, memory: int, networks: bool = False, preset: str = "default") -> ModeModel:
+def learned(window: Frames, memory: int, networks: bool = False) -> ModeModel:
     """Return what the trainer makes of a window."""
     n = len(window.steps)
     train = max(memory + 2, round(0.7 * n))
-    options = TrainOptions(
-        preset, memory, train, n - train, networks=networks, keep_at=-1e9, max_updates=100, paper_epochs=2
-    )
+    options = TrainOptions(memory, train, n - train, networks=networks, keep_at=-1e9, max_updates=100)
     return ModeTrainer(options).finish(window)
+
+
+def learned_as_published(window: Frames, memory: int) -> PublishedModes:
+    """Return what the published trainer makes of a window in two epochs."""
+    n = len(window.steps)
+    train = max(memory + 2, round(0.7 * n))
+    return PublishedModeTrainer(PublishedOptions(memory, train, n - train, epochs=2)).finish(window)
 
 
 def random_core(kind: str, memory: int, seed: int) -> ModeModel:
@@ -104,7 +113,7 @@ def random_core(kind: str, memory: int, seed: int) -> ModeModel:
     reflection[:, 1:] = rng.uniform(-0.9, 0.9, (MODES, memory - 1)) / np.arange(2, memory + 1) ** rng.uniform(0.3, 1.5)
     core = core_from_reflection(reflection, (memory,) * MODES, np.ones(MODES))
     sigma = 10.0 ** rng.uniform(-3, 3, MODES)
-    return ModeModel("default", memory, sigma, 0.4 * sigma, core, None)
+    return ModeModel(memory, sigma, 0.4 * sigma, core, None)
 
 
 def with_networks(model: ModeModel, seed: int, size: float) -> ModeModel:
@@ -114,7 +123,7 @@ def with_networks(model: ModeModel, seed: int, size: float) -> ModeModel:
     weights = equivariant.initial_weights(architecture, MODES, generator)
     weights = {name: w + size * torch.randn(w.shape, generator=generator) for name, w in weights.items()}
     networks = Networks(tuple(range(MODES)), architecture, weights | equivariant.neutral_scales(architecture, MODES))
-    return ModeModel("default", model.memory, model.sigma, model.sigma_increment, model.core, networks)
+    return ModeModel(model.memory, model.sigma, model.sigma_increment, model.core, networks)
 
 
 def scaled(model: ModeModel, factor: float) -> ModeModel:
@@ -122,23 +131,21 @@ def scaled(model: ModeModel, factor: float) -> ModeModel:
     assert model.networks is not None
     tensors = {n: factor * t if n in equivariant.WEIGHTS else t for n, t in model.networks.tensors.items()}
     networks = Networks(model.networks.modes, model.networks.architecture, tensors)
-    return ModeModel("default", model.memory, model.sigma, model.sigma_increment, model.core, networks)
+    return ModeModel(model.memory, model.sigma, model.sigma_increment, model.core, networks)
 
 
-def published_model(memory: int, seed: int) -> ModeModel:
+def published_model(memory: int, seed: int) -> PublishedModes:
     """Return the published networks as they are before any training."""
     model = random_core("any", memory, seed)
-    weights = published.initial_weights(memory, MODES, torch.Generator().manual_seed(seed))
-    return ModeModel(
-        "paper", memory, model.sigma, 0.01 * model.sigma, model.core, Networks(tuple(range(MODES)), None, weights)
-    )
+    weights = network.initial_weights(memory, MODES, torch.Generator().manual_seed(seed))
+    return PublishedModes(memory, model.sigma, 0.01 * model.sigma, weights)
 
 
 def _rouse(chains: int, beads: int, frames: int, dt: float, seed: int) -> Frames:
     return window_of(RouseSource(chains, beads, MODES, frames, dt, seed))
 
 
-def models(seed: int) -> Iterator[tuple[str, Callable[[], ModeModel]]]:
+def models(seed: int) -> Iterator[tuple[str, Callable[[], ModeModel | PublishedModes]]]:
     """Yield 20 models by name, made when called."""
     for chains, beads, frames, dt, memory in (
         (3, 14, 61, 0.1, 7),
@@ -173,19 +180,20 @@ def models(seed: int) -> Iterator[tuple[str, Callable[[], ModeModel]]]:
     yield "learned networks", lambda: learned(_rouse(6, 15, 211, 0.3, seed), 11, networks=True)
     yield "learned networks times 30", lambda: scaled(learned(_rouse(5, 14, 151, 0.05, seed), 8, networks=True), 30.0)
     yield "published, untrained", lambda: published_model(6, seed)
-    yield "published, learned for 2 epochs", lambda: learned(_rouse(4, 14, 121, 0.5, seed), 6, preset="paper")
+    yield "published, learned for 2 epochs", lambda: learned_as_published(_rouse(4, 14, 121, 0.5, seed), 6)
 
 
-def run_long(model: ModeModel, n_steps: int, n_trajectories: int, seed: int) -> Outcome:
+def run_long(model: ModeModel | PublishedModes, n_steps: int, n_trajectories: int, seed: int) -> Outcome:
     """Generate from normal histories and say what came."""
     rng = np.random.default_rng(seed)
     history = (rng.standard_normal((model.memory, 10, MODES, 3)) * model.sigma[:, None]).astype(np.float32)
-    surrogate = Surrogate(model, 0.3, 0.5, 1.0, "time", "length", history)
-    stationary = np.minimum(autocovariance(model.core, 1)[:, 0], 100.0)
+    whole = MlGleModel(model, 0.3, 0.5, 1.0, "time", "length", history)
+    exact = autocovariance(model.core, 1)[:, 0] if isinstance(model, ModeModel) else np.ones(MODES)
+    stationary = np.minimum(exact, 100.0)
     squares: list[np.ndarray] = []
     started, done, finite, largest, refusal = time.monotonic(), 0, True, 0.0, ""
     try:
-        for chunk in generate(surrogate, n_steps, n_trajectories, seed):
+        for chunk in MlGleMotion(whole, history, seed, n_trajectories).advance(n_steps):
             y = chunk.modes / model.sigma[:, None].astype(np.float32)
             finite = finite and bool(np.isfinite(y).all() and np.isfinite(chunk.com).all())
             largest = max(largest, float(np.abs(y).max()))

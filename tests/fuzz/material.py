@@ -6,10 +6,10 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from mlgle_lammps.surrogates.ml_gle.surrogate import ModeModel, Networks, Surrogate
 
 from fuzz.processes import launched
 from mlgle_lammps.chains.beads import bead_positions
@@ -17,8 +17,13 @@ from mlgle_lammps.chains.rouse import RouseSource
 from mlgle_lammps.records import Frames, ModeReport, System, joined
 from mlgle_lammps.store.run_folder import RunFolder
 from mlgle_lammps.store.writer import FramesWriter
-from mlgle_lammps.surrogates.ml_gle import equivariant, published
+from mlgle_lammps.surrogates.ml_gle import equivariant
+from mlgle_lammps.surrogates.ml_gle.equivariant import Networks
 from mlgle_lammps.surrogates.ml_gle.linear_core import core_from_reflection
+from mlgle_lammps.surrogates.ml_gle.mode_model import ModeModel
+from mlgle_lammps.surrogates.ml_gle.model import MlGleModel
+from mlgle_lammps.surrogates.ml_gle.published import network
+from mlgle_lammps.surrogates.ml_gle.published.model import PublishedModes
 
 CHAINS, BEADS, MODES, FRAMES, DT, BOX = 12, 6, 3, 40, 4.0, 6.0
 SOURCE = RouseSource(CHAINS, BEADS, BEADS - 1, FRAMES, DT, seed=2, every=10)
@@ -189,24 +194,49 @@ def write_model_run(folder: Path, preset: str = "default", with_networks: bool =
     return folder
 
 
-def model(preset: str = "default", with_networks: bool = True, memory: int = MEMORY) -> Surrogate:
-    """Return a surrogate whose networks, if any, have random weights."""
+def write_model_pt(folder: Path, preset: str = "default", with_networks: bool = True) -> Path:
+    """Leave such a run as the code of before did, its model in model.pt."""
+    if not folder.exists():
+        write_h5(RunFolder.create(folder).modes)
+    torch.save(plain_of_before(model(preset, with_networks)), folder / "model.pt")
+    return folder
+
+
+def plain_of_before(made: MlGleModel) -> dict[str, Any]:
+    """Return what model.pt held."""
+    plain = {"lags": [], "windows": [], "network_modes": list(range(made.n_modes)), **made.dynamics.to_plain()}
+    if "orders" not in plain:  # of a linear core that was fitted and generated nothing
+        k = made.n_modes
+        plain |= {"orders": [2] * k, "coefficients": torch.full((k, 2), 0.4, dtype=torch.float64),
+                  "innovation_variance": torch.ones(k, dtype=torch.float64)}  # fmt: skip
+    plain["reports"] = [vars(report) for report in made.reports]
+    return plain | {
+        "format": "mlgle surrogate", "schema": 1, "preset": made.preset, "alpha": made.alpha, "beta_sq": made.beta_sq,
+        "dt": made.dt, "time_unit": made.time_unit, "length_unit": made.length_unit,
+        "history": torch.tensor(made.history),
+    }  # fmt: skip
+
+
+def model(preset: str = "default", with_networks: bool = True, memory: int = MEMORY) -> MlGleModel:
+    """Return a model whose networks, if any, have random weights."""
     generator = torch.Generator().manual_seed(3)
-    core = core_from_reflection(np.full((MODES, 2), 0.4), (2,) * MODES, np.ones(MODES))
-    networks = None
-    if preset == "paper":
-        networks = Networks(tuple(range(MODES)), None, published.initial_weights(memory, MODES, generator))
-    elif with_networks:
-        architecture = equivariant.Architecture.within(memory)
-        weights = equivariant.initial_weights(architecture, 2, generator)
-        tensors = {name: w + 0.2 * torch.randn(w.shape, generator=generator) for name, w in weights.items()}
-        networks = Networks((0, 2), architecture, tensors | equivariant.neutral_scales(architecture, 2))
     sigma = np.array([0.3, 0.15, 0.1])
-    history = joined(frames()).modes[-memory:]
     reports = tuple(ModeReport(j + 1, "AR(2)", 1.0, 1.0, {"order": 2}) for j in range(MODES))
-    step = 0.4 if preset == "default" else 0.02  # random networks let modes drift off
-    learned = ModeModel(preset, memory, sigma, step * sigma, core, networks, reports, ("a note",))
-    return Surrogate(learned, 0.3, 0.5, DT, "tau", "sigma", history)
+    history = joined(frames()).modes[-memory:]
+    dynamics: ModeModel | PublishedModes
+    if preset == "paper":  # random networks let modes drift off
+        weights = network.initial_weights(memory, MODES, generator)
+        dynamics = PublishedModes(memory, sigma, 0.02 * sigma, weights, reports, ("a note",))
+    else:
+        networks = None
+        if with_networks:
+            architecture = equivariant.Architecture.within(memory)
+            weights = equivariant.initial_weights(architecture, 2, generator)
+            tensors = {name: w + 0.2 * torch.randn(w.shape, generator=generator) for name, w in weights.items()}
+            networks = Networks((0, 2), architecture, tensors | equivariant.neutral_scales(architecture, 2))
+        core = core_from_reflection(np.full((MODES, 2), 0.4), (2,) * MODES, np.ones(MODES))
+        dynamics = ModeModel(memory, sigma, 0.4 * sigma, core, networks, reports, ("a note",))
+    return MlGleModel(dynamics, 0.3, 0.5, DT, "tau", "sigma", history)
 
 
 def write_finished_run(folder: Path) -> Path:

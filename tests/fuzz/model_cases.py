@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import struct
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,11 +14,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save as bytes_of
 
 from fuzz import material
 from fuzz.cases import Case, Hostile, mutated_file
 from fuzz.damage import damaged_bytes
 from fuzz.stream_cases import _in_h5, attribute, both, claim, dataset, put, texts, values
+from mlgle_lammps.surrogates import model_file
 
 Plain = dict[str, Any]
 GENERATE = ("generate", ("run", "--steps", 300, "--ensemble", 6, "--threads", 1, "--out", "g.h5"))
@@ -182,19 +185,60 @@ MODEL_DOUBTFUL: dict[str, Callable[[Plain], None]] = {
 }
 
 
-def _in_model(change: Callable[[Plain], None]) -> Callable[[Path], None]:
+NOT_IN_SAFETENSORS = ("sparse", "meta", "10^12 frames", "10^9", "a list", "format", "schema", "tensors", "parameter",
+                      "transposed", "more tensors", "is complex")  # fmt: skip
+"""Parts of the names of mutations that only torch can store."""
+PT, SAFETENSORS = "model.pt", "model.safetensors"
+
+
+def _in_model_pt(change: Callable[[Plain], None]) -> Callable[[Path], None]:
     def edit(folder: Path) -> None:
-        path = folder / "model.pt"
-        plain = torch.load(path, weights_only=True)
+        plain = torch.load(folder / PT, weights_only=True)
         change(plain)
-        torch.save(plain, path)
+        torch.save(plain, folder / PT)
 
     return edit
 
 
-def _model_bytes(make: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+def _in_safetensors(change: Callable[[Plain], None]) -> Callable[[Path], None]:
+    """Change a model and store it with a right checksum."""
+
     def edit(folder: Path) -> None:
-        (folder / "model.pt").write_bytes(make((folder / "model.pt").read_bytes()))
+        found = model_file.read_model(folder / SAFETENSORS, "ml-gle")
+        own = {name: t for name, t in found.tensors.items() if "." not in name}
+        networks = {name.removeprefix("network."): t for name, t in found.tensors.items() if "." in name}
+        plain = {**found.values, **own, "tensors": networks}
+        change(plain)
+        tensors = {f"network.{name}": t for name, t in plain.pop("tensors").items()}
+        tensors |= {name: t.contiguous() for name, t in plain.items() if isinstance(t, torch.Tensor)}
+        text = json.dumps({name: value for name, value in plain.items() if name not in tensors})
+        told = {"format": "mlgle model", "schema": "2", "surrogate": "ml-gle", "values": text}
+        told["sha256"] = model_file._checksum("ml-gle", text, tensors)
+        (folder / SAFETENSORS).write_bytes(bytes_of(tensors, told))
+
+    return edit
+
+
+def _header(change: Callable[[dict[str, Any]], object]) -> Callable[[bytes], bytes]:
+    """Change the header of a safetensors file, or put bytes in its place."""
+
+    def made(data: bytes) -> bytes:
+        (length,) = struct.unpack("<Q", data[:8])
+        header = json.loads(data[8 : 8 + length])
+        new = change(header)
+        text = new if isinstance(new, bytes) else json.dumps(header).encode()
+        return struct.pack("<Q", len(text)) + text + data[8 + length :]
+
+    return made
+
+
+def _told(**changes: Any) -> Callable[[bytes], bytes]:
+    return _header(lambda header: header["__metadata__"].update(changes))
+
+
+def _bytes_of(file: str, make: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        (folder / file).write_bytes(make((folder / file).read_bytes()))
 
     return edit
 
@@ -235,15 +279,13 @@ def _global(module: str, name: str) -> bytes:
     return f"c{module}\n{name}\n(S'touch ran'\ntR.".encode()
 
 
-FILE_REFUSED: dict[str, Callable[[Path], None]] = {
-    "malicious, of torch": _model_bytes(lambda data: _torch_of(Hostile("ran"))),
-    "malicious, of old torch": _model_bytes(lambda data: _torch_of(Hostile("ran"), legacy=True)),
-    "malicious entry": _model_bytes(
-        lambda data: _torch_of({"format": "mlgle surrogate", "schema": 1, "x": Hostile("ran")})
-    ),
-    "malicious, a pickle": _model_bytes(lambda data: pickle.dumps(Hostile("ran"))),
+BYTES_REFUSED: dict[str, Callable[[bytes], bytes]] = {
+    "malicious, of torch": lambda data: _torch_of(Hostile("ran")),
+    "malicious, of old torch": lambda data: _torch_of(Hostile("ran"), legacy=True),
+    "malicious entry": lambda data: _torch_of({"format": "mlgle surrogate", "schema": 1, "x": Hostile("ran")}),
+    "malicious, a pickle": lambda data: pickle.dumps(Hostile("ran")),
     **{
-        f"a pickle that calls {m}.{n}": _model_bytes(lambda data, m=m, n=n: _global(m, n))
+        f"a pickle that calls {m}.{n}": lambda data, m=m, n=n: _global(m, n)
         for m, n in (
             ("os", "system"),
             ("posix", "system"),
@@ -252,24 +294,61 @@ FILE_REFUSED: dict[str, Callable[[Path], None]] = {
             ("torch", "load"),
         )
     },
-    "a module": _model_bytes(lambda data: _torch_of(torch.nn.Linear(2, 2))),
-    "a list": _model_bytes(lambda data: _torch_of([1])),
-    "a tensor": _model_bytes(lambda data: _torch_of(torch.zeros(3))),
-    "an empty object": _model_bytes(lambda data: _torch_of({})),
-    "no file": lambda folder: (folder / "model.pt").unlink(),
-    "an empty file": _model_bytes(lambda data: b""),
-    "text": _model_bytes(lambda data: b"model"),
-    "half": _model_bytes(lambda data: data[: len(data) // 2]),
-    "grown to 1 TB": lambda folder: os.truncate(folder / "model.pt", 2**40),
-    "deep": _model_bytes(lambda data: _nested(10**5)),
-    "a bomb": _model_bytes(_packed),
-    "a folder": lambda folder: ((folder / "model.pt").unlink(), (folder / "model.pt").mkdir()),
-    "a FIFO": lambda folder: ((folder / "model.pt").unlink(), os.mkfifo(folder / "model.pt")),
-    "/dev/zero": lambda folder: ((folder / "model.pt").unlink(), (folder / "model.pt").symlink_to("/dev/zero")),
-    "a JIT archive": _model_bytes(lambda data: _scripted()),
-    "modes.h5 of 10^12 frames": lambda folder: _in_h5(claim(LONG))(folder / "modes.h5"),
-    "modes.h5 missing": lambda folder: (folder / "modes.h5").unlink(),
+    "a module": lambda data: _torch_of(torch.nn.Linear(2, 2)),
+    "a list": lambda data: _torch_of([1]),
+    "a tensor": lambda data: _torch_of(torch.zeros(3)),
+    "an empty object": lambda data: _torch_of({}),
+    "an empty file": lambda data: b"",
+    "text": lambda data: b"model",
+    "half": lambda data: data[: len(data) // 2],
+    "a JIT archive": lambda data: _scripted(),
 }
+ARCHIVE_REFUSED: dict[str, Callable[[bytes], bytes]] = {"deep": lambda data: _nested(10**5), "a bomb": _packed}
+HEADER_REFUSED: dict[str, Callable[[bytes], bytes]] = {
+    "header of 2^62 bytes": lambda data: struct.pack("<Q", 2**62) + data[8:],
+    "header of 64 MB": _header(lambda header: b" " * 2**26),
+    "header empty": _header(lambda header: b""),
+    "header deep": _header(lambda header: b"[" * 10**6),
+    "header a list": _header(lambda header: b"[]"),
+    "header no text": _header(lambda header: b"\xff\xfe" * 9),
+    "header without metadata": _header(lambda header: header.pop("__metadata__")),
+    "header of another format": _told(format="x"),
+    "header of another schema": _told(schema="3"),
+    "header of another surrogate": _told(surrogate="<b>"),
+    "header with another checksum": _told(sha256="0" * 64),
+    "header without values": _told(values="[]"),
+    "header with deep values": _told(values="[" * 10**5),
+    "offsets beyond": _header(lambda header: header["history"].update(data_offsets=[0, LONG])),
+    "offsets below 0": _header(lambda header: header["history"].update(data_offsets=[-8, 0])),
+    "offsets real": _header(lambda header: header["history"].update(data_offsets=[0.5, 1e30])),
+    "offsets of others": _header(lambda header: header["history"].update(header["sigma"])),
+    "shape of 10^12": _header(lambda header: header["history"].update(shape=[LONG, 1, 3, 3])),
+    "shape below 0": _header(lambda header: header["history"].update(shape=[-1, -1])),
+    "type unknown": _header(lambda header: header["history"].update(dtype="F7")),
+    "type another": _header(lambda header: header["history"].update(dtype="I32")),
+    "a tensor renamed": _header(lambda header: header.update(histori=header.pop("history"))),
+}
+"""For model.safetensors, beside the bytes that fit any file."""
+
+
+def file_refused(file: str) -> dict[str, Callable[[Path], object]]:
+    """Return what is done to a model's file as a whole, or to the stream beside it."""
+    more = ARCHIVE_REFUSED if file == PT else HEADER_REFUSED
+
+    def remove(folder: Path) -> Path:
+        (folder / file).unlink()
+        return folder / file
+
+    return {
+        **{name: _bytes_of(file, make) for name, make in {**BYTES_REFUSED, **more}.items()},
+        "no file": remove,
+        "grown to 1 TB": lambda folder: os.truncate(folder / file, 2**40),
+        "a folder": lambda folder: remove(folder).mkdir(),
+        "a FIFO": lambda folder: os.mkfifo(remove(folder)),
+        "/dev/zero": lambda folder: remove(folder).symlink_to("/dev/zero"),
+        "modes.h5 of 10^12 frames": lambda folder: _in_h5(claim(LONG))(folder / "modes.h5"),
+        "modes.h5 missing": lambda folder: (folder / "modes.h5").unlink(),
+    }
 
 
 def _scripted() -> bytes:
@@ -382,38 +461,43 @@ def finished_cases(run: Path) -> Iterator[Case]:
 # ------------------------------------------------------------------ all of them
 
 
+WRITERS: dict[str, Callable[..., object]] = {PT: material.write_model_pt, SAFETENSORS: material.write_model_run}
+
+
 def sound_cases() -> Iterator[Case]:
     """Yield the models as they are."""
-    yield Case("model.pt", "sound", mutated_file(material.write_model_run, "run"), *GENERATE, "pass")
-    for name, options in (("sound, published", {"preset": "paper"}), ("sound, linear", {"with_networks": False})):
+    for file, written in WRITERS.items():
+        for name, options in (
+            ("sound", {}),
+            ("sound, published", {"preset": "paper"}),
+            ("sound, linear", {"with_networks": False}),
+        ):
 
-        def write(folder: Path, options: dict[str, Any] = options) -> object:
-            return material.write_model_run(folder, **options)
+            def write(folder: Path, written: Any = written, options: dict[str, Any] = options) -> object:
+                return written(folder, **options)
 
-        yield Case("model.pt", name, mutated_file(write, "run"), *GENERATE, "pass")
+            yield Case(file, name, mutated_file(write, "run"), *GENERATE, "pass")
 
 
 def named_cases() -> Iterator[Case]:
     """Yield the named mutations of model files."""
-    for table, expected in ((MODEL_REFUSED, "refuse"), (MODEL_DOUBTFUL, "any")):
-        for name, change in table.items():
-            yield Case(
-                "model.pt", name, mutated_file(material.write_model_run, "run", _in_model(change)), *GENERATE, expected
-            )
-    for name, edit in FILE_REFUSED.items():
-        yield Case("model.pt", name, mutated_file(material.write_model_run, "run", edit), *GENERATE, "refuse")
+    for file, written in WRITERS.items():
+        change_in = _in_model_pt if file == PT else _in_safetensors
+        for table, expected in ((MODEL_REFUSED, "refuse"), (MODEL_DOUBTFUL, "any")):
+            for name, change in table.items():
+                if file == PT or not any(part in name for part in NOT_IN_SAFETENSORS):
+                    yield Case(file, name, mutated_file(written, "run", change_in(change)), *GENERATE, expected)
+        for name, edit in file_refused(file).items():
+            yield Case(file, name, mutated_file(written, "run", edit), *GENERATE, "refuse")
 
 
 def random_cases(seed: int, n: int) -> Iterator[Case]:
-    """Yield model files with random damage."""
+    """Yield model files with random damage, of each kind in turn."""
     for number in range(seed * 10**6, seed * 10**6 + n):
+        file = SAFETENSORS if number % 2 else PT
 
         def damage(data: bytes, number: int = number) -> bytes:
             return damaged_bytes(data, number)[0]
 
-        yield Case(
-            "model.pt",
-            f"random {number}",
-            mutated_file(material.write_model_run, "run", _model_bytes(damage)),
-            *GENERATE,
-        )
+        edit = _bytes_of(file, damage)
+        yield Case(file, f"random {number}", mutated_file(WRITERS[file], "run", edit), *GENERATE)

@@ -57,6 +57,7 @@ values = st.one_of(st.sampled_from(ODD), st.text(max_size=20), st.integers().map
 COMMANDS = {
     "run": (
         "--out",
+        "--surrogate",
         "--preset",
         "--modes",
         "--memory",
@@ -77,6 +78,7 @@ COMMANDS = {
     ),
     "replay": (
         "--out",
+        "--surrogate",
         "--preset",
         "--modes",
         "--memory",
@@ -90,7 +92,7 @@ COMMANDS = {
         "--skip",
         "--stride",
     ),
-    "generate": ("--steps", "--ensemble", "--save-every", "--seed", "--device", "--out", "--threads"),
+    "generate": ("--steps", "--ensemble", "--save-every", "--seed", "--device", "--out", "--threads", "--surrogate"),
     "reconstruct": (
         "--format",
         "--trajectories",
