@@ -157,9 +157,11 @@ class _Rewriter:
             if not self.built:
                 self.built = True
                 yield f"read_restart {named(self.restart, self.restart.parent)}"
-        elif _happens_once(name, arguments):
+        elif _happens_once(name, arguments) or (name == "print" and "$" in command and '"""' not in command):
             yield from self._happened(name, arguments, command)
         else:
+            if name == "clear":
+                self.built = False
             if name == "variable" and len(arguments) >= 3:
                 self.variables.define(split_words(self.variables.substitute(command))[1:])
             elif name == "atom_modify" and "sort" in arguments:

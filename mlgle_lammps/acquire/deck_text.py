@@ -158,4 +158,4 @@ def always_quoted(text: str) -> str:
         return f'"{text}"'
     if '"""' in text:
         raise UserError(f"a condition within a condition cannot go on from a restart file: {text}")
-    return f'"""{text}"""'
+    return f'"""{text} """' if text.endswith('"') else f'"""{text}"""'
