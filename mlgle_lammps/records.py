@@ -49,6 +49,7 @@ class System:
         box: lx, ly, lz, xy, xz, yz of a fully periodic box; None where unknown or not periodic.
         mode_variances: variance per component of all modes 1..N-1 over the chains of the first frame; None where
             unknown. It says what the modes that are not streamed add to bead positions.
+        center_held: fixes hold the system's centre of mass in place, which would diffuse without them.
     """
 
     n_chains: int
@@ -63,6 +64,7 @@ class System:
     notes: tuple[str, ...] = ()
     box: tuple[float, ...] | None = None
     mode_variances: tuple[float, ...] | None = None
+    center_held: bool = False
 
 
 @dataclass(frozen=True)

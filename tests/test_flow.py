@@ -65,7 +65,7 @@ def drive_plainly(log: Path) -> None:
 
 
 def drive(log: Path | None, variables=GIVEN, every=1000, learn=None, run_on=False, stop=lambda: False):
-    """Have the service run ``in.deck`` to its end; return the driver and what it sent."""
+    """Have the service run ``in.deck`` to its end; return the driver, what took its frames, and how it ended."""
     outbox = Nobody()
     options = DeckOptions(Path("in.deck"), variables, every=every)
     learn = learn or LearnOptions(Path("out"), modes=2, memory=4, train_frames=1000)
@@ -74,8 +74,7 @@ def drive(log: Path | None, variables=GIVEN, every=1000, learn=None, run_on=Fals
         driver._run_on = lambda: setattr(driver, "_verdict", ENOUGH)
     try:
         driver.prepare()
-        driver.produce()
-        return driver, outbox
+        return driver, outbox, driver.produce()
     finally:
         driver._lmp.close()
 
@@ -197,9 +196,8 @@ def test_a_loop_that_only_steps_would_end_ends_with_the_frames(folders, jump, mo
     loop = f'label a\nrun 50\nif "$(step) < 100000" then "{jump}"\nprint "end"\n'
     Path("in.deck").write_text(f"include head.lmp\nrun 1\n#mlgle production\n{loop}")
     learn = LearnOptions(Path("out"), modes=2, memory=4, train_frames=8, val_frames=4)
-    driver, outbox = drive(None, every=20, learn=learn, run_on=True)
+    _, outbox, ending = drive(None, every=20, learn=learn, run_on=True)
     assert [frame.step for frame in outbox.frames] == list(range(20, 260, 20))
-    ending = driver._ending()
     assert ending.status == "complete"
     assert any("in a loop that only more steps would end" in note for note in ending.notes)
 

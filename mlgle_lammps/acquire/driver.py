@@ -21,7 +21,7 @@ from mlgle_lammps.acquire.checkpoint import MdRecord
 from mlgle_lammps.acquire.continuation import FIRST_FILE, SECOND_FILE, alternates_restarts, named
 from mlgle_lammps.acquire.deck import REACHED, Deck
 from mlgle_lammps.acquire.deck_files import DeckFiles
-from mlgle_lammps.acquire.fixes import changes_bonds, read_setup
+from mlgle_lammps.acquire.fixes import Setup, changes_bonds, holds_center, read_setup
 from mlgle_lammps.acquire.flow import ENTER
 from mlgle_lammps.acquire.restart_writer import RestartWriter
 from mlgle_lammps.acquire.resumption import Resumption, same_frame
@@ -121,13 +121,13 @@ class Driver:
         notes: tuple[str, ...] = ()
         if self._deck.production is None:
             notes = ("the deck has no '#mlgle production' line: production is a run of its own after the deck's end",)
+        setup = self._read_setup()
         n_modes = self._learn.modes if self._resumption is None else self._resumption.system.n_modes
         self.system, self._chains = read_system(
             self._lmp, self._comm, deck=str(self._deck.path), every=self._every, n_modes=n_modes,
             chain_group=self._options.chain_group, strict=self._options.strict, notes=notes,
-            marked=self._deck.production is not None,
+            marked=self._deck.production is not None, setup=setup, center_held=self._holds_center(setup),
         )  # fmt: skip
-        self._refuse_changing_bonds()
         if self._resumption is not None:
             self._go_on(self._resumption)
         return self.system
@@ -148,11 +148,19 @@ class Driver:
                 "'#mlgle production': include that file instead of jumping to it"
             )
 
-    def _refuse_changing_bonds(self) -> None:
-        """Raise UserError where a fix is at work that the deck's text did not show, and that changes bonds."""
-        for name, style in read_setup(self._lmp, self._comm).fixes.items():
+    def _read_setup(self) -> Setup:
+        """Return what LAMMPS says of itself; raise UserError where an unforeseen fix changes bonds."""
+        with self._translated():
+            setup = read_setup(self._lmp, self._comm)
+        for name, style in setup.fixes.items():
             if changes_bonds(style):
                 raise UserError(f"{self._deck.path}: fix {name} of style {style} {BONDS_CHANGE}")
+        return setup
+
+    def _holds_center(self, setup: Setup) -> bool:
+        """Return whether the system's centre of mass is held in place during production."""
+        later = {words[0]: words[2] for words in self._deck.fixes if words[0] in self._deck.production_fixes}
+        return holds_center(setup.fixes | later, self._deck.fixes)
 
     def _go_on(self, resumption: Resumption) -> None:
         """Take the place of the run before; raise UserError where the melt is not its."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mlgle_lammps.acquire.fixes import read_setup
+from mlgle_lammps.acquire.fixes import Setup
 from mlgle_lammps.acquire.physics import torn_bond
 from mlgle_lammps.acquire.scan import RESPA, TEMPLATE
 from mlgle_lammps.acquire.snapshot import Snapshots
@@ -29,6 +29,8 @@ def read_system(
     strict: bool = False,
     notes: tuple[str, ...] = (),
     marked: bool = True,
+    setup: Setup | None = None,
+    center_held: bool = False,
 ) -> tuple[System, Chains]:
     """Return what the stream will be about, and its chains; collective over the MD ranks.
 
@@ -41,7 +43,7 @@ def read_system(
         raise UserError(f"{deck}: there are no atoms when production begins; {advice}")
     if lmp.extract_global("respa_levels"):
         raise UserError(f"{deck}: {RESPA}")
-    if read_setup(lmp, comm).molecules == "template":
+    if setup is not None and setup.molecules == "template":
         raise UserError(f"{deck}: {TEMPLATE}")
     chains = _read_chains(lmp, comm, chain_group, strict)
     n_chains, n_beads = chains.ids.shape
@@ -63,6 +65,7 @@ def read_system(
         notes=(*notes, *chains.notes, *lowered, *_mass_note(lmp, comm, chains.ids)),
         box=_periodic_box(lmp),
         mode_variances=_mode_variances(lmp, comm, chains.ids, deck),
+        center_held=center_held,
     )
     return system, chains
 

@@ -74,7 +74,7 @@ class _Pipeline:
         self.started = time.monotonic()
         n_modes = min(options.modes, system.n_modes)
         self.state = RunState(system, options, n_modes, variables=variables)
-        self.moments = MomentAccumulator(system.n_chains, n_modes, options.memory)
+        self.moments = MomentAccumulator(system.n_chains, n_modes, options.memory, center_held=system.center_held)
         self.ring = RingBuffer(options.learn_frames, system.n_chains, n_modes)
         device = resolve_device(options.device)
         self.state.device, self.state.threads = describe_device(device), options.threads or available_cores()
@@ -297,8 +297,9 @@ class _Pipeline:
         wanted = self.options.full_md
         if not wanted:
             return
-        n_chains = self.state.system.n_chains
-        accumulator = MomentAccumulator(n_chains, 0, max(4, wanted // 4), LAGS_PER_OCTAVE)
+        system = self.state.system
+        longest = max(4, wanted // 4)
+        accumulator = MomentAccumulator(system.n_chains, 0, longest, LAGS_PER_OCTAVE, system.center_held)
         with Progress("full MD", wanted) as progress:
             for _, frame in zip(range(wanted), frames, strict=False):
                 accumulator.add(replace(frame, modes=frame.modes[:, :0]))

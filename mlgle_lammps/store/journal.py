@@ -114,6 +114,7 @@ def system_from_mapping(values: Mapping[str, Any], where: str) -> System:
         raise UserError(f"{where}: the box is {kept['box']}, with an edge that is not above 0")
     if min(kept["mode_variances"] or (0.0,)) < 0:
         raise UserError(f"{where}: mode_variances has numbers below 0")
+    kept["center_held"] = kept.get("center_held") in (True, 1)
     notes = kept.get("notes") or ()
     listed = notes if isinstance(notes, list | tuple) else [notes]
     kept["notes"] = tuple(_printable(str(note)) for note in listed[:MOST_NOTES])
