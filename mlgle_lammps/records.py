@@ -92,6 +92,7 @@ class System:
         box: lx, ly, lz, xy, xz, yz of a fully periodic box; None where unknown or not periodic.
         mode_variances: variance per component of all modes 1..N-1 over the chains of the first frame; None where
             unknown. It says what the modes that are not streamed add to bead positions.
+        center_held: fixes hold the system's centre of mass in place, which would diffuse without them.
         channels: what a frame holds of the chains.
         others: further species.
     """
@@ -108,6 +109,7 @@ class System:
     notes: tuple[str, ...] = ()
     box: tuple[float, ...] | None = None
     mode_variances: tuple[float, ...] | None = None
+    center_held: bool = False
     channels: tuple[str, ...] = ("com", "modes")
     others: tuple[Species, ...] = ()
 

@@ -87,8 +87,8 @@ def test_conditions_and_includes_are_followed(tmp_path):
 
 def test_runs_of_the_production_go_by_the_clock(tmp_path):
     deck = goes_on(tmp_path, HEAD + "#mlgle production\nrun ${n}\nvelocity all scale 1.0\nrun 100 upto post no\n").deck
+    assert deck.before.splitlines()[-1] == "variable mlgle_clock equal 5"
     assert deck.production.splitlines() == [
-        "variable mlgle_clock equal 5",
         "variable mlgle_stop equal ${mlgle_clock}+(${n})",
         'if "${mlgle_stop} > $(step)" then "run ${mlgle_stop} upto start ${mlgle_clock} stop ${mlgle_stop}"',
         "variable mlgle_clock equal ${mlgle_stop}",

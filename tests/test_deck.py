@@ -2,7 +2,8 @@
 
 import pytest
 
-from mlgle_lammps.acquire.deck import logical_lines, read_deck, split_words
+from mlgle_lammps.acquire.deck import read_deck
+from mlgle_lammps.acquire.deck_text import logical_lines, split_words
 from mlgle_lammps.errors import UserError
 
 

@@ -13,7 +13,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mlgle_lammps.acquire.deck import MAX_DEPTH, WORD, Deck, DeckVariables, logical_lines, read_text, split_words
+from mlgle_lammps.acquire.deck import Deck
+from mlgle_lammps.acquire.deck_text import (
+    MAX_DEPTH,
+    DeckVariables,
+    always_quoted,
+    changed,
+    logical_lines,
+    quoted,
+    read_text,
+    split_words,
+)
+from mlgle_lammps.acquire.fixes import plain
+from mlgle_lammps.acquire.flow import has_flow, jumps
 from mlgle_lammps.errors import UserError
 
 BUILDS = ("read_data", "read_restart", "create_box")
@@ -39,9 +51,12 @@ STATELESS_FIXES = {
 """Fixes that draw no random numbers and start from positions and velocities alone."""
 ROUNDED_FIXES = {"nvt"}
 """Fixes that draw no random numbers, whose restarted state is right but for the last bit (measured)."""
+FIRST_FILE, SECOND_FILE = "deck.before.lmp", "deck.production.lmp"
+"""Names of the files that LAMMPS reads, in the checkpoint folder."""
 ONE_FILE_DUMPS = {"dcd", "xtc", "netcdf", "netcdf/mpiio", "h5md", "movie", "xyz/gz", "yaml"}
 """Dump styles that cannot append to a file."""
-ACCELERATED = re.compile(r"/(omp|opt|gpu|kk|intel)$")
+ONE_FILE_FIXES = {"ave/correlate", "ave/correlate/long"}
+"""Fixes that cannot append to a file."""
 
 
 @dataclass(frozen=True)
@@ -70,17 +85,20 @@ def continued(deck: Deck, restart: Path, begin: int, epoch: int) -> Continuation
         epoch: how often the run has gone on before, this time included; added to seeds.
 
     Raises:
-        UserError: the deck builds its system in a way that the text does not show, or jumps to other files.
+        UserError: the deck builds its system in a way that the text does not show, or jumps to files that it does not.
     """
-    rewriter = _Rewriter(deck, named(restart, restart.parent), epoch)
+    rewriter = _Rewriter(deck, restart, epoch)
     before = "\n".join(rewriter.part(deck.before, producing=False)) + "\n"
     if not rewriter.built:
         raise UserError(f"{deck.path}: no {', '.join(BUILDS)} is seen in it, so it cannot go on from a restart file")
-    production = None
+    production, head = None, ""
     if deck.production is not None:
-        clock = f"variable mlgle_clock equal {begin}"
-        production = "\n".join([clock, *rewriter.part(deck.production, producing=True)]) + "\n"
-    deck = replace(deck, before=before, production=production)
+        before += f"variable mlgle_clock equal {begin}\n"
+        production = "\n".join(rewriter.part(deck.production, producing=True)) + "\n"
+        if jumps(deck.production):
+            head = "\n".join(rewriter.part(deck.before, producing=True)) + "\n"
+    others = tuple(sorted(rewriter.files.items()))
+    deck = replace(deck, before=before, production=production, head=head, rewritten=True, other_files=others)
     return Continuation(deck, rewriter.exact, rewriter.exact and rewriter.unsorted and not rewriter.rounded)
 
 
@@ -99,24 +117,28 @@ class _Rewriter:
         exact: no random numbers were seen.
         unsorted: sorting of atoms was switched off.
         rounded: a fix was seen whose restarted state is rounded.
+        files: name -> text of the files that the deck jumps to.
     """
 
     deck: Deck
-    restart: str
+    restart: Path
     epoch: int
     built: bool = False
     exact: bool = True
     unsorted: bool = False
     rounded: bool = False
     producing: bool = False
+    files: dict[str, str] = field(default_factory=dict)
     variables: DeckVariables = field(init=False)
+    _folder: Path = Path()
+    _names: dict[tuple[Path, bool], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.variables = DeckVariables.of(self.deck.variables)
 
     def part(self, text: str, producing: bool) -> Iterator[str]:
         """Yield the commands that go on where ``text`` stopped."""
-        self.producing = producing
+        self.producing, self._folder = producing, self._folder if producing else Path()
         for number, command in logical_lines(text):
             yield from self._command(command, f"{self.deck.path}:{number}", 0)
 
@@ -130,14 +152,16 @@ class _Rewriter:
         elif name == "include" and arguments:
             yield from self._include(command, arguments[0], where, depth)
         elif name == "jump" and arguments and arguments[0] != "SELF":
-            raise UserError(f"{where}: a deck that jumps to another file cannot go on from a restart file")
+            yield self._jump(command, arguments[0], where, depth)
         elif name in BUILDS:
             if not self.built:
                 self.built = True
-                yield f"read_restart {self.restart}"
-        elif _happens_once(name, arguments):
+                yield f"read_restart {named(self.restart, self.restart.parent)}"
+        elif _happens_once(name, arguments) or (name == "print" and "$" in command and '"""' not in command):
             yield from self._happened(name, arguments, command)
         else:
+            if name == "clear":
+                self.built = False
             if name == "variable" and len(arguments) >= 3:
                 self.variables.define(split_words(self.variables.substitute(command))[1:])
             elif name == "atom_modify" and "sort" in arguments:
@@ -163,6 +187,8 @@ class _Rewriter:
         """Yield a command that defines something, so changed that it loses no file and repeats no noise."""
         if name == "shell" and arguments[:1] != ["cd"]:
             return
+        if name == "shell" and len(arguments) > 1:
+            self._folder = self._folder / self.variables.substitute(arguments[1])
         if name == "log" and len(arguments) == 1 and arguments != ["none"]:
             yield f"{command} append"
         elif name == "dump" and len(arguments) > 4 and "*" not in arguments[4]:
@@ -170,20 +196,33 @@ class _Rewriter:
         elif name == "pair_style":
             yield self._reseeded(arguments, 0, NOISE_IN_PAIRS, command)
         elif name == "fix" and len(arguments) > 2:
-            style = ACCELERATED.sub("", arguments[2])
+            style = plain(arguments[2])
             self.exact &= style in STATELESS_FIXES | ROUNDED_FIXES
             self.rounded |= style in ROUNDED_FIXES
             if style.startswith("ave/") or style == "print":
-                yield changed(command, {i + 1: "append" for i, word in enumerate(arguments) if word == "file"})
+                yield self._file_again(style, arguments, command)
             else:
                 yield self._reseeded(arguments, 2, NOISE_IN_FIXES, command)
         else:
             yield command
 
+    def _file_again(self, style: str, arguments: list[str], command: str) -> str:
+        """Return a fix that writes to a file, so that it goes on there as before: behind what is there, or over it."""
+        places = [i for i, word in enumerate(arguments[:-1]) if word == "file"]
+        if "overwrite" in arguments or not places:
+            return command
+        if style in ONE_FILE_FIXES:
+            return changed(command, {i + 2: quoted(self._another(arguments[i + 1])) for i in places})
+        return changed(command, {i + 1: "append" for i in places})
+
+    def _another(self, name: str) -> str:
+        """Return the name of the next file, for what cannot append to one."""
+        path = Path(name)
+        return str(path.with_name(f"{path.stem}.part{self.epoch + 1}{path.suffix}"))
+
     def _dump_again(self, arguments: list[str], command: str) -> Iterator[str]:
-        if ACCELERATED.sub("", arguments[2]) in ONE_FILE_DUMPS:
-            path = Path(arguments[4])
-            yield changed(command, {5: quoted(str(path.with_name(f"{path.stem}.part{self.epoch + 1}{path.suffix}")))})
+        if plain(arguments[2]) in ONE_FILE_DUMPS:
+            yield changed(command, {5: quoted(self._another(arguments[4]))})
         else:
             yield command
             yield f"dump_modify {arguments[0]} append yes"
@@ -193,7 +232,7 @@ class _Rewriter:
         new: dict[int, str] = {}
         self.exact &= "$" not in "".join(arguments[start : start + 1])
         for i, word in enumerate(arguments[start:], start):
-            place = seeds.get(ACCELERATED.sub("", word))
+            place = seeds.get(plain(word))
             if place is not None:
                 self.exact = False
                 if i + place < len(arguments):
@@ -214,13 +253,50 @@ class _Rewriter:
         return " ".join(parts)
 
     def _include(self, command: str, name: str, where: str, depth: int) -> Iterator[str]:
-        path = Path(self.variables.substitute(name))
-        if "$" in str(path) or depth >= MAX_DEPTH or not path.is_file():
+        path = self._file(name)
+        if path is None or depth >= MAX_DEPTH or not path.is_file():
             self.exact = False
             yield command
             return
-        for _, line in logical_lines(read_text(path)):
+        text = read_text(path)
+        if has_flow(text):
+            yield f"include {self._rewritten(path, text, depth)}"
+            return
+        for _, line in logical_lines(text):
             yield from self._command(line, where, depth + 1)
+
+    def _jump(self, command: str, name: str, where: str, depth: int) -> str:
+        """Return a jump that leads into a file rewritten as this one is."""
+        path = self._file(name)
+        if path is None or depth >= MAX_DEPTH or not path.is_file():
+            raise UserError(f"{where}: a deck that jumps to a file which is not known cannot go on from a restart file")
+        if path.resolve() == self.deck.path.resolve():
+            if depth == 0:
+                return changed(command, {1: "SELF"})
+            return changed(command, {1: self._name(SECOND_FILE if self.producing else FIRST_FILE)})
+        return changed(command, {1: self._rewritten(path, read_text(path), depth)})
+
+    def _file(self, name: str) -> Path | None:
+        """Return the path of a file that the deck names; None where the name is not known."""
+        name = self.variables.substitute(name)
+        return None if "$" in name else self._folder / name
+
+    def _rewritten(self, path: Path, text: str, depth: int) -> str:
+        """Return the name of the rewritten version of a file, for a command."""
+        key = (path.resolve(), self.producing)
+        if key not in self._names:
+            self._names[key] = name = f"deck.{len(self._names) + 1}.lmp"
+            lines = [
+                line
+                for number, command in logical_lines(text)
+                for line in self._command(command, f"{path}:{number}", depth + 1)
+            ]
+            self.files[name] = "\n".join(lines) + "\n"
+        return self._name(self._names[key])
+
+    def _name(self, name: str) -> str:
+        folder = self.restart.parent
+        return named(folder / name, folder)
 
 
 def _happens_once(name: str, arguments: list[str]) -> bool:
@@ -239,16 +315,6 @@ def shifted(seed: str, epoch: int) -> str:
     if match := re.fullmatch(r"\$\((.*)\)", seed):
         return f"$(({match[1]})+{epoch})"
     return seed
-
-
-def changed(command: str, new: dict[int, str]) -> str:
-    """Return the command with some of its words replaced, the others as they are, quotes included."""
-    return " ".join(new.get(i, match[0]) for i, match in enumerate(WORD.finditer(command)))
-
-
-def quoted(word: str) -> str:
-    """Return a word as LAMMPS reads it as one: in quotes where it has white space or quotes of its own."""
-    return always_quoted(word) if not word or re.search(r"[\s\"'#&]", word) else word
 
 
 def named(path: Path, folder: Path) -> str:
@@ -272,12 +338,3 @@ def named(path: Path, folder: Path) -> str:
             "choose another --out"
         )
     return f"${{mlgle_folder}}/{os.path.relpath(path, folder)}"
-
-
-def always_quoted(text: str) -> str:
-    """Return a text in quotes that LAMMPS takes off again; raise UserError where it holds triple quotes."""
-    if '"' not in text:
-        return f'"{text}"'
-    if '"""' in text:
-        raise UserError(f"a condition within a condition cannot go on from a restart file: {text}")
-    return f'"""{text}"""'

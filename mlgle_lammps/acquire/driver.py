@@ -6,9 +6,10 @@ one run and the trajectory is bitwise that of plain LAMMPS.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,17 +18,21 @@ import numpy as np
 
 from mlgle_lammps.acquire import mpi
 from mlgle_lammps.acquire.checkpoint import MdRecord
-from mlgle_lammps.acquire.continuation import alternates_restarts, named
-from mlgle_lammps.acquire.deck import FIX_ID, Deck
+from mlgle_lammps.acquire.continuation import FIRST_FILE, SECOND_FILE, alternates_restarts, named
+from mlgle_lammps.acquire.deck import REACHED, Deck
+from mlgle_lammps.acquire.deck_files import DeckFiles
+from mlgle_lammps.acquire.fixes import Setup, changes_bonds, holds_center, read_setup
+from mlgle_lammps.acquire.flow import ENTER
 from mlgle_lammps.acquire.restart_writer import RestartWriter
 from mlgle_lammps.acquire.resumption import Resumption, same_frame
+from mlgle_lammps.acquire.scan import BONDS_CHANGE, FIX_ID
 from mlgle_lammps.acquire.snapshot import Snapshots
-from mlgle_lammps.acquire.system import read_system
+from mlgle_lammps.acquire.system import bond_pairs, read_system
 from mlgle_lammps.chains.topology import Chains
 from mlgle_lammps.errors import RunFailure, UserError, one_line
 from mlgle_lammps.options.deck import DeckOptions
 from mlgle_lammps.options.learn import LearnOptions
-from mlgle_lammps.records import Ending, Frames, System
+from mlgle_lammps.records import Ending, Frames, Int64, System
 from mlgle_lammps.stream.transport import Outbox
 
 NEVER = 2_000_000_000
@@ -90,10 +95,11 @@ class Driver:
         self._notes: list[str] = []
         self.n_frames = 0 if resumption is None else resumption.n_frames
         self._greeted = False
-        self.producing = False
+        self.reading = self.producing = False
         log_arguments = ["-log", str(log) if log and resumption is None else "none"]
         where = [] if checkpoint is None else ["-var", "mlgle_folder", str(checkpoint.absolute())]
         self._lmp = mpi.open_lammps([*log_arguments, "-screen", "none", *where, *self._deck.arguments()], self._comm)
+        self._files = DeckFiles(self._lmp, self._comm, checkpoint)
         if log and checkpoint and resumption is not None:
             self._lmp.command(f"log {named(log, checkpoint)} append")
         self.system: System
@@ -111,18 +117,50 @@ class Driver:
         """
         if self._stop_requested_anywhere():
             raise RunFailure(INTERRUPTED_EARLY)
-        self._execute(self._deck.before)
+        self._run_first_part()
         notes: tuple[str, ...] = ()
         if self._deck.production is None:
             notes = ("the deck has no '#mlgle production' line: production is a run of its own after the deck's end",)
+        setup = self._read_setup()
         n_modes = self._learn.modes if self._resumption is None else self._resumption.system.n_modes
         self.system, self._chains = read_system(
             self._lmp, self._comm, deck=str(self._deck.path), every=self._every, n_modes=n_modes,
             chain_group=self._options.chain_group, strict=self._options.strict, notes=notes,
+            marked=self._deck.production is not None, setup=setup, center_held=self._holds_center(setup),
         )  # fmt: skip
         if self._resumption is not None:
             self._go_on(self._resumption)
         return self.system
+
+    def _run_first_part(self) -> None:
+        """Run the deck up to where production begins."""
+        text = self._deck.first_file()
+        self.reading = True
+        with self._translated():
+            if text is None:
+                self._lmp.file(str(self._deck.path))
+            else:
+                self._files.run(FIRST_FILE, text, self._deck.other_files)
+        self.reading = False
+        if self._deck.may_miss_marker and self._lmp.extract_variable(REACHED) is None:
+            raise UserError(
+                f"{self._deck.path}: LAMMPS came to the end of a file that the deck jumps to without passing the line "
+                "'#mlgle production': include that file instead of jumping to it"
+            )
+
+    def _read_setup(self) -> Setup:
+        """Return what LAMMPS says of itself; raise UserError where an unforeseen fix changes bonds."""
+        with self._translated():
+            setup = read_setup(self._lmp, self._comm)
+        for name, style in setup.fixes.items():
+            if changes_bonds(style):
+                raise UserError(f"{self._deck.path}: fix {name} of style {style} {BONDS_CHANGE}")
+        return setup
+
+    def _holds_center(self, setup: Setup) -> bool:
+        """Return whether the system's centre of mass is held in place during production."""
+        later = {words[0]: words[2] for words in self._deck.fixes if words[0] in self._deck.production_fixes}
+        return holds_center(setup.fixes | later, self._deck.fixes)
 
     def _go_on(self, resumption: Resumption) -> None:
         """Take the place of the run before; raise UserError where the melt is not its."""
@@ -169,6 +207,7 @@ class Driver:
                 raise RunFailure(INTERRUPTED_EARLY)
             self._verdict, self._folder = STOP, None
         self._began = time.perf_counter()
+        bonds = bond_pairs(self._lmp)
         self._snapshots = Snapshots(self._lmp, self._comm, self._chains.ids, self.system.n_modes)
         self._install()
         self._begin_restarts()
@@ -176,15 +215,30 @@ class Driver:
             self._greet()
         self.producing = True
         if self._verdict == GO and self._deck.production is not None:
-            self._execute(self._deck.production)
+            text = self._deck.production_file()
+            if ENTER in text:
+                self._execute(f"variable {ENTER} string 1")
+            with self._translated():
+                self._files.run(SECOND_FILE, text, self._deck.other_files)
             self._raise_kept()
             self._report_deck_end()
         if self._verdict == GO:
             self._run_on()
+        self._compare_bonds(bonds)
         if self._restarts is not None:
             self._restarts.finish(self._elapsed(), write=self._verdict == STOP)
             self._warnings += self._restarts.warnings
         return self._ending()
+
+    def _compare_bonds(self, before: Int64) -> None:
+        """Warn where bonds are no longer those that production began with."""
+        now = bond_pairs(self._lmp)
+        if self._world.leads_md and not np.array_equal(now, before):
+            pairs, others = set(map(tuple, before.tolist())), set(map(tuple, now.tolist()))
+            self._warnings.append(
+                f"bonds changed during production: {len(pairs - others)} of {len(pairs)} are gone and "
+                f"{len(others - pairs)} are new; modes and D are those of the beads that were chains when it began"
+            )
 
     def _install(self) -> None:
         self._lmp.command(f"fix {FIX_ID} all external pf/callback {check_stride(self._every)} {NEVER}")
@@ -214,6 +268,10 @@ class Driver:
     def _report_deck_end(self) -> None:
         """Say where the deck's own run and the wanted frames differ."""
         step = self._lmp.extract_global("ntimestep")
+        if self._files.cut:
+            self._notes.append(
+                f"the deck's production went on in a loop that only more steps would end: it was ended at step {step}"
+            )
         if self._verdict == ENOUGH and self._cut_short:
             self._notes.append(
                 f"MD ended at step {step} with the {self.n_frames} frames asked for; "
@@ -314,6 +372,7 @@ class Driver:
         if verdict != GO:
             self._verdict = verdict
             self._lmp.force_timeout()
+            self._files.end_soon()
         if total is not None and due:
             self._send(step, total)
         elif total is not None:
@@ -370,15 +429,25 @@ class Driver:
         return any(self._comm.allgather(self._stop_requested()))
 
     def _execute(self, commands: str) -> None:
-        """Have LAMMPS execute commands; turn its exceptions into ours."""
-        try:
+        """Have LAMMPS execute commands of the service's own."""
+        with self._translated():
             self._lmp.commands_string(commands)
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turn LAMMPS's exceptions into ours."""
+        try:
+            yield
+        except UserError:
+            raise
         except Exception as error:
             if self._error is None:
                 self._refuse(error)
 
     def _refuse(self, error: Exception) -> NoReturn:
         message = f"{self._deck.path}: {mpi.lammps_message(error)}"
+        if self._world.size > 1 and "rocessors" in message:
+            message += f"; MD has {self._comm.size} of the {self._world.size} ranks, the last one learns"
         if mpi.failed_alone(error):
             raise LostRank(message) from error
         raise (UserError if self.n_frames == 0 else RunFailure)(message) from error

@@ -85,7 +85,7 @@ class PhysicsWatch:
             lines.append(
                 f"the kinetic temperature went from {self._first:.4g} to {mean:.4g}{self._unit} "
                 f"({100 * (mean / self._first - 1):+.0f}%, means over {FIRST_FRAMES} frames up to step {step}): D is "
-                "that of no single temperature; equilibrate before the marker, and check thermostat and time step"
+                "that of no single temperature; equilibrate before production, and check thermostat and time step"
             )
         if self._far is not None:
             length, step = self._far

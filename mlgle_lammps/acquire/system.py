@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from mlgle_lammps.acquire.fixes import Setup
 from mlgle_lammps.acquire.physics import torn_bond
+from mlgle_lammps.acquire.scan import RESPA, TEMPLATE
 from mlgle_lammps.acquire.snapshot import Snapshots
 from mlgle_lammps.chains.modes import component_variances
 from mlgle_lammps.chains.topology import MASS_TOLERANCE, Chains, find_chains, keep_group, limit_modes
@@ -26,16 +28,23 @@ def read_system(
     chain_group: str | None = None,
     strict: bool = False,
     notes: tuple[str, ...] = (),
+    marked: bool = True,
+    setup: Setup | None = None,
+    center_held: bool = False,
 ) -> tuple[System, Chains]:
     """Return what the stream will be about, and its chains; collective over the MD ranks.
 
     Raises:
-        UserError: no system yet, r-RESPA, no bonds, chains that are not linear, or that wrong image flags tear apart.
+        UserError: no system yet, r-RESPA, bonds in templates, no bonds, chains that are not linear, or that wrong image
+            flags tear apart.
     """
     if not lmp.extract_setting("box_exist") or lmp.get_natoms() == 0:
-        raise UserError(f"{deck}: there are no atoms when production begins; move the marker below the system's set-up")
+        advice = "move the marker below the system's set-up" if marked else "the deck sets up no system"
+        raise UserError(f"{deck}: there are no atoms when production begins; {advice}")
     if lmp.extract_global("respa_levels"):
-        raise UserError(f"{deck}: 'run_style respa' is not supported: no frames reach the service there; use verlet")
+        raise UserError(f"{deck}: {RESPA}")
+    if setup is not None and setup.molecules == "template":
+        raise UserError(f"{deck}: {TEMPLATE}")
     chains = _read_chains(lmp, comm, chain_group, strict)
     n_chains, n_beads = chains.ids.shape
     if n_chains < 2:
@@ -56,6 +65,7 @@ def read_system(
         notes=(*notes, *chains.notes, *lowered, *_mass_note(lmp, comm, chains.ids)),
         box=_periodic_box(lmp),
         mode_variances=_mode_variances(lmp, comm, chains.ids, deck),
+        center_held=center_held,
     )
     return system, chains
 
@@ -111,8 +121,18 @@ def _gather_bonds(lmp: Any) -> Int64:
     _, data = lmp.gather_bonds()
     bonds = np.asarray(data, dtype=np.int64).reshape(-1, 3)[:, 1:]
     if not bonds.all():  # LAMMPS counts them and no longer has them
-        raise UserError(f"{np.count_nonzero(~bonds.all(axis=1))} bonds are gone: LAMMPS lost atoms before production")
+        gone = np.count_nonzero(~bonds.all(axis=1))
+        raise UserError(f"{gone} bonds are gone: LAMMPS lost atoms before production, or a bond style broke them")
     return bonds
+
+
+def bond_pairs(lmp: Any) -> Int64:
+    """Return (bond, 2) atom ids of the bonds there are now, each with the lower id first, in order."""
+    if not lmp.extract_global("nbonds"):
+        return np.empty((0, 2), dtype=np.int64)
+    _, data = lmp.gather_bonds()
+    bonds = np.asarray(data, dtype=np.int64).reshape(-1, 3)[:, 1:]
+    return np.unique(np.sort(bonds[bonds.all(axis=1)], axis=1), axis=0)
 
 
 def _local(lmp: Any, name: str) -> Any:

@@ -105,6 +105,7 @@ class _Run:
             self.stop.watch_launcher(self._launcher_died)
         try:
             deck = self.world.together(self._read_deck)
+            self._settle_folder(deck)
             if not self.options.check:
                 self.world.together(lambda: self._open_folder(deck.digest), root=self.world.trainer)
                 self.resumption = self.world.together(lambda: self._plan(deck), root=self.world.trainer)
@@ -131,13 +132,20 @@ class _Run:
         print(f"mlgle run: {line}", file=sys.stderr, flush=True)
 
     def _read_deck(self) -> Deck:
-        deck = read_deck(self.options.deck, self.options.variables)
+        deck = read_deck(self.options.deck, self.options.variables, max(1, self.world.size - 1))
         if self.request.resume is not None and deck.digest != self.request.digest:
             raise UserError(
                 f"{deck.path}, or a file that it includes, has changed since the run began: put it back, or start a "
                 "run of its own"
             )
         return deck
+
+    def _settle_folder(self, deck: Deck) -> None:
+        """Make names absolute where the deck may change the working directory under this program."""
+        if deck.changes_folder:
+            self.learn_options = replace(self.learn_options, out=self.learn_options.out.absolute())
+            if self.request.resume is not None:
+                self.request = replace(self.request, resume=self.request.resume.absolute())
 
     def _open_folder(self, digest: str) -> None:
         """Make the result folder, or open that of the run that goes on, and keep other runs out of it."""
@@ -310,7 +318,15 @@ class _Run:
             return
         if self.world.md_comm.size == 1:
             self.driver.skip_runs()
+            timer = threading.Timer(SAVE_SECONDS, self._end_reading)
+            timer.daemon = True
+            timer.start()
         elif self.world.leads_md:
+            self._fail_alone(INTERRUPTED_EARLY, 1)
+
+    def _end_reading(self) -> None:
+        """End the program where the deck still goes on, in a loop that only a run would end."""
+        if self.driver is not None and self.driver.reading:
             self._fail_alone(INTERRUPTED_EARLY, 1)
 
     def _launcher_died(self) -> None:

@@ -51,7 +51,12 @@ def fit_notes(fit: GleFit, moments: Moments) -> list[str]:
     lines = []
     if fit.beta_sq < 0:
         lines.append("beta^2 came out negative and is 0 in the generator: no subdiffusion tied to the modes was found")
-    if moments.center_diffuses:
+    if moments.center_held:
+        lines.append(
+            "fixes hold the system's centre of mass in place; it would diffuse, since momentum is not conserved: MSDs "
+            f"were multiplied by P/(P-1) = {moments.n_chains / (moments.n_chains - 1):.4f}"
+        )
+    elif moments.center_diffuses:
         lines.append(
             "the system's centre of mass diffuses (momentum is not conserved, or chains were left out): its motion was "
             f"removed and MSDs multiplied by P/(P-1) = {moments.n_chains / (moments.n_chains - 1):.4f}"

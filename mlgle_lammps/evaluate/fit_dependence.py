@@ -42,7 +42,7 @@ def moments_of_parts(md: Trajectory, run: RunResult) -> dict[int, Moments]:
     """Return the displacements of the first quarter, half and all of the frames that D was fitted to."""
     k, memory, n = _fit_size(run, md.n_mode_frames)
     wanted = {max(n // 4, memory + 1), max(n // 2, memory + 1), n}
-    accumulator = MomentAccumulator(md.system.n_chains, k, memory)
+    accumulator = MomentAccumulator(md.system.n_chains, k, memory, center_held=md.system.center_held)
     found = {}
     for i, frame in enumerate((frame for block in md.frames(k) for frame in block), start=1):
         accumulator.add(frame)
@@ -76,7 +76,7 @@ def errors_over_frames(
     lengths = [length for length in (memory + 1, 200, 400, 800, 1600, 3200) if memory < length <= n // 2]
     if not lengths:
         return {}, "", False
-    moments, whole = _segment_moments(stream.frames(k), stream.system.n_chains, k, memory, lengths)
+    moments, whole = _segment_moments(stream.frames(k), stream.system, k, memory, lengths)
     system = stream.system
     base = fit_gle(whole, system.dt, "default", system.n_beads).D.value if reference is None else reference.value
     errors = {name: _errors(moments, system, form, base) for name, form in FORMS.items()}
@@ -86,11 +86,14 @@ def errors_over_frames(
 
 
 def _segment_moments(
-    frames: Iterable[Frames], n_chains: int, k: int, memory: int, lengths: Sequence[int]
+    frames: Iterable[Frames], system: System, k: int, memory: int, lengths: Sequence[int]
 ) -> tuple[dict[int, list[Moments]], Moments]:
     """Return the displacements of disjoint segments of each length, and of all frames, in one pass."""
-    whole = MomentAccumulator(n_chains, k, memory)
-    running = {length: MomentAccumulator(n_chains, k, memory) for length in lengths}
+
+    def fresh() -> MomentAccumulator:
+        return MomentAccumulator(system.n_chains, k, memory, center_held=system.center_held)
+
+    whole, running = fresh(), {length: fresh() for length in lengths}
     found: dict[int, list[Moments]] = {length: [] for length in lengths}
     for frame in (frame for block in frames for frame in block):
         whole.add(frame)
@@ -100,7 +103,7 @@ def _segment_moments(
             accumulator.add(frame)
             if accumulator.n_frames == length:
                 found[length].append(accumulator.moments())
-                running[length] = MomentAccumulator(n_chains, k, memory)
+                running[length] = fresh()
     return found, whole.moments()
 
 

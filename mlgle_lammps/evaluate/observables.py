@@ -60,7 +60,9 @@ class Observables:
 def displacement_moments(trajectory: Trajectory) -> Moments:
     """Return what ``normal_diffusion`` needs: displacements at lags up to a quarter of the longest segment."""
     longest = max(4, trajectory.longest_segment // 4)
-    accumulator = MomentAccumulator(trajectory.system.n_chains, 0, longest, LAGS_PER_OCTAVE)
+    accumulator = MomentAccumulator(
+        trajectory.system.n_chains, 0, longest, LAGS_PER_OCTAVE, trajectory.system.center_held
+    )
     for frame in trajectory.frames():
         accumulator.add(frame)
     return accumulator.moments()

@@ -43,7 +43,9 @@ class Online:
         """Make room for the frames of a run; raise UserError where there is no such surrogate."""
         setup, options = run.setup, run.setup.options
         self._run, self._form = run, find_preset(options).fit_form
-        self.moments = MomentAccumulator(setup.system.n_chains, setup.n_modes, options.memory)
+        self.moments = MomentAccumulator(
+            setup.system.n_chains, setup.n_modes, options.memory, center_held=setup.system.center_held
+        )
         self.trainer = make_trainer(options, setup.system, self.last_fit, run.broken)
         channels = tuple(dict.fromkeys(("com", "modes", *self.trainer.needs)))
         held = replace(setup.system.species[0], n_modes=setup.n_modes, channels=channels)

@@ -21,7 +21,7 @@ def take_reference(run: Run, frames: Iterator[Frames], slowest: float) -> Refere
         slowest: relaxation time of mode 1, time_unit, beyond which diffusion is normal.
     """
     wanted, system = run.setup.options.full_md, run.setup.system
-    accumulator = MomentAccumulator(system.n_chains, 0, max(4, wanted // 4), LAGS_PER_OCTAVE)
+    accumulator = MomentAccumulator(system.n_chains, 0, max(4, wanted // 4), LAGS_PER_OCTAVE, system.center_held)
     with Progress("full MD", wanted) as progress:
         for _, frame in zip(range(wanted), frames, strict=False):
             accumulator.add(frame)

@@ -31,7 +31,7 @@ class Moments:
         lags: (lag,) in frames.
         counts: (lag,) pairs of frames summed.
         msd_com: (lag,) MSD of the centres of mass per dimension, mean over chains, length²; the system's own
-            motion removed, and made good by P/(P-1) where the system's centre itself diffuses.
+            motion removed, and made good by P/(P-1) where the system's centre itself diffuses, or would.
         msd_com_chain: (lag, chain) the same per chain.
         msd_modes: (lag, mode) MSD of the modes per dimension, mean over chains, length².
         mode_variance: (mode,) stationary variance per component, length².
@@ -41,6 +41,7 @@ class Moments:
         n_chains: P.
         n_frames: frames so far.
         segment_lengths: frames in each uninterrupted piece.
+        center_held: it would, but is held in place; the factor P/(P-1) is due all the same.
     """
 
     lags: Int64
@@ -55,13 +56,17 @@ class Moments:
     n_chains: int
     n_frames: int
     segment_lengths: tuple[int, ...]
+    center_held: bool = False
 
 
 class MomentAccumulator:
     """Adds frames one by one; ``moments()`` gives the record of what has been added so far."""
 
-    def __init__(self, n_chains: int, n_modes: int, longest_lag: int, lags_per_octave: int = 2) -> None:
-        """Make room for lags up to ``longest_lag`` frames."""
+    def __init__(
+        self, n_chains: int, n_modes: int, longest_lag: int, lags_per_octave: int = 2, center_held: bool = False
+    ) -> None:
+        """Make room for lags up to ``longest_lag`` frames; ``center_held`` as in `records.System`."""
+        self._center_held = center_held
         self.lags = np.array(logarithmic_lags(longest_lag, lags_per_octave), dtype=np.int64)
         n_lags, depth = len(self.lags), longest_lag + 1
         self._com = np.zeros((depth, n_chains, 3))
@@ -158,7 +163,7 @@ class MomentAccumulator:
         counts = self._counts[seen]
         n_steps = max(self._center_steps.count, 1)
         share = n_chains * self._center_steps.variance() / max(self._chain_steps / n_steps, 1e-300)
-        diffuses = share > 0.5 and n_chains > 1
+        diffuses = (share > 0.5 or self._center_held) and n_chains > 1
         per_chain = self._sum_com[seen] / counts[:, None] * (n_chains / (n_chains - 1) if diffuses else 1.0)
         effect, dof = self._design_effect()
         return Moments(
@@ -174,6 +179,7 @@ class MomentAccumulator:
             n_chains=n_chains,
             n_frames=self.n_frames,
             segment_lengths=tuple(self._segment_lengths),
+            center_held=self._center_held,
         )
 
     def _design_effect(self) -> tuple[float, float]:

@@ -133,7 +133,7 @@ class FramesWriter:
         values |= {"schema": SCHEMA, "creator": f"{CREATOR} {__version__}", **attributes}
         for name, value in values.items():
             if value is not None:
-                self._group.attrs[name] = value
+                self._group.attrs[name] = int(value) if isinstance(value, bool) else value
         self._group.attrs.create("notes", list(self._system.notes), dtype=h5py.string_dtype())
 
     @uninterrupted()

@@ -1,0 +1,95 @@
+"""Fixes by what they do to a run's production, and those that LAMMPS has at a moment."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from mlgle_lammps.errors import UserError
+
+ACCELERATED = re.compile(r"/(omp|opt|gpu|kk|intel)$")
+BOX_CHANGING = re.compile(r"^(npt|nph|deform|box/relax|press/|msst|nphug|qbmsst|append/atoms)")
+BOND_CHANGING = re.compile(r"^bond/(break|swap|react|create(/angle)?)$")
+NOISE = {
+    "langevin", "langevin/drude", "langevin/eff", "brownian", "brownian/sphere", "brownian/asphere", "gld", "gle",
+    "ffl", "temp/csld", "ttm", "ttm/grid", "ttm/mod",
+}  # fmt: skip
+"""Fixes that push each bead by itself, so that momentum is not conserved."""
+YES = {"yes", "on", "true"}
+LISTED = re.compile(r"^Fix\[[\s\d]+\]:\s+(\S+),\s+style = (\S+),", re.MULTILINE)
+MOLECULES = re.compile(r"^Molecule type\s*=\s*(\S+)", re.MULTILINE)
+
+
+def plain(style: str) -> str:
+    """Return a style without the suffix of an accelerated version."""
+    return ACCELERATED.sub("", style)
+
+
+def changes_bonds(style: str) -> bool:
+    """Return whether a fix of that style makes, breaks or swaps bonds."""
+    return bool(BOND_CHANGING.match(plain(style)))
+
+
+def holds_center(styles: dict[str, str], definitions: tuple[tuple[str, ...], ...]) -> bool:
+    """Return whether fixes keep the system's centre of mass in place that their noise would let diffuse.
+
+    The centre's share, 1/P of each of P chains' motion, is then missing from what the chains do. Where momentum is
+    conserved (NVE, Nosé-Hoover, DPD) the centre has none, and such fixes take nothing away.
+
+    Args:
+        styles: id -> style of the fixes at work.
+        definitions: words of ``fix`` commands, from the id on; the last of an id counts.
+    """
+    words = {definition[0]: definition[3:] for definition in definitions}
+    found = [(plain(style), words.get(name, ())) for name, style in styles.items()]
+    noisy = any(style in NOISE or (style.startswith("rigid") and "langevin" in rest) for style, rest in found)
+    return noisy and any(_holds(style, rest) for style, rest in found)
+
+
+def _holds(style: str, words: tuple[str, ...]) -> bool:
+    """Return whether a fix takes the motion of a group's centre away; ``words`` follow its style."""
+    if style == "recenter":
+        return True
+    if style == "momentum":
+        at = words.index("linear") + 1 if "linear" in words else 0
+        return at > 0 and set(words[at : at + 3]) != {"0"}
+    return style in NOISE and any(a == "zero" and b in YES for a, b in pairwise(words))
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What LAMMPS says of itself.
+
+    Attributes:
+        molecules: how atoms know their bonds: "atomic", "molecular" or "template".
+        fixes: id -> style of those there are.
+    """
+
+    molecules: str
+    fixes: dict[str, str]
+
+
+def read_setup(lmp: Any, comm: Any) -> Setup:
+    """Return what LAMMPS says of itself by ``info``; collective over the MD ranks.
+
+    Raises:
+        UserError: its answer cannot be written.
+    """
+    text = ""
+    with TemporaryDirectory(prefix="mlgle-") as folder:
+        path = comm.bcast(str(Path(folder) / "info"), root=0)
+        lmp.command(f'info system fixes out overwrite "{path}"')
+        if comm.rank == 0:
+            try:
+                text = Path(path).read_text(encoding="utf-8", errors="replace")
+            except OSError:
+                text = ""
+        text = comm.bcast(text, root=0)
+    if not text:
+        raise UserError(f"LAMMPS could not write to {path}: set TMPDIR to a folder that it can write to")
+    found = MOLECULES.search(text)
+    return Setup(found[1] if found else "", dict(LISTED.findall(text)))
