@@ -133,3 +133,49 @@ def test_restart_files_of_the_deck_itself_are_seen(tmp_path):
         path = tmp_path / "in.deck"
         path.write_text(HEAD + line + "\n")
         assert alternates_restarts(read_deck(path)) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "again"),
+    [
+        ("fix a all ave/time 1 2 2 c_1 file o.txt ave running overwrite", None),
+        ("fix a all ave/histo 1 2 2 0 1 9 vx file o.txt overwrite ave running", None),
+        ("fix a all ave/correlate 1 2 2 c_1 file o.txt overwrite ave running", None),
+        ("fix a all ave/correlate 1 2 2 c_1 file o.txt", "fix a all ave/correlate 1 2 2 c_1 file o.part2.txt"),
+        ("fix a all ave/correlate/long 1 2 c_1 file o", "fix a all ave/correlate/long 1 2 c_1 file o.part2"),
+        ("fix a all ave/chunk 1 2 2 c vx file o.txt", "fix a all ave/chunk 1 2 2 c vx append o.txt"),
+        ("fix p all print 10 'x' file o.txt", "fix p all print 10 'x' append o.txt"),
+    ],
+)
+def test_what_overwrites_its_file_goes_on_overwriting(tmp_path, line, again):
+    """And what cannot append begins another file: LAMMPS refuses `append` there."""
+    assert before(tmp_path, f"{line}\n") == [again or line]
+
+
+def test_prints_of_what_a_restart_does_not_know_are_not_said_again(tmp_path):
+    assert before(tmp_path, "print 'T $(temp)'\nprint 'x'\n") == ["print 'x'"]
+    deck = goes_on(tmp_path, HEAD + "#mlgle production\nprint 'T $(temp)'\n").deck
+    assert deck.production == 'if "${mlgle_clock} >= $(step)" then "print \'T $(temp)\'"\n'
+
+
+def test_a_condition_keeps_the_quotes_at_its_end(tmp_path):
+    text = 'if "$x > 1" then """print "so" """ else "fix 1 all nve"\n'
+    assert before(tmp_path, text) == ['if "$x > 1" then """print "so" """ else "fix 1 all nve"']
+
+
+def test_files_that_a_deck_jumps_to_are_rewritten_too(tmp_path):
+    (tmp_path / "stage.lmp").write_text("run 10\nfix l all langevin 1 1 1 5\nnext k\njump ${where}/stage.lmp\n")
+    where = f"variable where index {tmp_path}\n"
+    deck = goes_on(tmp_path, f"{where}{HEAD}#mlgle production\njump ${{where}}/stage.lmp\n").deck
+    assert deck.production == 'jump "deck.1.lmp"\n'
+    ((name, text),) = deck.other_files
+    assert name == "deck.1.lmp"
+    assert "fix l all langevin 1 1 1 6" in text.splitlines()
+    assert text.splitlines()[0] == "variable mlgle_stop equal ${mlgle_clock}+(10)"
+
+
+def test_an_include_with_a_loop_stays_a_file(tmp_path):
+    (tmp_path / "loop.lmp").write_text("label a\nfix 1 all nve\nnext k\njump SELF a\n")
+    deck = goes_on(tmp_path, f"{HEAD}variable where index {tmp_path}\ninclude ${{where}}/loop.lmp\n").deck
+    assert deck.before.splitlines()[-1] == 'include "deck.1.lmp"'
+    assert deck.other_files == (("deck.1.lmp", "label a\nfix 1 all nve\nnext k\njump SELF a\n"),)

@@ -122,3 +122,51 @@ def test_a_coordinate_that_lammps_would_wrap_for_ever_is_refused(tmp_path, numbe
     data.write_text("Atoms\n\n" + "".join(rows))
     with pytest.raises(UserError, match=r"in.deck:2: x.data:150003 holds a number beyond 10\^10"):
         read_deck(deck)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("run_style respa 2 4\n#mlgle production\nrun 1\n", r"in\.deck:1: 'run_style respa' is not supported"),
+        ("run_style verlet\nrun 1\n#mlgle production\nrun_style respa 2 4\nrun 1\n", r"in\.deck:4: 'run_style respa'"),
+        ("run_style respa 2 4\nrun 1\n", r"in\.deck:1: 'run_style respa'"),
+        ("atom_style template dec\n", r"in\.deck:1: atom_style template .* use 'atom_style molecular'"),
+        ("atom_style hybrid template dec sphere\n", r"in\.deck:1: atom_style template"),
+        ("processors 1 2 2\n", r"in\.deck:1: 'processors 1 2 2' .* MD, 3 of 4: the last one learns: start 5 ranks"),
+        ("processors 2 * *\n", r"in\.deck:1: 'processors 2 \* \*' does not fit"),
+        ("#mlgle production\ncreate_bonds many all all 1 0 1\n", r"in\.deck:2: 'create_bonds' after production"),
+        ("#mlgle production\ndelete_bonds all bond 1\n", r"in\.deck:2: 'delete_bonds' after production"),
+        ("fix 1 all npt temp 1 1 1 iso 0 0 10\nrun 5\n", r"at the deck's end, where production begins"),
+        ("fix 1 all bond/break 1 1 1\nrun 5\n", r"unfix it at the deck's end, where production begins"),
+        ("fix 1 all bond/break 1 1 1\n#mlgle production\nrun 5\n", r"unfix it before production begins"),
+    ],
+)
+def test_what_production_cannot_have_is_named(write, text, complaint):
+    with pytest.raises(UserError, match=complaint):
+        read_deck(write(text), md_ranks=3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "run_style respa 2 4\nrun 5\nrun_style verlet\n#mlgle production\nrun 1\n",
+        "run_style respa 2 4\nrun 5\nclear\n#mlgle production\nrun 1\n",
+        "processors * * 3\n#mlgle production\n",
+        "processors 1 1 3 map xyz\n#mlgle production\n",
+        "processors ${x} 2 2\n#mlgle production\n",
+        "fix 1 all bond/react stabilization no\nrun 5\nunfix 1\n#mlgle production\n",
+    ],
+)
+def test_what_is_gone_or_fits_is_let_through(write, text):
+    assert read_deck(write(text), md_ranks=3).production is not None
+
+
+def test_files_are_sought_where_the_deck_has_gone(write, tmp_path):
+    write("quit\n", "there/in.more")
+    for way in ("shell cd there\ninclude in.more\n", "shell cd there/\nshell cd ..\ninclude there/in.more\n"):
+        with pytest.raises(UserError, match=r"in\.more:1: 'quit'"):
+            read_deck(write(way))
+    deck = read_deck(write("shell cd there\nrun 1\n"))
+    assert deck.changes_folder
+    assert ("deckdir", (str(tmp_path),)) in deck.variables
+    assert not read_deck(write("shell mkdir there\nrun 1\n")).changes_folder

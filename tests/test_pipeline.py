@@ -12,12 +12,12 @@ from mlgle_lammps.commands import generate, replay
 from mlgle_lammps.commands.replay import Journalled
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.learn import LearnOptions
-from mlgle_lammps.pipeline.generation import uninterrupted_end
 from mlgle_lammps.pipeline.learning import learn
 from mlgle_lammps.records import Ending, Frames, joined
 from mlgle_lammps.store.reader import FramesReader
 from mlgle_lammps.store.run_folder import RunFolder
 from mlgle_lammps.surrogates.ml_gle import trainer
+from mlgle_lammps.surrogates.recorded import uninterrupted_end
 
 QUICK = [
     "--memory",

@@ -25,7 +25,7 @@ from mlgle_lammps.acquire.fixes import Setup, changes_bonds, holds_center, read_
 from mlgle_lammps.acquire.flow import ENTER
 from mlgle_lammps.acquire.restart_writer import RestartWriter
 from mlgle_lammps.acquire.resumption import Resumption, same_frame
-from mlgle_lammps.acquire.scan import BONDS_CHANGE, FIX_ID
+from mlgle_lammps.acquire.scan import AT_THE_END, BEFORE, BONDS_CHANGE, FIX_ID
 from mlgle_lammps.acquire.snapshot import Snapshots
 from mlgle_lammps.acquire.system import bond_pairs, read_system
 from mlgle_lammps.chains.topology import Chains
@@ -152,9 +152,10 @@ class Driver:
         """Return what LAMMPS says of itself; raise UserError where an unforeseen fix changes bonds."""
         with self._translated():
             setup = read_setup(self._lmp, self._comm)
+        where_to = AT_THE_END if self._deck.production is None else BEFORE
         for name, style in setup.fixes.items():
             if changes_bonds(style):
-                raise UserError(f"{self._deck.path}: fix {name} of style {style} {BONDS_CHANGE}")
+                raise UserError(f"{self._deck.path}: fix {name} of style {style} {BONDS_CHANGE} {where_to}")
         return setup
 
     def _holds_center(self, setup: Setup) -> bool:

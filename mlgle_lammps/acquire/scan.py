@@ -21,12 +21,11 @@ FIX_ID = "mlgle_frames"
 RESPA = "'run_style respa' is not supported during production: no frames reach the service there; use verlet"
 TEMPLATE = (
     "atom_style template keeps its bonds in the molecule file, where LAMMPS shows them to no program: use 'atom_style "
-    "molecular', with which 'create_atoms .. mol' and data files give the atoms bonds of their own"
+    "molecular' (and 'create_box .. extra/bond/per/atom 2'), with which the atoms have bonds of their own"
 )
-BONDS_CHANGE = (
-    "changes bonds during production: the chains whose D is wanted would not stay the same chains; unfix it before "
-    "production begins"
-)
+BONDS_CHANGE = "changes bonds during production: the chains whose D is wanted would not stay the same chains; unfix it"
+BEFORE = "before production begins"
+AT_THE_END = "at the deck's end, where production begins"
 
 AFTER_MARKER = {
     "clear": "it removes the system that is being recorded",
@@ -113,14 +112,14 @@ class Scan:
 
     def _begin_production(self) -> None:
         self.producing = True
-        where_to = "before production begins" if self.marker else "at the deck's end, where production begins"
+        where_to = BEFORE if self.marker else AT_THE_END
         for where, style in self.live.values():
             if BOX_CHANGING.match(style):
                 _refuse(where, f"fix {style} changes the box during production: unfix it {where_to}")
             if style == "dt/reset":
                 _refuse(where, f"fix dt/reset changes the time step during production: unfix it {where_to}")
             if changes_bonds(style):
-                _refuse(where, f"fix {style} {BONDS_CHANGE}")
+                _refuse(where, f"fix {style} {BONDS_CHANGE} {where_to}")
         if self.respa:
             _refuse(self.respa, RESPA)
 
@@ -265,7 +264,7 @@ class Scan:
             if BOX_CHANGING.match(style):
                 _refuse(where, f"fix {style} changes the box during production; run at constant volume{self._again}")
             if changes_bonds(style):
-                _refuse(where, f"fix {style} {BONDS_CHANGE}{self._again}")
+                _refuse(where, f"fix {style} {BONDS_CHANGE} {BEFORE}{self._again}")
 
     def _follow(self, name: str, arguments: list[str], where: str) -> None:
         if name == "fix" and len(arguments) >= 3:
