@@ -2,9 +2,9 @@
 
     python benchmarks/reference_moments.py RUN OUT.npz
 
-reads the stream of a run's folder (or a modes.h5) once and writes MSDs of the centres and of the modes at logarithmic lags, their
-counts, variances, the design effect, and the slope of the MSD from 2 relaxation times of mode 1 on with its error over blocks of chains'
-paths (`diffusion.slope`). All per component; drift of the system's centre removed.
+reads the stream of a run's folder (or a modes.h5) once and writes MSDs of the centres and of the modes at logarithmic
+lags, their counts, variances, the design effect, and D by the slope of the MSD from lags where diffusion is normal
+(`diffusion.slope`). All per component; drift of the system's centre removed.
 """
 
 from __future__ import annotations
