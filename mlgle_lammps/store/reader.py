@@ -31,6 +31,8 @@ class FramesReader:
         segments: (time,) int64, non-decreasing.
         n_mode_frames: frames that have modes; they come first.
         generated: whether the integrator made them, not MD.
+        start_step: MD step of the recorded frame that generated trajectories start from; None where the file does not
+            say.
     """
 
     def __init__(self, path: Path) -> None:
@@ -79,6 +81,8 @@ class FramesReader:
         attributes |= {"n_chains": n_chains, "n_modes": n_modes}
         self.system: System = system_from_mapping(attributes, str(self.path))
         self.generated = "integrator_dt" in self._file["mlgle"].attrs
+        start = attributes.get("start_step")
+        self.start_step: int | None = start if type(start) is int else None
         self._others = self._further_channels()
         steps = step[:]
         if n_frames and steps.max() > np.iinfo(np.int64).max:
@@ -133,7 +137,7 @@ class FramesReader:
     def _read_attributes(self) -> dict[str, Any]:
         """Return the attributes that describe the stream; texts from their checked copy where there is one."""
         stored = self._file["mlgle"].attrs
-        names = ["dt", "every", "n_beads", "segments", "segment_numbers", "box", "mode_variances"]
+        names = ["dt", "every", "n_beads", "segments", "segment_numbers", "box", "mode_variances", "start_step"]
         if "texts" in stored and stored.get_id("texts").dtype.kind == "S":
             found = {name: value for name, value in json.loads(stored["texts"]).items() if name in TEXTS}
         else:
