@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mlgle_lammps.chains.rouse import RouseSource
 from mlgle_lammps.options.learn import LearnOptions
-from mlgle_lammps.records import System
+from mlgle_lammps.records import System, joined
 from mlgle_lammps.resources import needs as needs_module
 from mlgle_lammps.resources.needs import announcement, needs_of, refusal, shortages
 from mlgle_lammps.resources.room import Room, available_memory, control_groups, free_disk, readable_bytes
+from mlgle_lammps.store.writer import FramesWriter
 
 ROOT = Path(__file__).parent.parent
 GB = 1e9
@@ -87,7 +89,7 @@ def test_needs_grow_with_what_they_depend_on():
     assert needs_of(system(), options(generate_steps=0)).generated == 0
     assert needs_of(system(n_modes=6), options()) == needs_of(system(), options(modes=6))
     assert needs_of(system(), options(handoff="converged")).open_ended
-    assert needs_of(system(), options(full_md=1000)).stream - base.stream == 1000 * (100 * 24 + 16)
+    assert needs_of(system(), options(full_md=1000)).stream - base.stream == 1000 * (100 * (24 + 12 * 12) + 16)
 
 
 def has(monkeypatch, memory=100 * GB, disk=100 * GB):
@@ -167,3 +169,18 @@ def test_replay_is_refused_before_it_begins(tmp_path, limit, message):
     assert error.count("\n") == 1
     assert "are left by ulimit -v" in error
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("recorded", [3, 5])
+def test_the_stream_takes_what_was_said_with_full_md(tmp_path, recorded):
+    """Frames after the hand-off keep their modes, and count; modes that are not wanted do not."""
+    frames = joined(list(RouseSource(300, 20, recorded, 1024, 1.0, seed=1)))
+    said = needs_of(system(300, recorded), options(modes=3, memory=4, train_frames=100, val_frames=24, full_md=900))
+    with FramesWriter(tmp_path / "modes.h5", system(300, 3)) as writer:
+        writer.append(frames.first_modes(3))
+    size = (tmp_path / "modes.h5").stat().st_size
+    assert 1.0 < size / said.stream < 1.12
+    with FramesWriter(tmp_path / "modes.h5", system(300, 3)) as writer:
+        writer.append(frames[:124].first_modes(3))
+        writer.append(frames[124:].first_modes(0))
+    assert (tmp_path / "modes.h5").stat().st_size < 0.8 * said.stream  # negative control: files of before

@@ -7,6 +7,7 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -248,3 +249,49 @@ def test_one_chain_has_no_error():
     table = compare_sizes(np.array([[4.0, 1.0, 1.0]]), np.array([[4.0, 1.0, 1.0], [5.0, 1.0, 1.0]]))
     assert table["end_to_end_sq"]["reconstructed"]["se"] is None
     assert table["end_to_end_sq"]["ratio_se"] is None
+
+
+def start_of(folder):
+    """Return the first frame's centres of mass and the generated displacements there, (chain, 3) each."""
+    assert run(folder, "--format", "xyz", "--stop", 1, "--trajectories", 12, "--overwrite") == 0
+    lines = (folder / "reconstructed.xyz").read_text().splitlines()[2 : 2 + 12 * N]
+    positions = np.array([line.split()[1:4] for line in lines], dtype=float).reshape(12, N, 3)
+    with FramesReader(folder / "generated.h5") as reader:
+        return positions.mean(axis=1), reader.read(0, 1).com[0, :12]
+
+
+def test_beads_start_at_the_hand_off_also_where_full_md_followed(tmp_path):
+    folder = make_run(tmp_path / "run", box=None, frames=40)
+    with FramesReader(folder / "modes.h5") as reader:
+        centres = reader.read(0, 40).com
+
+    def start(frame):
+        found, moved = start_of(folder)
+        return np.abs(found - centres[frame] - moved).max()
+
+    assert start(39) < 1e-4  # nothing tells: the last frame with modes
+    (folder / "result.json").write_text('{"handoff": {"step": 2500}}')
+    assert start(25) < 1e-4
+    assert start(39) > 0.1  # negative control
+    for told in (
+        '{"handoff": {"step": 2501}}',
+        '{"handoff": {"step": "2500"}}',
+        '{"handoff": null}',
+        "[",
+        '{"handoff": 3}',
+    ):
+        (folder / "result.json").write_text(told)
+        assert start(39) < 1e-4
+    (folder / "result.json").write_text('{"handoff": {"step": 2500}}')
+    with h5py.File(folder / "generated.h5", "r+") as file:
+        file["mlgle"].attrs["start_step"] = 1200
+    assert start(12) < 1e-4
+
+
+def test_trajectories_from_a_step_that_was_not_recorded_are_refused(tmp_path, capsys):
+    folder = make_run(tmp_path / "run", frames=40)
+    for step in (1234, 4000, -100):
+        with h5py.File(folder / "generated.h5", "r+") as file:
+            file["mlgle"].attrs["start_step"] = step
+        assert run(folder, "--format", "xyz") == 2
+        assert f"no frame with modes at step {step}" in capsys.readouterr().err

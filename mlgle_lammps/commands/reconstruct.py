@@ -56,19 +56,30 @@ class Melt:
     Attributes:
         system: of the MD, with its number of beads.
         sizes: (chain, size) time means, in the order of SIZES.
-        centres: (chain, 3) at the last frame with modes.
+        centres: (chain, 3) at the hand-off, from where trajectories were generated.
         fast_variances: of modes k+1..N-1.
         source: where those are from.
     """
 
-    def __init__(self, path: Path, n_modes: int, n_beads: int | None) -> None:
-        """Read modes.h5; raise UserError where it is missing or does not say the number of beads."""
+    def __init__(self, path: Path, n_modes: int, n_beads: int | None, start_step: int | None = None) -> None:
+        """Read modes.h5.
+
+        Args:
+            path: the file.
+            n_modes: k, of what is generated.
+            n_beads: of a chain, where the file does not say.
+            start_step: MD step of the hand-off; None takes the last frame with modes for it.
+
+        Raises:
+            UserError: it is missing, damaged, has no frame of that step, or does not say the number of beads.
+        """
         with FramesReader(path) as reader:
             self.system = _with_beads(reader.system, n_beads, n_modes, path)
             beads, n_frames = self.system.n_beads or 0, reader.n_mode_frames
             if not n_frames:
                 raise UserError(f"{path} has no frame with modes")
-            self.centres = _read(reader, n_frames - 1, n_frames).com[0]
+            start = n_frames - 1 if start_step is None else _frame_of(reader, start_step)
+            self.centres = _read(reader, start, start + 1).com[0]
             blocks = [range(start, min(start + BLOCK_FRAMES, n_frames)) for start in range(0, n_frames, BLOCK_FRAMES)]
             squares = np.zeros(n_modes)
             sums = np.zeros((reader.system.n_chains, len(SIZES)))
@@ -79,6 +90,17 @@ class Melt:
                 sums += sizes_from_modes(modes, np.zeros(beads - 1 - n_modes), beads).sum(axis=0)
         self.fast_variances, self.source = _fast_variances(self.system, squares / n_frames)
         self.sizes = sums / n_frames + sizes_from_modes(np.zeros((n_modes, 3)), self.fast_variances, beads)
+
+
+def _frame_of(reader: FramesReader, step: int) -> int:
+    """Return the frame of an MD step; raise UserError where there is none with modes."""
+    frame = int(np.searchsorted(reader.steps, step))
+    if frame >= reader.n_mode_frames or reader.steps[frame] != step:
+        raise UserError(
+            f"{reader.path} has no frame with modes at step {step}, from which the trajectories were generated: put "
+            "the files of one run together"
+        )
+    return frame
 
 
 def _with_beads(system: System, n_beads: int | None, n_modes: int, path: Path) -> System:
@@ -114,7 +136,8 @@ def _reconstruct(arguments: Sequence[str]) -> int:
     with FramesReader(folder.generated) as reader:
         with FramesReader(folder.modes) as md:
             require_generated_from(md.system, reader)
-        melt = Melt(folder.modes, reader.system.n_modes, options.beads)
+            start_step = reader.start_step if reader.start_step is not None else _hand_off_step(folder, md)
+        melt = Melt(folder.modes, reader.system.n_modes, options.beads, start_step)
         frames = _frames(options, len(reader.steps), folder.generated)
         n_chains = options.trajectories or min(melt.system.n_chains, reader.system.n_chains)
         if n_chains > reader.system.n_chains:
@@ -122,6 +145,15 @@ def _reconstruct(arguments: Sequence[str]) -> int:
         sizes = _write(path, reader, melt, frames, n_chains, options)
     _report(folder, path, melt, reader.system.n_modes, frames, sizes, options)
     return 0
+
+
+def _hand_off_step(folder: RunFolder, md: FramesReader) -> int | None:
+    """Return the step of the hand-off that result.json tells; None where it does not, or not one of these frames."""
+    try:
+        step = folder.read_result()["handoff"]["step"]
+    except (UserError, KeyError, TypeError):
+        return None
+    return step if type(step) is int and step in md.steps[: md.n_mode_frames] else None
 
 
 def _require_free(path: Path, folder: RunFolder, overwrite: bool) -> None:

@@ -5,12 +5,15 @@ The numbers of memory are measured peaks of resident memory on CPUs (tests/test_
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.learn import TRAINED_CHAINS, LearnOptions
-from mlgle_lammps.records import System
+from mlgle_lammps.records import CHANNELS, System
 from mlgle_lammps.resources.progress import format_seconds
 from mlgle_lammps.resources.room import available_memory, free_disk, readable_bytes
 
@@ -42,7 +45,7 @@ class Needs:
         open_ended: the data decide when the hand-off comes.
         learning: peak memory of the process that learns, libraries included.
         generating: the same while it generates.
-        stream: modes.h5; its journal takes as much beside it until that is written.
+        stream: modes.h5, all frames with modes; its journal takes as much beside it until that is written.
         generated: generated.h5.
     """
 
@@ -86,8 +89,14 @@ def needs_of(system: System, options: LearnOptions) -> Needs:
         kept = options.generate_steps // options.save_every
         generated = kept * (options.ensemble * (n_modes + 1) * 12 + 16)
     frames = learned + options.full_md
-    stream = frames * (n_chains * 24 + 16) + learned * n_chains * n_modes * 12
+    stream = float(frames * frame_bytes(replace(system, n_modes=n_modes)))
     return Needs(frames, options.handoff_frames is None, learning, generating, stream, generated)
+
+
+def frame_bytes(system: System) -> int:
+    """Return what a frame takes on disk: all channels of all species, its step, and its time or segment."""
+    channels = ((own, channel) for own in system.species for channel in own.channels)
+    return 16 + sum(math.prod(own.shape(name)) * np.dtype(CHANNELS[name][0]).itemsize for own, name in channels)
 
 
 def _while_generating(ensemble: int, n_modes: int, steps: int) -> float:

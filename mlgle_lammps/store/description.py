@@ -63,31 +63,50 @@ def system_from_mapping(values: Mapping[str, Any], where: str) -> System:
 def _channels_of(values: Mapping[str, Any], where: str) -> tuple[str, ...]:
     """Return the channels that a description names, those of today's streams where it names none."""
     found = values.get("channels", ("com", "modes"))
-    good = isinstance(found, list | tuple) and all(isinstance(name, str) and name in CHANNELS for name in found)
-    if not good or "com" not in found or len(set(found)) != len(found):
-        raise UserError(f"{where}: channels is {repr(found)[:60]} where names of {', '.join(CHANNELS)} belong")
-    return tuple(found)
+    names = tuple(found) if isinstance(found, list | tuple) else ()
+    if "com" not in names or not _can_hold(Species(CHAINS, values["n_chains"], values["n_beads"], channels=names)):
+        held = ", ".join(name for name in CHANNELS if name != "stress")
+        raise UserError(f"{where}: channels is {repr(found)[:60]} where names of {held} belong (beads with n_beads)")
+    return names
 
 
 def _others_of(described: Mapping[str, Any], where: str) -> tuple[Species, ...]:
     """Return the further species that a description names; raise UserError where one cannot be."""
     found = described.get("others", ())
-    others = []
-    for entry in found if isinstance(found, list | tuple) and len(found) <= MOST_SPECIES else [None]:
-        try:
-            values = asdict(entry) if isinstance(entry, Species) else dict(entry or {})
-            own = Species(**{**values, "channels": tuple(values["channels"])})
-            whole = [own.n_molecules, own.n_modes, own.n_beads if own.n_beads is not None else 1]
-            good = all(type(n) is int and 0 <= n < 2**31 for n in whole) and own.n_molecules > 0
-            good = good and isinstance(own.name, str) and own.name not in (CHAINS, "") and "/" not in own.name
-            good = good and len(own.name) <= LONGEST_UNIT and own.name.isprintable()
-            _ = [own.shape(channel) for channel in own.channels]
-        except (TypeError, KeyError, ValueError):
-            good = False
-        if not good:
-            raise UserError(f"{where}: others is {repr(found)[:60]}, which does not describe species")
-        others.append(own)
+    try:
+        if not isinstance(found, list | tuple) or len(found) > MOST_SPECIES:
+            raise TypeError
+        others = [_species(entry) for entry in found]
+    except (TypeError, KeyError, ValueError):
+        raise UserError(f"{where}: others is {repr(found)[:60]}, which does not describe species") from None
+    names = [CHAINS, *(own.name for own in others)]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"{where}: others names {twice[0]} twice ({CHAINS} is the main species)")
     return tuple(others)
+
+
+def _species(entry: Any) -> Species:
+    """Return a species from the values of its fields; raise TypeError, KeyError or ValueError where it cannot be."""
+    values = asdict(entry) if isinstance(entry, Species) else dict(entry)
+    own = Species(**{**values, "channels": tuple(values["channels"])})
+    beads = 1 if own.n_beads is None else own.n_beads
+    whole = all(type(n) is int for n in (own.n_molecules, own.n_modes, beads))
+    if not whole or not (0 < own.n_molecules < 2**31 and 0 < beads < LONGEST_CHAIN and 0 <= own.n_modes < 2**31):
+        raise ValueError("counts")
+    named = isinstance(own.name, str) and own.name.strip(". ") and "/" not in own.name and own.name.isprintable()
+    if not named or len(own.name) > LONGEST_UNIT or not own.channels or not _can_hold(own):
+        raise ValueError("name or channels")
+    return own
+
+
+def _can_hold(own: Species) -> bool:
+    """Whether frames can hold the channels that a species names, each once."""
+    known = all(isinstance(name, str) and name in CHANNELS for name in own.channels)
+    if not known or len(set(own.channels)) != len(own.channels):
+        return False
+    return ("beads" not in own.channels or own.n_beads is not None) and (
+        "stress" not in own.channels or own.n_molecules == 1
+    )
 
 
 def _printable(text: str) -> str:

@@ -75,11 +75,13 @@ class Journal:
         write_bytes_atomically(folder / "system.json", json.dumps(asdict(system), indent=1).encode())
 
     def _allocate(self, like: Frames) -> Frames:
-        """Make room for a chunk of frames with the channels of ``like``; raise ValueError where the system has none."""
-        shapes = {own.name: own for own in self._system.species}
+        """Make room for a chunk of frames like ``like``; raise ValueError where they are not of the system."""
+        wanted = {(own.name, channel): own.shape(channel) for own in self._system.species for channel in own.channels}
         for species, channel, values in like.arrays():
-            if species not in shapes or values.shape[1:] != shapes[species].shape(channel):
+            if values.shape[1:] != wanted.pop((species, channel), None):
                 raise ValueError(f"{channel} {values.shape[1:]} of {species} in a stream of {self._system}")
+        if wanted.keys() - {(CHAINS, "modes")}:
+            raise ValueError(f"frames lack {sorted(wanted)} in a stream of {self._system}")
         channels: dict[str, dict[str, NDArray[Any]]] = {}
         for species, channel, values in like.arrays():
             room = np.zeros((self._size, *values.shape[1:]), dtype=CHANNELS[channel][0])
@@ -190,19 +192,21 @@ def read_journal_system(folder: Path) -> System:
 def read_chunk(path: Path, system: System) -> Frames:
     """Return the frames of one chunk file; raise UserError where it is damaged or not of ``system``.
 
-    A chunk may lack channels of the system, and then all its frames do; centres of mass are always there.
+    A chunk may lack the modes of the chains, and then all its frames do; all other channels are there.
     """
     with NpzReader(path) as archive:
         steps, segments = archive.read("step"), archive.read("segment")
         channels: dict[str, dict[str, NDArray[Any]]] = {}
         for own in system.species:
             stored = {name: _stored_name(own.name, name) for name in own.channels}
-            found = {name: archive.read(place) for name, place in stored.items() if name == "com" or place in archive}
-            channels[own.name] = found
+            optional = {"modes"} if own.name == CHAINS else set()
+            channels[own.name] = {
+                name: archive.read(place) for name, place in stored.items() if name not in optional or place in archive
+            }
     modes = channels[CHAINS].get("modes")
     if modes is not None and modes.ndim == 4 and modes.shape[2] == 0:  # as frames without them once were
         del channels[CHAINS]["modes"]
-    frames = Frames(steps, segments, {name: found for name, found in channels.items() if found})
+    frames = Frames(steps, segments, channels)
     shapes = {own.name: own for own in system.species}
     numbers = [(steps, (len(steps),), np.int64), (segments, (len(steps),), np.int64)]
     wanted = [(v, (len(steps), *shapes[s].shape(c)), CHANNELS[c][0]) for s, c, v in frames.arrays()]

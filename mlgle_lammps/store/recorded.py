@@ -95,11 +95,21 @@ class RecordedSource:
     def _unpack(self, block: Frames) -> Iterator[Frames]:
         """Yield the frames of a block as copies; those without modes only after the hand-off."""
         with_modes = block.modes.shape[2] > 0
-        for frame in block.first_modes(self._system.n_modes):
+        for frame in self._common_channels(block).first_modes(self._system.n_modes):
             if not with_modes and not self._handed_off:
                 self._skipped += 1
                 continue
             yield frame.copy()
+
+    def _common_channels(self, block: Frames) -> Frames:
+        """Return a block without the channels that other recordings lack."""
+        wanted = {own.name: own.channels for own in self._system.species}
+        kept = {
+            name: {channel: values for channel, values in own.items() if channel in wanted[name]}
+            for name, own in block.channels.items()
+            if name in wanted
+        }
+        return replace(block, channels=kept)
 
 
 def _opened(given: Path | Recording) -> Recording:
@@ -145,6 +155,9 @@ def _common_system(recordings: Sequence[Recording], n_modes: int | None) -> Syst
                 common[name] = value
             elif value not in (unknown, common[name]):
                 raise UserError(_disagreement(recordings[0], recording, name))
+    systems = [recording.system for recording in recordings]
+    common["channels"] = tuple(name for name in first.channels if all(name in other.channels for other in systems))
+    common["others"] = tuple(own for own in first.others if all(own in other.others for other in systems))
     available = min(recording.system.n_modes for recording in recordings)
     notes = [note for recording in recordings for note in recording.system.notes]
     if n_modes is not None and n_modes > available:
