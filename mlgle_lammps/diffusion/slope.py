@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats
 
 from mlgle_lammps.records import Estimate, Float64
-from mlgle_lammps.statistics.moments import Moments
+from mlgle_lammps.statistics.moments import MomentAccumulator, Moments
 from mlgle_lammps.statistics.msd_covariance import generalized_least_squares, msd_covariance
 
 TRUST_LEVEL = 0.10
@@ -14,6 +14,11 @@ SAFETY = 2.0  # the window starts at this multiple of the shortest lag from whic
 RELAXATIONS = 1.5  # and not before this many relaxation times of mode 1: what is left then bends the MSD by 1-2%
 LAGS_PER_OCTAVE = 4  # for the accumulator whose moments come here
 LEAST_LAGS = 4
+
+
+def slope_accumulator(n_chains: int, n_frames: int) -> MomentAccumulator:
+    """Return an accumulator of displacements at lags up to a quarter of ``n_frames``: what a slope is read from."""
+    return MomentAccumulator(n_chains, 0, max(4, n_frames // 4), LAGS_PER_OCTAVE)
 
 
 def normal_diffusion(moments: Moments, dt: float, slowest: float = 0.0) -> Estimate | None:

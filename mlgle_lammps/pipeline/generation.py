@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mlgle_lammps.errors import RunFailure, UserError
-from mlgle_lammps.evaluate.generated import GeneratedStatistics, GeneratedSummary
+from mlgle_lammps.evaluate.stream_statistics import StreamStatistics, StreamSummary
 from mlgle_lammps.records import Float32, Int64, System
 from mlgle_lammps.resources.progress import Progress
 from mlgle_lammps.store.writer import GeneratedWriter
@@ -50,7 +50,7 @@ def generate_to_file(
     device: str,
     threads: int,
     should_stop: Callable[[], bool] = lambda: False,
-) -> GeneratedSummary:
+) -> StreamSummary:
     """Generate ``ensemble`` trajectories of ``steps`` steps, write every ``save_every``-th, return their statistics.
 
     Args:
@@ -70,7 +70,7 @@ def generate_to_file(
         RunFailure: disk full, a mode that ran away, or should_stop.
         UserError: no room on the disk.
     """
-    statistics = GeneratedStatistics(ensemble, surrogate.n_modes, steps)
+    statistics = StreamStatistics(ensemble, surrogate.n_modes, steps)
     writer = GeneratedWriter(path, system, ensemble, steps // save_every, save_every, {"seed": seed})
     logger.info("%s will take %.3g MB", path, writer.expected_bytes / 1e6)
     with writer, Progress("generate", steps, "steps") as progress:

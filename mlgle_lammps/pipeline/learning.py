@@ -20,8 +20,8 @@ from mlgle_lammps.evaluate.diagnosis import (
     memory_warnings,
     stream_warnings,
 )
-from mlgle_lammps.evaluate.generated import GeneratedSummary
-from mlgle_lammps.evaluate.generated_check import check_generated, generated_warnings
+from mlgle_lammps.evaluate.judgement import judge_against_window, judgement_warnings
+from mlgle_lammps.evaluate.stream_statistics import StreamSummary
 from mlgle_lammps.options.learn import TRAINED_CHAINS, LearnOptions
 from mlgle_lammps.pipeline.generation import generate_to_file, uninterrupted_end
 from mlgle_lammps.records import Estimate, Float32, Frames, FrameSource, GleFit
@@ -88,7 +88,7 @@ class _Pipeline:
         )  # fmt: skip
         self.next_fit = options.memory + 1
         self.reference_moments: Moments | None = None
-        self.summary: GeneratedSummary | None = None
+        self.summary: StreamSummary | None = None
         self.window: Frames | None = None
         self.model: ModeModel | None = None
         self.histories: Float32 | None = None
@@ -274,21 +274,22 @@ class _Pipeline:
         if self.summary is not None:
             self._judge_generated(self.summary, self.state.fits[-1])
 
-    def _judge_generated(self, summary: GeneratedSummary, fit: GleFit) -> None:
+    def _judge_generated(self, summary: StreamSummary, fit: GleFit) -> None:
         """Compare the generated ensemble with the MD it was learned from, then take from it what it gives."""
         assert self.window is not None  # set at the hand-off
         assert self.correlation is not None  # likewise
         dt = self.state.system.dt
-        check = check_generated(summary, self.window, self.correlation)
+        check = judge_against_window(summary, self.window, self.correlation)
         self.state.generated_check = check
         self.state.variance_ratios = list(1.0 + check.variance.deviation)
-        for line in generated_warnings(check, self.options.preset):
+        remedy = "use --preset default" if self.options.preset == "paper" else ""
+        for line in judgement_warnings(check, remedy):
             self.state.warn(line)
         self.state.relaxation_times = relaxation_times(summary.correlation.nacf, dt)
         self.state.D_generated = generated_diffusion(summary, fit, dt, self.state.relaxation_times)
         if self.state.D_generated is None:
             self.state.warn(
-                f"{summary.n_steps} generated steps show no normal diffusion long enough to fit, so there is no "
+                f"{summary.n_frames} generated steps show no normal diffusion long enough to fit, so there is no "
                 "D_generated: raise --generate-steps"
             )
 
@@ -382,7 +383,7 @@ def some_chains(window: Frames) -> Frames:
 
 
 def generated_diffusion(
-    summary: GeneratedSummary, fit: GleFit, dt: float, times: list[float | None] | tuple[float | None, ...]
+    summary: StreamSummary, fit: GleFit, dt: float, times: list[float | None] | tuple[float | None, ...]
 ) -> Estimate | None:
     """Return D of the generated centres of mass, its interval widened by the uncertainty of α² that they inherit."""
     slowest = next(iter(times), None)

@@ -14,7 +14,7 @@ from mlgle_lammps.options.learn import LearnOptions
 from mlgle_lammps.records import Ending, Estimate, GleFit, ModeReport, System
 
 if TYPE_CHECKING:  # a record of another stage, for its type only
-    from mlgle_lammps.evaluate.generated_check import GeneratedCheck
+    from mlgle_lammps.evaluate.judgement import Judgement
     from mlgle_lammps.statistics.correlation import ModeStatistics
 
 SCHEMA = 1
@@ -45,7 +45,7 @@ class RunState:
     modes: Sequence[ModeReport] = ()
     relaxation_times: Sequence[float | None] = ()
     variance_ratios: Sequence[float] = ()
-    generated_check: GeneratedCheck | None = None
+    generated_check: Judgement | None = None
     md_modes: ModeStatistics | None = None
     D_generated: Estimate | None = None
     D_full_md: Estimate | None = None
