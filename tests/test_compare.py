@@ -11,6 +11,7 @@ from mlgle_lammps.chains.rouse import RouseSource, rouse_diffusion
 from mlgle_lammps.commands import compare
 from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.evaluate.run_results import open_run, set_temperature
+from mlgle_lammps.records import joined
 from mlgle_lammps.report.page import traffic_light
 from mlgle_lammps.report.reconstruction import reconstruction_of
 from mlgle_lammps.statistics.moments import MomentAccumulator
@@ -21,21 +22,21 @@ FRAMES, HANDOFF, CHAINS, BEADS, MODES, MEMORY = 2600, 200, 16, 12, 5, 24
 
 
 def make_run(
-    path, seed=1, n_frames=FRAMES, handoff=HANDOFF, D=None, temperature=None, generated=True, md_s=26.0, variables=None
-):
+    path, seed=1, n_frames=FRAMES, handoff=HANDOFF, D=None, temperature=None, generated=True, md_s=26.0, variables=None,
+    keep_modes=True,
+):  # fmt: skip
     """Leave what a run leaves, without its network."""
     source = RouseSource(CHAINS, BEADS, MODES, n_frames, 1.0, seed)
     frames = list(source)
-    com, modes = np.array([f.com for f in frames]), np.array([f.modes for f in frames])
+    whole = joined(frames)
     folder = RunFolder.create(path)
     with FramesWriter(folder.modes, source.system) as writer:
-        writer.append(np.arange(handoff), np.zeros(handoff, int), com[:handoff], modes[:handoff])
-        rest = np.arange(handoff, n_frames)
-        writer.append(rest, np.zeros(len(rest), int), com[handoff:], modes[handoff:, :, :0])
+        writer.append(whole[:handoff])
+        writer.append(whole[handoff:] if keep_modes else whole[handoff:].first_modes(0))
     if generated:
         other = list(RouseSource(CHAINS, BEADS, MODES, 400, 1.0, seed + 100))
         with GeneratedWriter(folder.generated, source.system, CHAINS, 400) as writer:
-            writer.append(np.array([f.com for f in other]), np.array([f.modes for f in other]))
+            writer.append(joined(other))
     accumulator = MomentAccumulator(CHAINS, MODES, MEMORY)
     for frame in frames[:handoff]:
         accumulator.add(frame)
@@ -109,8 +110,11 @@ def without_pictures(monkeypatch):
 
 @pytest.fixture(scope="module")
 def against_md(run):
+    """The comparison of ``run`` with its own MD, the one whose pictures are rendered."""
     out = run.parent / "out"
-    assert compare.main([str(run), "--out", str(out)]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mlgle_lammps.report.plots.DPI", 40)
+        assert compare.main([str(run), "--out", str(out)]) == 0
     return out
 
 
@@ -179,14 +183,14 @@ def test_a_separate_full_run_leaves_out_the_frames_that_were_fitted(run, tmp_pat
     numbers = json.loads((tmp_path / "same" / "comparison.json").read_text())
     assert "2400 frames after the hand-off" in numbers["reference"]
     assert "left out of the reference" in numbers["notes"][0]
-    other = make_run(tmp_path / "other", seed=7, n_frames=1500, generated=False)
+    other = make_run(tmp_path / "other", seed=7, n_frames=1500, generated=False, keep_modes=False)
     assert compare.main([str(run), str(other), "--out", str(tmp_path / "different")]) == 0
     numbers = json.loads((tmp_path / "different" / "comparison.json").read_text())
     assert numbers["reference"].endswith("1500 frames")
     assert numbers["notes"] == []
 
 
-def test_a_run_without_full_md_or_generated_chains_is_compared_with_its_own_frames(tmp_path):
+def test_a_run_without_full_md_or_generated_chains_is_compared_with_its_own_frames(tmp_path, unrendered):
     run = make_run(tmp_path / "short", n_frames=HANDOFF, generated=False, md_s=0.0)
     assert compare.main([str(run), "--out", str(tmp_path / "out")]) == 0
     numbers = json.loads((tmp_path / "out" / "comparison.json").read_text())
@@ -231,7 +235,7 @@ def test_runs_at_different_temperatures_give_the_table_and_the_arrhenius_fit(mel
     assert {path.name for path in (out / "figures").glob("*.png")} == {"D_of_T.png", "arrhenius.png"}
 
 
-def test_given_temperatures_are_taken_and_enough_of_them_show_vogel(tmp_path):
+def test_given_temperatures_are_taken_and_enough_of_them_show_vogel(tmp_path, unrendered):
     T = np.array([300.0, 320.0, 340.0, 370.0, 400.0, 450.0])
     D = 1e-1 * np.exp(-600 / (T - 200))
     paths = [
@@ -257,7 +261,7 @@ def table_of(runs, out):
     return json.loads((out / "comparison.json").read_text()), Page(out / "report.html").text
 
 
-def test_temperatures_that_were_set_go_before_those_of_the_logs(tmp_path):
+def test_temperatures_that_were_set_go_before_those_of_the_logs(tmp_path, unrendered):
     settings = [{"T": ["340"]}, {"TEMP": ["300.0"], "length": ["7"]}, {"Temperature": ["4e2"], "T": ["400"]}]
     numbers, page = table_of(melts_set_to(tmp_path, settings, [341.0, 299.0, 250.0]), tmp_path / "out")
     assert [entry["T"] for entry in numbers["runs"]] == [300.0, 340.0, 400.0]
@@ -268,7 +272,7 @@ def test_temperatures_that_were_set_go_before_those_of_the_logs(tmp_path):
     assert told[0].startswith("s2: its -var says T = 400")
 
 
-def test_logs_tell_the_temperatures_where_one_run_has_none_set(tmp_path):
+def test_logs_tell_the_temperatures_where_one_run_has_none_set(tmp_path, unrendered):
     settings = [{"T": ["1"]}, {"T": ["2"]}, None]
     numbers, page = table_of(melts_set_to(tmp_path, settings, [300.0, 340.0, 400.0]), tmp_path / "out")
     np.testing.assert_allclose([entry["T"] for entry in numbers["runs"]], [300, 340, 400], rtol=0.02)
@@ -341,8 +345,7 @@ def test_what_cannot_be_compared_is_refused_in_one_line(run, melts, tmp_path, ca
 def test_another_melt_is_no_reference(run, tmp_path, capsys):
     other = RouseSource(CHAINS, BEADS + 3, MODES, 50, 1.0, 1)
     with FramesWriter(tmp_path / "modes.h5", other.system) as writer:
-        frames = list(other)
-        writer.append(np.arange(50), np.zeros(50, int), [f.com for f in frames], [f.modes for f in frames])
+        writer.append(joined(list(other)))
     line = [line for line in [complaint_of_run(run, tmp_path, capsys)] if "not the same melt" in line]
     assert line
     assert "n_beads 15" in line[0]
@@ -354,7 +357,7 @@ def complaint_of_run(run, folder, capsys):
     return capsys.readouterr().err.strip().splitlines()[-1]
 
 
-def test_an_existing_folder_is_overwritten_only_on_request(melts, tmp_path, capsys):
+def test_an_existing_folder_is_overwritten_only_on_request(melts, tmp_path, capsys, unrendered):
     arguments = [*map(str, melts), "--out", str(tmp_path / "out")]
     assert compare.main(arguments) == 0
     capsys.readouterr()

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from mlgle_lammps.records import Frame
+from mlgle_lammps.records import Frames
 from mlgle_lammps.statistics.moments import MomentAccumulator, logarithmic_lags
 
 
 def frames(com, modes, segments=None):
     segments = np.zeros(len(com), int) if segments is None else segments
     return [
-        Frame(step, int(segment), x, z.astype(np.float32))
+        Frames.single(step, int(segment), x, z.astype(np.float32))
         for step, (x, z, segment) in enumerate(zip(com, modes, segments, strict=True))
     ]
 

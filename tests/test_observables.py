@@ -17,7 +17,7 @@ from mlgle_lammps.observe.displacements import mean_squared_displacements
 from mlgle_lammps.observe.distributions import DistributionGatherer
 from mlgle_lammps.observe.exponent import anomalous_exponent
 from mlgle_lammps.observe.temperature import NotDetermined, fit_arrhenius, fit_vogel
-from mlgle_lammps.records import Estimate, Frame
+from mlgle_lammps.records import Estimate, Frames, joined
 from mlgle_lammps.statistics.correlation import autocorrelation
 from mlgle_lammps.statistics.moments import MomentAccumulator
 from mlgle_lammps.store.writer import FramesWriter
@@ -131,7 +131,7 @@ def test_all_modes_give_the_size_of_the_chain_exactly():
 def moments_of(path, lag):
     accumulator = MomentAccumulator(path.shape[1], 0, lag, 4)
     for step, com in enumerate(path):
-        accumulator.add(Frame(step, 0, com, np.zeros((path.shape[1], 0, 3), np.float32)))
+        accumulator.add(Frames.single(step, 0, com, None))
     return accumulator.moments()
 
 
@@ -146,7 +146,7 @@ def test_equation_35_agrees_with_the_slope_for_brownian_motion():
 
 def test_equation_35_is_too_large_after_subdiffusion_and_refused_before_diffusion():
     source = RouseSource(20, 20, 1, 3000, 1.0, 8, coupling=3.0)
-    moments = moments_of(np.array([frame.com for frame in source]), 750)
+    moments = moments_of(joined(list(source)).com, 750)
     assert mean_over_time(moments, 1.0, 14.0).value > normal_diffusion(moments, 1.0, 14.0).value
     assert mean_over_time(moments_of(walk(30, 5, 9), 7), 1.0) is None
 
@@ -203,13 +203,13 @@ def test_cost_at_equal_error():
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory):
     source = RouseSource(24, 20, 4, 300, 1.0, 11)
-    frames = list(source)
+    frames = joined(list(source))
     path = tmp_path_factory.mktemp("trajectory") / "modes.h5"
-    com, modes = np.array([f.com for f in frames]), np.array([f.modes for f in frames])
-    drifting = com + np.arange(300)[:, None, None] * 0.5
+    com, modes = frames.com, frames.modes
+    drifting = Frames.of_chains(frames.steps, frames.segments, com + np.arange(300)[:, None, None] * 0.5, modes)
     with FramesWriter(path, source.system) as writer:
-        writer.append(np.arange(200), np.zeros(200, int), drifting[:200], modes[:200])
-        writer.append(np.arange(200, 300), np.zeros(100, int), drifting[200:], modes[200:, :, :0])
+        writer.append(drifting[:200])
+        writer.append(drifting[200:].first_modes(0))
     return path, com, modes
 
 
@@ -225,7 +225,7 @@ def test_a_trajectory_gives_all_chains_without_the_drift(recording):
     part = read_trajectory(path, 150, 250)
     assert (part.n_frames, part.n_mode_frames, part.start) == (100, 50, 150)
     np.testing.assert_array_equal(part.window().modes, modes[150:200])
-    assert [len(list(part.frames(k))) for k in (0, 4)] == [100, 50]
+    assert [sum(len(block) for block in part.frames(k)) for k in (0, 4)] == [100, 50]
 
 
 def test_reading_few_chains_at_a_time_changes_nothing(recording, monkeypatch):
@@ -263,7 +263,7 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from mlgle_lammps.store.writer import FramesWriter
-from mlgle_lammps.records import System
+from mlgle_lammps.records import Frames, System
 path, n, chains = Path(sys.argv[1]), 100_000, 100
 if sys.argv[2] == "write":
     rng, com = np.random.default_rng(1), np.zeros((chains, 3))
@@ -271,7 +271,8 @@ if sys.argv[2] == "write":
         for start in range(0, n, 500):
             path_piece = com + np.cumsum(rng.standard_normal((500, chains, 3)), axis=0)
             modes = rng.standard_normal((500, chains, 12, 3), dtype=np.float32)
-            writer.append(np.arange(start, start + 500), np.zeros(500, int), path_piece, modes)
+            steps = np.arange(start, start + 500)
+            writer.append(Frames.of_chains(steps, np.zeros(500, int), path_piece, modes))
             com = path_piece[-1]
 else:
     from mlgle_lammps.evaluate.observables import observe

@@ -6,7 +6,7 @@ import pytest
 from mlgle_lammps.chains.rouse import RouseSource, rouse_diffusion, rouse_mode_variance, rouse_relaxation_time
 from mlgle_lammps.diffusion.slope import normal_diffusion
 from mlgle_lammps.evaluate.diagnosis import memory_warnings
-from mlgle_lammps.records import Frame
+from mlgle_lammps.records import Frames, joined
 from mlgle_lammps.statistics.correlation import autocorrelation, mode_statistics, relaxation_times
 from mlgle_lammps.statistics.moments import MomentAccumulator
 
@@ -25,8 +25,7 @@ def test_fft_equals_the_plain_sum():
 def test_rouse_relaxation_times_and_their_errors():
     dt, n_beads, times = 0.5, 20, []
     for seed in range(12):
-        frames = list(RouseSource(20, n_beads, 3, 800, dt, seed))
-        modes = np.stack([frame.modes for frame in frames])
+        modes = joined(list(RouseSource(20, n_beads, 3, 800, dt, seed))).modes
         times.append(relaxation_times(autocorrelation(modes, np.zeros(800), 400).nacf, dt))
     times = np.array(times)
     known = np.array([rouse_relaxation_time(p, n_beads) for p in (1, 2, 3)]).ravel()
@@ -43,7 +42,7 @@ def long_run(n_frames, seed):
     source = RouseSource(20, 20, 1, n_frames, 1.0, seed, coupling=1.0)
     accumulator = MomentAccumulator(20, 0, n_frames // 4)
     for frame in source:
-        accumulator.add(Frame(frame.step, 0, frame.com, frame.modes[:, :0]))
+        accumulator.add(frame)
     return accumulator.moments()
 
 
@@ -64,7 +63,7 @@ def test_brownian_limit():
     accumulator = MomentAccumulator(30, 0, 250)
     path = np.cumsum(rng.standard_normal((1000, 30, 3)), axis=0)
     for step, com in enumerate(path):
-        accumulator.add(Frame(step, 0, com, np.zeros((30, 0, 3), np.float32)))
+        accumulator.add(Frames.single(step, 0, com, None))
     estimate = normal_diffusion(accumulator.moments(), 2.0)
     assert abs(estimate.value - 0.25) < 4 * estimate.se
     assert estimate.se < 0.1 * 0.25
@@ -72,7 +71,7 @@ def test_brownian_limit():
 
 
 def test_mode_statistics_hold_the_rouse_values_within_their_errors():
-    frames = np.stack([frame.modes for frame in RouseSource(30, 20, 4, 1200, 0.5, seed=2)])
+    frames = joined(list(RouseSource(30, 20, 4, 1200, 0.5, seed=2))).modes
     found = mode_statistics(autocorrelation(frames, np.zeros(1200), 400), 0.5)
     p = np.arange(1, 5)
     times, variances = rouse_relaxation_time(p, 20), rouse_mode_variance(p, 20)
@@ -102,7 +101,7 @@ def test_frames_added_together_give_the_moments_of_frames_added_one_by_one(longe
     path = np.random.default_rng(9).standard_normal((437, 6, 3)).cumsum(axis=0) + 50.0
     single, together = MomentAccumulator(6, 0, longest, 4), MomentAccumulator(6, 0, longest, 4)
     for step, com in enumerate(path):
-        single.add(Frame(step, 0, com, np.zeros((6, 0, 3), dtype=np.float32)))
+        single.add(Frames.single(step, 0, com, None))
     for piece in (path[:1], path[1:60], path[60:61], path[61:]):
         together.add_centers(piece, at_once=50)
     for name, value in vars(single.moments()).items():
