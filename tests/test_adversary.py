@@ -19,8 +19,9 @@ import torch
 from mlgle_lammps.commands import compare, reconstruct
 from mlgle_lammps.commands import execution as command
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.evaluate import against_md
+from mlgle_lammps.evaluate.full_md import find_full_md
 from mlgle_lammps.evaluate.run_results import open_run, read_estimate
+from mlgle_lammps.evaluate.trajectories import read_trajectory
 from mlgle_lammps.formats.h5md_particles import has_mode_stream
 from mlgle_lammps.formats.lammps_dump import read_dump
 from mlgle_lammps.formats.trajectory import open_tensor
@@ -414,6 +415,8 @@ def test_an_error_that_is_none_is_taken_from_the_interval(se):
         ({"fit": {"p": "x"}}, "fit.p is 'x'"),
         ({"warnings": "x"}, "warnings are no lines"),
         ({"n_chains": 7}, "do not belong together"),
+        ({"surrogate": "<b>$x$"}, "surrogate is '<b>"),
+        ({"surrogate": ["ml-gle"]}, "surrogate is"),
     ],
 )
 def test_wrong_types_in_a_result_are_named(runs, tmp_path, changes, message):
@@ -450,22 +453,22 @@ def npz_of(source, path, stretch):
 def test_frames_that_were_fitted_are_no_reference_wherever_they_are(runs, tmp_path, stretch):
     """The whole, a part, another start, another stride: none is independent of D, so there is no z-score."""
     run = open_run(runs[0])
-    md = against_md.read_trajectory(run.folder.path, 0, run.handoff_frames)
-    plain, _, notes = against_md._full_md(run, md, npz_of(runs[0], tmp_path / "part.npz", stretch))
-    assert plain is None
-    assert "nothing to compare with" in notes[0]
+    md = read_trajectory(run.folder.path, 0, run.handoff_frames)
+    plain = find_full_md(run, md, npz_of(runs[0], tmp_path / "part.npz", stretch))
+    assert plain.trajectory is None
+    assert "nothing to compare with" in plain.notes[0]
 
 
 def test_what_comes_before_the_fitted_frames_is_a_reference(runs, tmp_path):
     run = open_run(runs[0])
-    md = against_md.read_trajectory(run.folder.path, 200, 260)
-    plain, source, notes = against_md._full_md(run, md, npz_of(runs[0], tmp_path / "all.npz", slice(0, 260)))
-    assert plain.n_frames == 200
-    assert source.endswith("200 frames before those that D was fitted to")
-    assert "holds 60 frames that D was fitted to" in notes[0]
-    other, source, notes = against_md._full_md(run, md, runs[1])  # negative control: another run shares none
-    assert other.n_frames == 260
-    assert notes == ()
+    md = read_trajectory(run.folder.path, 200, 260)
+    plain = find_full_md(run, md, npz_of(runs[0], tmp_path / "all.npz", slice(0, 260)))
+    assert plain.trajectory.n_frames == 200
+    assert plain.source.endswith("200 frames before those that D was fitted to")
+    assert "holds 60 frames that D was fitted to" in plain.notes[0]
+    other = find_full_md(run, md, runs[1])  # negative control: another run shares none
+    assert other.trajectory.n_frames == 260
+    assert other.notes == ()
 
 
 @pytest.mark.parametrize("temperatures", [(300.0, 300.0000001), (1e-3, 1e300)])

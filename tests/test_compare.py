@@ -110,8 +110,11 @@ def without_pictures(monkeypatch):
 
 @pytest.fixture(scope="module")
 def against_md(run):
+    """The comparison of ``run`` with its own MD, the one whose pictures are rendered."""
     out = run.parent / "out"
-    assert compare.main([str(run), "--out", str(out)]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mlgle_lammps.report.plots.DPI", 40)
+        assert compare.main([str(run), "--out", str(out)]) == 0
     return out
 
 
@@ -187,7 +190,7 @@ def test_a_separate_full_run_leaves_out_the_frames_that_were_fitted(run, tmp_pat
     assert numbers["notes"] == []
 
 
-def test_a_run_without_full_md_or_generated_chains_is_compared_with_its_own_frames(tmp_path):
+def test_a_run_without_full_md_or_generated_chains_is_compared_with_its_own_frames(tmp_path, unrendered):
     run = make_run(tmp_path / "short", n_frames=HANDOFF, generated=False, md_s=0.0)
     assert compare.main([str(run), "--out", str(tmp_path / "out")]) == 0
     numbers = json.loads((tmp_path / "out" / "comparison.json").read_text())
@@ -232,7 +235,7 @@ def test_runs_at_different_temperatures_give_the_table_and_the_arrhenius_fit(mel
     assert {path.name for path in (out / "figures").glob("*.png")} == {"D_of_T.png", "arrhenius.png"}
 
 
-def test_given_temperatures_are_taken_and_enough_of_them_show_vogel(tmp_path):
+def test_given_temperatures_are_taken_and_enough_of_them_show_vogel(tmp_path, unrendered):
     T = np.array([300.0, 320.0, 340.0, 370.0, 400.0, 450.0])
     D = 1e-1 * np.exp(-600 / (T - 200))
     paths = [
@@ -258,7 +261,7 @@ def table_of(runs, out):
     return json.loads((out / "comparison.json").read_text()), Page(out / "report.html").text
 
 
-def test_temperatures_that_were_set_go_before_those_of_the_logs(tmp_path):
+def test_temperatures_that_were_set_go_before_those_of_the_logs(tmp_path, unrendered):
     settings = [{"T": ["340"]}, {"TEMP": ["300.0"], "length": ["7"]}, {"Temperature": ["4e2"], "T": ["400"]}]
     numbers, page = table_of(melts_set_to(tmp_path, settings, [341.0, 299.0, 250.0]), tmp_path / "out")
     assert [entry["T"] for entry in numbers["runs"]] == [300.0, 340.0, 400.0]
@@ -269,7 +272,7 @@ def test_temperatures_that_were_set_go_before_those_of_the_logs(tmp_path):
     assert told[0].startswith("s2: its -var says T = 400")
 
 
-def test_logs_tell_the_temperatures_where_one_run_has_none_set(tmp_path):
+def test_logs_tell_the_temperatures_where_one_run_has_none_set(tmp_path, unrendered):
     settings = [{"T": ["1"]}, {"T": ["2"]}, None]
     numbers, page = table_of(melts_set_to(tmp_path, settings, [300.0, 340.0, 400.0]), tmp_path / "out")
     np.testing.assert_allclose([entry["T"] for entry in numbers["runs"]], [300, 340, 400], rtol=0.02)
@@ -354,7 +357,7 @@ def complaint_of_run(run, folder, capsys):
     return capsys.readouterr().err.strip().splitlines()[-1]
 
 
-def test_an_existing_folder_is_overwritten_only_on_request(melts, tmp_path, capsys):
+def test_an_existing_folder_is_overwritten_only_on_request(melts, tmp_path, capsys, unrendered):
     arguments = [*map(str, melts), "--out", str(tmp_path / "out")]
     assert compare.main(arguments) == 0
     capsys.readouterr()

@@ -8,8 +8,8 @@ import pytest
 from mlgle_lammps.chains.rouse import RouseSource, rouse_mode_variance, rouse_relaxation_time
 from mlgle_lammps.commands.replay import Journalled
 from mlgle_lammps.evaluate.diagnosis import convergence_warnings, fit_notes, fit_warnings, stream_warnings
-from mlgle_lammps.evaluate.generated import GeneratedStatistics, kurtosis, power_sums
-from mlgle_lammps.evaluate.generated_check import check_generated, generated_warnings
+from mlgle_lammps.evaluate.judgement import judge_against_window, judgement_warnings
+from mlgle_lammps.evaluate.stream_statistics import StreamStatistics, kurtosis, power_sums
 from mlgle_lammps.observe.cross_correlation import cross_correlation, cross_correlation_warnings
 from mlgle_lammps.observe.equilibrium import end_to_end_weights, equilibrium_warnings, size_trend
 from mlgle_lammps.observe.sampling import ballistic_warnings, drift_warnings, short_time_exponent, system_drift
@@ -280,14 +280,14 @@ def generated(seed, scale=1.0, dt=DT, tails=None, n_frames=800):
     modes = window.modes * np.float32(scale)
     if tails is not None:
         modes[:, :, 1] *= tails[:, None, None]
-    statistics = GeneratedStatistics(60, N_MODES, n_frames)
+    statistics = StreamStatistics(60, N_MODES, n_frames)
     for start in range(0, n_frames, 300):
         statistics.add(window_of(window.com, modes)[start : start + 300])
     return statistics.summary()
 
 
 def check_against(window, summary):
-    return check_generated(summary, window, autocorrelation(window.modes, window.segments, len(window.steps) // 2))
+    return judge_against_window(summary, window, autocorrelation(window.modes, window.segments, len(window.steps) // 2))
 
 
 def test_kurtosis_is_the_plain_one_and_3_for_a_normal_mode():
@@ -299,7 +299,7 @@ def test_kurtosis_is_the_plain_one_and_3_for_a_normal_mode():
     assert np.all(np.abs(value - 3.0) < 4 * se)
     assert np.any(np.abs(value - 3.3) > 4 * se)
     summary = generated(7)
-    assert np.all(np.abs(summary.kurtosis - 3.0) < 4 * summary.kurtosis_se)
+    assert np.all(np.abs(summary.modes.kurtosis - 3.0) < 4 * summary.modes.kurtosis_se)
 
 
 def test_an_ensemble_of_the_same_law_passes():
@@ -307,7 +307,7 @@ def test_an_ensemble_of_the_same_law_passes():
     for n_chains, n_frames in ((20, 600), (8, 150)):
         checks = [check_against(rouse(seed, n_chains, n_frames), summary) for seed in range(10)]
         assert [check.modes_off for check in checks] == [()] * 10
-        assert [generated_warnings(check, "default") for check in checks] == [[]] * 10
+        assert [judgement_warnings(check) for check in checks] == [[]] * 10
 
 
 def test_errors_of_the_comparison_hold():
@@ -333,11 +333,11 @@ def test_a_spoiled_ensemble_is_named(spoiled, quantity, modes):
     assert {i + 1 for i in np.flatnonzero(getattr(check, quantity).off)} >= set(modes)
     assert not check.summary()["passed"]
     assert set(check.summary()["off"][quantity]) <= set(check.modes_off)
-    (line,) = generated_warnings(check, "use --preset default")
+    (line,) = judgement_warnings(check, "use --preset default")
     name = "NACF" if quantity == "nacf" else quantity
     assert f"{name} of mode" in line
-    assert "--preset default" in line
-    assert "--preset default" not in generated_warnings(check)[0]
+    assert "does not: use --preset default, give more frames" in line
+    assert "does not: give more frames" in judgement_warnings(check)[0]
 
 
 def test_what_is_no_fault_is_a_note_and_no_warning():

@@ -1,4 +1,5 @@
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,11 +10,20 @@ import pytest
 
 from mlgle_lammps.chains.rouse import RouseSource
 from mlgle_lammps.errors import RunFailure
-from mlgle_lammps.evaluate.generated import GeneratedStatistics
+from mlgle_lammps.evaluate.stream_statistics import StreamStatistics
 from mlgle_lammps.records import joined
 from mlgle_lammps.report import plots
 from mlgle_lammps.report.plots import Curve, Level
-from mlgle_lammps.report.report import Picture, RunCurves, duration, interval, number, write_report, write_run_report
+from mlgle_lammps.report.report import (
+    Picture,
+    RunCurves,
+    duration,
+    interval,
+    number,
+    remake_run_report,
+    write_report,
+    write_run_report,
+)
 from mlgle_lammps.statistics.correlation import autocorrelation
 from mlgle_lammps.statistics.moments import MomentAccumulator
 from mlgle_lammps.store.run_folder import RunFolder
@@ -78,7 +88,7 @@ def curves():
     md, full = MomentAccumulator(6, 2, 32), MomentAccumulator(6, 0, 22)
     md.add(frames)
     full.add(frames)
-    statistics = GeneratedStatistics(6, 2, 90)
+    statistics = StreamStatistics(6, 2, 90)
     statistics.add(frames)
     correlation = autocorrelation(frames.modes, np.zeros(90, dtype=np.int64), 45)
     return RunCurves(md.moments(), correlation, statistics.summary(), full.moments(), [80.0, None])
@@ -108,6 +118,19 @@ def test_the_page_of_a_run_holds_its_numbers_and_its_pictures(folder):
     assert names == {f"{n}.{kind}" for n in ("diffusion", "msd", "nacf", "modes") for kind in ("png", "pdf")}
 
 
+def test_the_page_calls_the_surrogate_by_its_name(tmp_path, folder):
+    made = RunFolder.create(tmp_path / "run")
+    made.write_result(RESULT | {"surrogate": "nm-mb"})
+    shutil.copytree(folder.figures, made.figures)
+    page = Page(remake_run_report(made))
+    assert "Chain diffusion by NM-MB" in page.text
+    assert "NM-MB fit (this result)" in page.text
+    assert page.text.count("That of NM-MB") == 2
+    before = "ML-GLE: a machine learning enhanced"  # the citation, which stays
+    assert "ML-GLE" not in page.text.replace(before, "")
+    assert "That of ML-GLE" in Page(folder.report).text  # negative control
+
+
 def test_the_page_loads_nothing_from_anywhere(folder):
     page = Page(folder.report)
     assert page.loaded
@@ -132,7 +155,7 @@ def test_what_comes_from_decks_is_escaped(tmp_path):
 
 
 def _png(folder):
-    return plots.draw_modes(folder, {1: 2.0}, {1: 2.1}, {1: 1.0}, "tau")
+    return plots.draw_modes(folder, {1: 2.0}, {1: 2.1}, {1: 1.0}, "tau", "ML-GLE")
 
 
 @pytest.mark.parametrize(
@@ -178,15 +201,17 @@ def test_numbers_are_written_for_people():
 
 def test_pictures_take_odd_data(tmp_path):
     level = Level(1.0, 0.5, 1.5)
-    assert plots.draw_diffusion(tmp_path, [(5, level)], {}, "sigma", "tau").exists()
-    assert plots.draw_diffusion(tmp_path, [(5, Level(-0.1, -1, 1)), (6, level)], {"full MD": level}, "$x", "$").exists()
+    assert plots.draw_diffusion(tmp_path, [(5, level)], {}, "sigma", "tau", "ML-GLE").exists()
+    assert plots.draw_diffusion(
+        tmp_path, [(5, Level(-0.1, -1, 1)), (6, level)], {"full MD": level}, "$x", "$", "X"
+    ).exists()
     flat = Curve(np.arange(3.0), np.zeros(3), np.zeros(3))
     assert plots.draw_msd(tmp_path, {"MD": flat}, None, "sigma", "tau").exists()
     line = Curve(np.arange(1.0, 5000.0), np.arange(1.0, 5000.0), np.full(4999, 1e9))
     assert len(line.thinned().x) < 400
     assert plots.draw_msd(tmp_path, {"MD": line}, -1.0, "sigma", "tau", 5.0).exists()
-    assert plots.draw_nacf(tmp_path, {1: line}, {}, "tau").exists()
-    assert plots.draw_modes(tmp_path, {}, {}, {1: 1.0}, "tau").exists()
+    assert plots.draw_nacf(tmp_path, {1: line}, {}, "tau", "ML-GLE").exists()
+    assert plots.draw_modes(tmp_path, {}, {}, {1: 1.0}, "tau", "ML-GLE").exists()
 
 
 def test_drawing_leaves_no_global_state():
@@ -194,7 +219,7 @@ def test_drawing_leaves_no_global_state():
         "import sys, tempfile, pathlib; from matplotlib import rcParams;"
         "state = lambda: {k: rcParams[k] for k in rcParams if k != 'backend'}; before = state();"
         "from mlgle_lammps.report import plots;"
-        "plots.draw_modes(pathlib.Path(tempfile.mkdtemp()), {1: 2.0}, {1: 2.0}, {1: 1.0}, 'tau');"
+        "plots.draw_modes(pathlib.Path(tempfile.mkdtemp()), {1: 2.0}, {1: 2.0}, {1: 1.0}, 'tau', 'X');"
         "assert state() == before; assert 'matplotlib.pyplot' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
@@ -204,7 +229,7 @@ def test_drawing_leaves_no_global_state():
 def test_a_folder_that_cannot_be_written_gives_one_line(tmp_path):
     (tmp_path / "figures").write_text("a file")
     with pytest.raises(RunFailure, match="cannot write"):
-        plots.draw_modes(tmp_path / "figures", {1: 2.0}, {}, {}, "tau")
+        plots.draw_modes(tmp_path / "figures", {1: 2.0}, {}, {}, "tau", "ML-GLE")
     with pytest.raises(RunFailure, match="cannot write"):
         write_report(tmp_path / "absent", RESULT, [])
     with pytest.raises(RunFailure, match="cannot read a picture"):

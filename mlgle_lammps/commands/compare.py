@@ -1,55 +1,41 @@
-"""``python -m mlgle_lammps.compare RUN [FULL_RUN]``, or ``RUN1 RUN2 ..``: against full MD, or over temperatures."""
+"""``mlgle compare RUN [FULL_RUN]``, ``STREAM MD`` or ``RUN1 RUN2 ..``: against MD, or over temperatures."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from mlgle_lammps.commands.execution import run_command
 from mlgle_lammps.commands.parsers import parse_compare
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.compare import CompareOptions
-from mlgle_lammps.records import Estimate
-from mlgle_lammps.store.run_folder import PREVIOUS, RunFolder, plain
+from mlgle_lammps.store.run_folder import PREVIOUS, RunFolder
 
 if TYPE_CHECKING:  # commands import what is slow to load where they need it
     from mlgle_lammps.evaluate.over_temperatures import Temperatures
+    from mlgle_lammps.evaluate.side_by_side import SideBySide
 
 logger = logging.getLogger("mlgle")
-NUMBERS = "comparison.json"
 
 
 def _compare(arguments: Sequence[str]) -> int:
     options = parse_compare(arguments)
-    from mlgle_lammps.evaluate.over_temperatures import Temperatures, known_temperatures
-    from mlgle_lammps.evaluate.run_results import open_run
+    from mlgle_lammps.report.comparison_numbers import NUMBERS, write_numbers
 
-    if {options.out.resolve()} & {path.resolve() for path in options.runs}:
-        raise UserError(f"--out {options.out} is one of the runs; choose another folder")
-    if any(os.path.lexists(options.out / name) for name in ("result.json", "modes.h5", "checkpoint")):
-        raise UserError(f"--out {options.out} is a run's folder, which is not replaced; choose another")
-    twice = len({path.resolve() for path in options.runs}) < len(options.runs)
-    if twice and (options.temperatures or len(options.runs) > 2):
-        raise UserError("the same run is given twice: name each once")
-    first = open_run(options.runs[0])
-    folders = all(path.is_dir() and (path / "result.json").is_file() for path in options.runs)
-    temperatures = Temperatures(options.temperatures, "given") if options.temperatures else None
-    if temperatures is None and folders and len(options.runs) > 1:
-        temperatures = known_temperatures([first, *map(open_run, options.runs[1:])])
-    if temperatures is None and len(options.runs) > 2:
-        raise UserError(
-            "of more than two, each must be a run's folder; RUN FULL_RUN compares a run with a stream of MD"
-        )
+    _require_own_folder(options)
+    temperatures = _temperatures(options)
+    streams = temperatures is None and len(options.runs) == 2 and not _is_run(options.runs[0])
     folder = RunFolder.create(options.out, options.overwrite)
     try:
         folder.checkpoint.rmdir()
-        found = _against_md(options, folder) if temperatures is None else _over_T(options, temperatures, folder)
-        _write(folder, found)
+        if temperatures is not None:
+            found = _over_T(options, temperatures, folder)
+        else:
+            found = _two_streams(options, folder) if streams else _against_md(options, folder)
+        write_numbers(folder.path, found)
     except BaseException:
         if not (folder.path / NUMBERS).exists():
             folder.remove()
@@ -59,50 +45,90 @@ def _compare(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _require_own_folder(options: CompareOptions) -> None:
+    """Raise UserError where the comparison would replace a run, or where a run is named twice."""
+    if {options.out.resolve()} & {path.resolve() for path in options.runs}:
+        raise UserError(f"--out {options.out} is one of the runs; choose another folder")
+    if any(os.path.lexists(options.out / name) for name in ("result.json", "modes.h5", "checkpoint")):
+        raise UserError(f"--out {options.out} is a run's folder, which is not replaced; choose another")
+    twice = len({path.resolve() for path in options.runs}) < len(options.runs)
+    if twice and (options.temperatures or len(options.runs) > 2):
+        raise UserError("the same run is given twice: name each once")
+
+
+def _is_run(path: os.PathLike[str]) -> bool:
+    return os.path.isfile(os.path.join(path, "result.json"))
+
+
+def _temperatures(options: CompareOptions) -> Temperatures | None:
+    """Return the temperatures of the runs where it is these that are compared; None where it is streams."""
+    from mlgle_lammps.evaluate.over_temperatures import Temperatures, known_temperatures
+    from mlgle_lammps.evaluate.run_results import open_run
+
+    if len(options.runs) == 2 and not options.temperatures and not _is_run(options.runs[0]):
+        return None
+    first = open_run(options.runs[0])
+    if options.temperatures:
+        return Temperatures(options.temperatures, "given")
+    known = None
+    if len(options.runs) > 1 and all(map(_is_run, options.runs)):
+        known = known_temperatures([first, *map(open_run, options.runs[1:])])
+    if known is None and len(options.runs) > 2:
+        raise UserError(
+            "of more than two, each must be a run's folder; RUN FULL_RUN compares a run with a stream of MD, STREAM MD "
+            "any stream"
+        )
+    return known
+
+
 def _against_md(options: CompareOptions, folder: RunFolder) -> dict[str, Any]:
     """Compare a run with full MD, draw it, and return the numbers."""
-    from mlgle_lammps.evaluate.against_md import compare_with_md
+    from mlgle_lammps.evaluate.run_against_md import compare_with_md
     from mlgle_lammps.evaluate.run_results import open_run
     from mlgle_lammps.report.comparison import write_comparison
+    from mlgle_lammps.report.comparison_numbers import numbers_of_run
     from mlgle_lammps.report.result import versions
 
     run = open_run(options.runs[0])
     full = options.runs[1] if len(options.runs) > 1 else None
     logger.info("%s against %s", run.folder.path, full or "its own MD")
     found = compare_with_md(run, full)
+    _log_estimates(found)
+    write_comparison(folder.path, found, versions())
+    return numbers_of_run(found)
+
+
+def _two_streams(options: CompareOptions, folder: RunFolder) -> dict[str, Any]:
+    """Hold a stream against one of MD, draw both, and return the numbers."""
+    from mlgle_lammps.evaluate.two_streams import compare_streams
+    from mlgle_lammps.report.comparison_numbers import numbers_of_streams
+    from mlgle_lammps.report.result import versions
+    from mlgle_lammps.report.streams_page import write_streams
+
+    found = compare_streams(*options.runs)
+    for label, source in found.sources.items():
+        logger.info("%s is %s", label, source)
+    _log_estimates(found)
+    if found.judgement is not None:
+        words = found.judgement.words()
+        logger.info("%s", f"{found.subject} is off: {'; '.join(words)}" if words else f"{found.subject} agrees with MD")
+    write_streams(folder.path, found, versions())
+    return numbers_of_streams(found)
+
+
+def _log_estimates(found: SideBySide) -> None:
     for way, estimate in found.estimates.items():
         z = f", z = {found.z_scores[way]:+.1f}" if way in found.z_scores else ""
         logger.info("%-34s D = %.4g ± %.2g%s", way, estimate.value, estimate.se, z)
     for note in found.notes:
         logger.info("note: %s", note)
-    write_comparison(folder.path, found, versions())
-    kernel = asdict(found.kernel) | {"nu": found.kernel.subdiffusive_power}
-    return {
-        "schema": 1,
-        "kind": "against MD",
-        "run": str(run.folder.path),
-        "reference": found.reference_source or None,
-        "D": {way: _estimate(e) | {"z": found.z_scores.get(way)} for way, e in found.estimates.items()},
-        "cost": asdict(found.cost) if found.cost else None,
-        "relaxation": {
-            str(p): {"ornstein_uhlenbeck": asdict(found.exponential[p]), "kohlrausch": asdict(law)}
-            for p, law in found.stretched.items()
-        },
-        "generalized_rouse_kernel": kernel,
-        "size": {label: asdict(s.size) if s.size else None for label, s in found.streams.items()},
-        "modes": {label: asdict(statistics) for label, statistics in found.relaxations.items()},
-        "cross_correlation": {"value": found.cross.value.tolist(), "se": found.cross.se.tolist()},
-        "D_of_modes": {str(n): [_estimate(D) for D in Ds] for n, Ds in found.of_modes.items()},
-        "error_of_frames": {preset: asdict(errors) for preset, errors in found.of_frames.items()},
-        "notes": list(found.notes),
-        "versions": versions(),
-    }
 
 
 def _over_T(options: CompareOptions, temperatures: Temperatures, folder: RunFolder) -> dict[str, Any]:
     """Put runs in the order of their temperatures, fit the laws, draw, and return the numbers."""
     from mlgle_lammps.evaluate.over_temperatures import activation_energy, compare_temperatures
     from mlgle_lammps.evaluate.run_results import open_run
+    from mlgle_lammps.report.comparison_numbers import numbers_of_temperatures
     from mlgle_lammps.report.result import versions
     from mlgle_lammps.report.temperature_page import write_temperatures
 
@@ -116,45 +142,7 @@ def _over_T(options: CompareOptions, temperatures: Temperatures, folder: RunFold
     for note in found.notes:
         logger.info("note: %s", note)
     write_temperatures(folder.path, found, energy, versions())
-    return {
-        "schema": 1,
-        "kind": "temperatures",
-        "temperatures_measured": found.measured,
-        "temperatures_from": found.source,
-        "runs": [
-            {
-                "run": str(run.folder.path),
-                "T": T,
-                "D": _estimate(run.D),
-                "D_generated": _estimate(run.D_generated) if run.D_generated else None,
-                "D_full_md": _estimate(run.D_full_md) if run.D_full_md else None,
-            }
-            for T, run in zip(found.temperatures, found.runs, strict=True)
-        ],
-        "activation_energy": dict(zip(("value", "se", "unit"), energy, strict=True)) if energy else None,
-        "arrhenius": _law(found.arrhenius),
-        "arrhenius_generated": _law(found.generated),
-        "arrhenius_full_md": _law(found.full_md),
-        "vogel_fulcher_tammann": _law(found.vogel),
-        "notes": list(found.notes),
-        "versions": versions(),
-    }
-
-
-def _estimate(estimate: Estimate) -> dict[str, Any]:
-    return {"value": estimate.value, "se": estimate.se, "ci95": list(estimate.ci95), "method": estimate.method}
-
-
-def _law(fit: Any) -> dict[str, Any] | None:
-    return None if fit is None else asdict(fit) | {"covariance": fit.covariance.tolist()}
-
-
-def _write(folder: RunFolder, numbers: dict[str, Any]) -> None:
-    """Write the numbers atomically."""
-    from mlgle_lammps.store.atomic import write_bytes_atomically
-
-    text = json.dumps(plain(numbers), indent=1, ensure_ascii=False, allow_nan=False)
-    write_bytes_atomically(folder.path / NUMBERS, (text + "\n").encode())
+    return numbers_of_temperatures(found, energy)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -257,7 +257,8 @@ def parse_compare(arguments: Sequence[str]) -> CompareOptions:
     )
     add = parser.add_argument
     add("runs", type=Path, nargs="+", metavar="RUN", help="RUN alone (against its own MD); RUN FULL_RUN (a longer "
-        "run of the same melt, its modes.h5, or an .npz); RUN1 RUN2 .. at different temperatures")  # fmt: skip
+        "run of the same melt, its modes.h5, or an .npz); STREAM MD (any generated.h5, modes.h5, .npz or folder "
+        "without a result against MD); RUN1 RUN2 .. at different temperatures")  # fmt: skip
     add("--temperatures", type=float, nargs="+", default=(), metavar="T",
         help="of the runs, in their order (default: their -var T, or else the kinetic ones in their logs)")  # fmt: skip
     add(

@@ -16,10 +16,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg, optimize, stats
+from scipy import linalg, optimize
 
 from mlgle_lammps.records import Estimate, Float64, Int64
 from mlgle_lammps.statistics.correlation import autocorrelation
+from mlgle_lammps.statistics.errors import jackknife_error, student_estimate
 from mlgle_lammps.statistics.moments import Moments
 
 _POWERS = (1.05, 6.0)
@@ -234,13 +235,7 @@ def _jackknife(statistic: Callable[[Float64], float], moments: Moments, method: 
     if n_groups < 2:
         return Estimate(value, np.nan, (np.nan, np.nan), method)
     left = np.array([statistic(moments.msd_com_chain[:, group != g].mean(axis=1)) for g in range(n_groups)])
-    se = float(np.sqrt((n_groups - 1) * np.mean((left - left.mean()) ** 2)))
-    return _student(value, se, n_groups - 1, method)
-
-
-def _student(value: float, se: float, dof: int, method: str) -> Estimate:
-    half = float(stats.t.ppf(0.975, dof)) * se if dof > 0 else np.nan
-    return Estimate(value, se, (value - half, value + half), method)
+    return student_estimate(value, jackknife_error(left), n_groups - 1, method)
 
 
 def msd_over_time(moments: Moments, dt: float) -> Estimate:
@@ -278,4 +273,4 @@ def _linear(weights: Float64, moments: Moments, method: str) -> Estimate:
     per_chain = weights @ moments.msd_com_chain
     n_chains = len(per_chain)
     se = float(per_chain.std(ddof=1) / np.sqrt(n_chains)) if n_chains > 1 else np.nan
-    return _student(float(per_chain.mean()), se, n_chains - 1, method)
+    return student_estimate(float(per_chain.mean()), se, n_chains - 1, method)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
 
 from mlgle_lammps.records import Estimate, Float64
-from mlgle_lammps.statistics.moments import Moments
+from mlgle_lammps.statistics.errors import student_estimate
+from mlgle_lammps.statistics.moments import MomentAccumulator, Moments
 from mlgle_lammps.statistics.msd_covariance import generalized_least_squares, msd_covariance
 
 TRUST_LEVEL = 0.10
@@ -14,6 +14,11 @@ SAFETY = 2.0  # the window starts at this multiple of the shortest lag from whic
 RELAXATIONS = 1.5  # and not before this many relaxation times of mode 1: what is left then bends the MSD by 1-2%
 LAGS_PER_OCTAVE = 4  # for the accumulator whose moments come here
 LEAST_LAGS = 4
+
+
+def slope_accumulator(n_chains: int, n_frames: int, center_held: bool = False) -> MomentAccumulator:
+    """Return an accumulator of displacements at lags up to a quarter of ``n_frames``: what a slope is read from."""
+    return MomentAccumulator(n_chains, 0, max(4, n_frames // 4), LAGS_PER_OCTAVE, center_held)
 
 
 def normal_diffusion(moments: Moments, dt: float, slowest: float = 0.0) -> Estimate | None:
@@ -42,7 +47,7 @@ def normal_diffusion(moments: Moments, dt: float, slowest: float = 0.0) -> Estim
     design = np.stack([lags, np.ones_like(lags)], axis=1)
     solution = generalized_least_squares(design, y, covariance)
     method = f"MSD slope by generalized least squares, {_described(lags, moments)}"
-    return _student(solution.values[0] / (2 * dt), solution.errors[0] / (2 * dt), moments, method)
+    return student_estimate(solution.values[0] / (2 * dt), solution.errors[0] / (2 * dt), moments.design_dof, method)
 
 
 def mean_over_time(moments: Moments, dt: float, slowest: float = 0.0) -> Estimate | None:
@@ -66,7 +71,8 @@ def mean_over_time(moments: Moments, dt: float, slowest: float = 0.0) -> Estimat
     weights[[0, -1]] /= 2
     weights /= weights.sum() * 2 * dt * lags
     method = f"mean of MSD/(6t) (JCP eq. 35), {_described(lags, moments)}"
-    return _student(float(weights @ y), float(np.sqrt(weights @ covariance @ weights)), moments, method)
+    error = float(np.sqrt(weights @ covariance @ weights))
+    return student_estimate(float(weights @ y), error, moments.design_dof, method)
 
 
 def _diffusive_points(moments: Moments, slowest: float) -> tuple[Float64, Float64, Float64] | None:
@@ -97,11 +103,6 @@ def _described(lags: Float64, moments: Moments) -> str:
         f"lags {lags[0]:.0f}..{lags[-1]:.0f} frames of "
         f"{moments.n_frames}, {moments.n_chains} chains; design effect {moments.design_effect:.2f}"
     )
-
-
-def _student(value: float, se: float, moments: Moments, method: str) -> Estimate:
-    half = float(stats.t.ppf(0.975, moments.design_dof)) * se
-    return Estimate(value, se, (value - half, value + half), method)
 
 
 def _covariance(moments: Moments, y: Float64) -> Float64:

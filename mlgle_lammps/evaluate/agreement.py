@@ -15,13 +15,13 @@ def z_score(estimate: Estimate, reference: Estimate) -> float:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a D costs by ML-GLE and by plain MD.
+    """What a D costs by a surrogate and by plain MD.
 
     Attributes:
-        frames: MD frames that ML-GLE used.
+        frames: MD frames that the surrogate used.
         plain_frames: MD frames with which plain MD would have the same standard error.
         speed_up: plain_frames/frames, MD alone.
-        md_s: wall seconds of ML-GLE's MD; None where they are unknown (a replay).
+        md_s: wall seconds of the surrogate's MD; None where they are unknown (a replay).
         learning_s: wall seconds of training and generation.
         plain_s: wall seconds of plain MD at equal error; None where unknown.
         speed_up_with_learning: plain_s/(md_s + learning_s); None where unknown.
@@ -47,7 +47,7 @@ def cost_at_equal_error(
     """Return the costs; plain MD's standard error is taken to fall as one over the root of its frames.
 
     Args:
-        estimate: by ML-GLE, from ``frames``.
+        estimate: by the surrogate, from ``frames``.
         frames: MD frames that it used.
         plain: the slope of the MSD of plain MD, from ``plain_frames``.
         plain_frames: MD frames that this used.

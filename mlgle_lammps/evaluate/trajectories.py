@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import Float32, Float64, Frames, Int64, System, joined
+from mlgle_lammps.statistics.correlation import chain_groups
 from mlgle_lammps.store.recording import Recording, checked_blocks, open_recording
 
-N_GROUPS = 20
-"""Groups of chains, the units from which errors are taken."""
 _BYTES_AT_ONCE = 2**29
 
 
@@ -41,6 +40,7 @@ class Trajectory:
         n_mode_frames: frames that have modes; they come first.
         center: (time, 3) centre of mass of the whole system, raw.
         ends: (2, chain, 3) centres of mass in the first and the last frame, raw.
+        stride: of the recording's frames, each so many-th is here.
     """
 
     system: System
@@ -50,6 +50,7 @@ class Trajectory:
     center: Float64
     ends: Float64
     _recording: Recording
+    stride: int = 1
 
     @property
     def n_frames(self) -> int:
@@ -63,8 +64,7 @@ class Trajectory:
 
     def groups(self) -> Iterator[ChainGroup]:
         """Yield the paths of about twenty groups of chains; holds half a GiB of them at a time."""
-        chains = np.array_split(np.arange(self.system.n_chains), min(N_GROUPS, self.system.n_chains))
-        for held in self._held_together(chains):
+        for held in self._held_together(chain_groups(self.system.n_chains)):
             first, last = int(held[0][0]), int(held[-1][-1]) + 1
             com, modes = self._load(first, last)
             for group in held:
@@ -91,7 +91,12 @@ class Trajectory:
         return com, modes
 
     def _blocks(self) -> Iterator[Frames]:
-        yield from _stretch(self._recording, self.start, self.start + self.n_frames)
+        left = self.n_frames
+        for block in _thinned(_stretch(self._recording, self.start, None), self.stride):
+            yield block[:left]
+            left -= len(block)
+            if left <= 0:
+                return
 
     def frames(self, n_modes: int = 0) -> Iterator[Frames]:
         """Yield the frames in blocks with modes 1..n_modes, raw; as many as have them, all where n_modes is 0."""
@@ -106,13 +111,14 @@ class Trajectory:
         return joined(list(self.frames(self.system.n_modes)))
 
 
-def read_trajectory(path: Path, start: int = 0, stop: int | None = None) -> Trajectory:
+def read_trajectory(path: Path, start: int = 0, stop: int | None = None, stride: int = 1) -> Trajectory:
     """Return frames start..stop-1 of a recording, checked, described and not kept.
 
     Args:
         path: modes.h5, generated.h5, a run's folder or an .npz.
         start: first frame.
         stop: one after the last; None for the end.
+        stride: take each so many-th frame of every uninterrupted piece, from its first one on.
 
     Raises:
         UserError: a file that is missing, damaged or not a stream, or no frame in the stretch.
@@ -120,21 +126,23 @@ def read_trajectory(path: Path, start: int = 0, stop: int | None = None) -> Traj
     recording = open_recording(path)
     segments, center, n_mode_frames = [], [], 0
     ends: list[Float64] = []
-    for chunk in _stretch(recording, start, stop):
+    for chunk in _thinned(_stretch(recording, start, stop), stride):
         segments.append(chunk.segments)
         center.append(chunk.com.mean(axis=1))
         ends = [ends[0] if ends else chunk.com[0], chunk.com[-1]]
         n_mode_frames += len(chunk.steps) if chunk.modes.shape[2] else 0
     if not ends:
         raise UserError(f"{path} has no frame from number {start} on")
+    system = recording.system
     return Trajectory(
-        recording.system,
+        replace(system, dt=system.dt * stride, every=system.every * stride),
         start,
         np.concatenate(segments),
         n_mode_frames,
         np.concatenate(center),
         np.array(ends),
         recording,
+        stride,
     )
 
 
@@ -148,3 +156,21 @@ def _stretch(recording: Recording, start: int, stop: int | None) -> Iterator[Fra
         done += len(chunk.steps)
         if stop is not None and done >= stop:
             return
+
+
+def _thinned(blocks: Iterator[Frames], stride: int) -> Iterator[Frames]:
+    """Yield each ``stride``-th frame of every segment, from its first one on."""
+    if stride == 1:
+        yield from blocks
+        return
+    segment: int | None = None
+    age = 0
+    for block in blocks:
+        keep = []
+        for i, number in enumerate(block.segments.tolist()):
+            age = age + 1 if number == segment else 0
+            segment = number
+            if age % stride == 0:
+                keep.append(i)
+        if keep:
+            yield block[np.array(keep, dtype=np.int64)]

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import stats
 
 from mlgle_lammps.records import Float64, Frames
+from mlgle_lammps.statistics.errors import jackknife_error
 
 BALLISTIC = 1.1  # exponents above this; 1 is diffusion, 2 free flight
 SIGNIFICANT = 4.0  # standard errors
@@ -52,7 +53,7 @@ def short_time_exponent(window: Frames) -> ShortTimeExponent | None:
         return None
     value = float(np.log2(two.sum() / one.sum()))
     left_out = np.log2((two.sum() - two) / (one.sum() - one))
-    return ShortTimeExponent(value, float(np.sqrt((n_chains - 1) * np.mean((left_out - left_out.mean()) ** 2))))
+    return ShortTimeExponent(value, jackknife_error(left_out))
 
 
 def _squared(displacement: Float64, inside: np.ndarray) -> Float64:

@@ -12,8 +12,8 @@ import torch
 
 from mlgle_lammps.diffusion.slope import normal_diffusion
 from mlgle_lammps.errors import RunFailure, UserError, one_line
-from mlgle_lammps.evaluate.generated import GeneratedStatistics, GeneratedSummary
-from mlgle_lammps.evaluate.generated_check import check_generated, generated_warnings
+from mlgle_lammps.evaluate.judgement import judge_against_window, judgement_warnings
+from mlgle_lammps.evaluate.stream_statistics import StreamStatistics, StreamSummary
 from mlgle_lammps.pipeline.run import Run
 from mlgle_lammps.records import Estimate, Frames, GleFit, System
 from mlgle_lammps.report.stages import Generated, HandOff, Trained
@@ -39,7 +39,7 @@ def generate_to_file(
     device: str,
     threads: int,
     should_stop: Callable[[], bool] = lambda: False,
-) -> GeneratedSummary:
+) -> StreamSummary:
     """Generate ``ensemble`` trajectories of ``steps`` steps, write every ``save_every``-th, return their statistics.
 
     Args:
@@ -60,7 +60,7 @@ def generate_to_file(
         UserError: no room on the disk, or frames that the model was not made for.
     """
     motion = model.start(frames, seed, n_trajectories=ensemble, device=device, threads=threads)
-    statistics = GeneratedStatistics(ensemble, model.n_modes, steps)
+    statistics = StreamStatistics(ensemble, model.n_modes, steps)
     writer = GeneratedWriter(path, system, ensemble, steps // save_every, save_every, frames.last_step, {"seed": seed})
     logger.info("%s will take %.3g MB", path, writer.expected_bytes / 1e6)
     with writer, Progress("generate", steps, "steps") as progress:
@@ -88,21 +88,21 @@ def generate_and_judge(run: Run, handoff: HandOff, trained: Trained) -> Generate
         return None
     finally:
         findings.generate_s = time.monotonic() - started
-    check = check_generated(summary, handoff.window, handoff.correlation)
-    for line in generated_warnings(check, find_preset(options).remedy):
+    check = judge_against_window(summary, handoff.window, handoff.correlation)
+    for line in judgement_warnings(check, find_preset(options).remedy):
         findings.warn(line)
     times = relaxation_times(summary.correlation.nacf, system.dt)
     D = generated_diffusion(summary, handoff.fit, system.dt, times)
     if D is None:
         findings.warn(
-            f"{summary.n_steps} generated steps show no normal diffusion long enough to fit, so there is no "
+            f"{summary.n_frames} generated steps show no normal diffusion long enough to fit, so there is no "
             "D_generated: raise --generate-steps"
         )
     return Generated(summary, check, times, D)
 
 
 def generated_diffusion(
-    summary: GeneratedSummary, fit: GleFit, dt: float, times: Sequence[float | None]
+    summary: StreamSummary, fit: GleFit, dt: float, times: Sequence[float | None]
 ) -> Estimate | None:
     """Return D of the generated centres of mass, its interval widened by the uncertainty of α² that they inherit."""
     slowest = next(iter(times), None)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mlgle_lammps.diffusion.slope import LAGS_PER_OCTAVE, normal_diffusion
+from mlgle_lammps.diffusion.slope import normal_diffusion, slope_accumulator
 from mlgle_lammps.pipeline.run import Run
 from mlgle_lammps.records import Frames
 from mlgle_lammps.report.stages import Reference
 from mlgle_lammps.resources.progress import Progress
-from mlgle_lammps.statistics.moments import MomentAccumulator
 
 
 def take_reference(run: Run, frames: Iterator[Frames], slowest: float) -> Reference | None:
@@ -21,7 +20,7 @@ def take_reference(run: Run, frames: Iterator[Frames], slowest: float) -> Refere
         slowest: relaxation time of mode 1, time_unit, beyond which diffusion is normal.
     """
     wanted, system = run.setup.options.full_md, run.setup.system
-    accumulator = MomentAccumulator(system.n_chains, 0, max(4, wanted // 4), LAGS_PER_OCTAVE, system.center_held)
+    accumulator = slope_accumulator(system.n_chains, wanted, system.center_held)
     with Progress("full MD", wanted) as progress:
         for _, frame in zip(range(wanted), frames, strict=False):
             accumulator.add(frame)

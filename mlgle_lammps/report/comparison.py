@@ -16,13 +16,12 @@ from mlgle_lammps.report.reconstruction import reconstruction_of
 from mlgle_lammps.report.report import D_units, headline_of
 
 if TYPE_CHECKING:  # records of the comparison, for their types only
-    from mlgle_lammps.evaluate.against_md import AgainstMd
-    from mlgle_lammps.evaluate.observables import Observables
+    from mlgle_lammps.evaluate.run_against_md import RunAgainstMd
+    from mlgle_lammps.evaluate.side_by_side import SideBySide
     from mlgle_lammps.records import Estimate
 
 
-_OWN = "ML-GLE fit"
-_PICTURES: tuple[Callable[[Path, AgainstMd], Picture | None], ...] = (
+_PICTURES: tuple[Callable[[Path, RunAgainstMd], Picture | None], ...] = (
     dynamics.estimates_picture,
     dynamics.msd_picture,
     dynamics.exponent_picture,
@@ -40,7 +39,7 @@ _PICTURES: tuple[Callable[[Path, AgainstMd], Picture | None], ...] = (
 )
 
 
-def write_comparison(folder: Path, found: AgainstMd, versions: Mapping[str, str]) -> Path:
+def write_comparison(folder: Path, found: RunAgainstMd, versions: Mapping[str, str]) -> Path:
     """Draw every picture of a comparison into ``folder``/figures and write report.html; return the page.
 
     Raises:
@@ -65,12 +64,14 @@ def write_comparison(folder: Path, found: AgainstMd, versions: Mapping[str, str]
         verdict=_verdict(found),
         warnings=result.get("warnings") or [],
         notes=[*found.notes, *(result.get("notes") or [])],
-        rows=[_row(way, estimate, base, found.z_scores.get(way)) for way, estimate in found.estimates.items()],
+        fit_name=found.run.fit_name,
+        surrogate=found.run.label,
+        rows=estimate_rows(found, base),
         has_reference=found.reference is not None,
         reference_source=found.reference_source,
         cost=_cost(found),
-        sizes=[_size(label, stream) for label, stream in found.streams.items()],
-        sizes_note=_sizes_note(found),
+        sizes=size_rows(found),
+        sizes_note=sizes_note(found),
         reconstruction=reconstruction_of(found.run.folder.read_reconstruction()),
         length_unit=unit_symbol(system.length_unit),
         time_unit=unit_symbol(system.time_unit),
@@ -88,32 +89,36 @@ def write_comparison(folder: Path, found: AgainstMd, versions: Mapping[str, str]
     )
 
 
-def _verdict(found: AgainstMd) -> list[str]:
+def _verdict(found: RunAgainstMd) -> list[str]:
     if found.reference is None:
         return ["There is no full MD to hold it against; give FULL_RUN, or run with --full-md."]
     full = found.estimates[found.reference]
     D = found.run.D
     lines = [
         f"Full MD says {number(full.value, 4, True)} ± {number(1.96 * full.se, 2)}: the fit is "
-        f"{100 * (D.value / full.value - 1):+.1f}% from it, z = {found.z_scores[_OWN]:+.1f}."
+        f"{100 * (D.value / full.value - 1):+.1f}% from it, z = {found.z_scores[found.run.fit_name]:+.1f}."
     ]
     if found.cost is not None:
         lines.append(f"At equal interval plain MD takes {number(found.cost.speed_up, 2)} times the MD frames.")
     return lines
 
 
-def _row(way: str, estimate: Estimate, base: Estimate, z: float | None) -> dict[str, Any]:
-    return {
-        "name": way,
-        "value": estimate.value,
-        "ci95": estimate.ci95 if np.isfinite(estimate.se) else None,
-        "method": estimate.method,
-        "ratio": estimate.value / base.value if base.value else None,
-        "z": z,
-    }
+def estimate_rows(found: SideBySide, base: Estimate | None) -> list[dict[str, Any]]:
+    """Return the rows of D by its several ways, over ``base`` where there is one."""
+    return [
+        {
+            "name": way,
+            "value": estimate.value,
+            "ci95": estimate.ci95 if np.isfinite(estimate.se) else None,
+            "method": estimate.method,
+            "ratio": estimate.value / base.value if base is not None and base.value else None,
+            "z": found.z_scores.get(way),
+        }
+        for way, estimate in found.estimates.items()
+    ]
 
 
-def _cost(found: AgainstMd) -> list[tuple[str, str]]:
+def _cost(found: RunAgainstMd) -> list[tuple[str, str]]:
     cost = found.cost
     if cost is None:
         return []
@@ -130,39 +135,34 @@ def _cost(found: AgainstMd) -> list[tuple[str, str]]:
     return rows
 
 
-def _size(label: str, stream: Observables) -> dict[str, Any]:
-    size = stream.size
-    if size is None:
-        return {
-            "name": label,
-            "frames": stream.n_frames,
-            "chains": stream.n_chains,
-            "ends": "–",
-            "gyration": "–",
-            "ratio": "–",
-        }
-    return {
-        "name": label,
-        "frames": stream.n_frames,
-        "chains": stream.n_chains,
-        "ends": f"{number(size.end_to_end)} ± {number(size.end_to_end_se, 2)}",
-        "gyration": f"{number(size.gyration)} ± {number(size.gyration_se, 2)}",
-        "ratio": number(size.end_to_end / size.gyration, 3, True),
-    }
+def size_rows(found: SideBySide) -> list[dict[str, Any]]:
+    """Return the rows of chain sizes; dashes where a stream has no modes."""
+    rows = []
+    for label, stream in found.streams.items():
+        size = stream.size
+        row = {"name": label, "frames": stream.n_frames, "chains": stream.n_chains}
+        if size is None:
+            row |= dict.fromkeys(("ends", "gyration", "ratio"), "–")
+        else:
+            row["ends"] = f"{number(size.end_to_end)} ± {number(size.end_to_end_se, 2)}"
+            row["gyration"] = f"{number(size.gyration)} ± {number(size.gyration_se, 2)}"
+            row["ratio"] = number(size.end_to_end / size.gyration, 3, True)
+        rows.append(row)
+    return rows
 
 
-def _sizes_note(found: AgainstMd) -> str:
-    k = found.run.system.n_modes
-    size = found.streams["MD"].size
+def sizes_note(found: SideBySide) -> str:
+    """Return what the sizes are from, and what they lack."""
+    size = found.streams[found.base].size
     lost = (
         ""
         if size is None or size.missing is None
         else f": about {100 * size.missing:.1f}% of ⟨Rg²⟩ is missing for an ideal chain"
     )
-    return f"From modes 1 to {k} alone{lost}. The ratio ⟨R²⟩/⟨Rg²⟩ is 6 for long ideal chains."
+    return f"From modes 1 to {found.system.n_modes} alone{lost}. The ratio ⟨R²⟩/⟨Rg²⟩ is 6 for long ideal chains."
 
 
-def _kernel(found: AgainstMd) -> str:
+def _kernel(found: RunAgainstMd) -> str:
     kernel, system = found.kernel, found.run.system
     return (
         f"Generalized Rouse Kernel fitted to the MSD up to t_max: ρ = {kernel.power:.2f}, ν = 1 − 1/ρ = "
@@ -172,7 +172,7 @@ def _kernel(found: AgainstMd) -> str:
     )
 
 
-def _options(found: AgainstMd) -> list[tuple[str, str]]:
+def _options(found: RunAgainstMd) -> list[tuple[str, str]]:
     result, run = found.run.result, found.run
     timing = result.get("timing") or {}
     return [

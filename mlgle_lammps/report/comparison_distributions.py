@@ -15,8 +15,9 @@ from mlgle_lammps.report.page import Picture, number
 from mlgle_lammps.report.plots import Curve, unit_symbol
 
 if TYPE_CHECKING:  # records of the comparison, for their types only
-    from mlgle_lammps.evaluate.against_md import AgainstMd
     from mlgle_lammps.evaluate.observables import Observables
+    from mlgle_lammps.evaluate.run_against_md import RunAgainstMd
+    from mlgle_lammps.evaluate.side_by_side import SideBySide
     from mlgle_lammps.observe.distributions import Distribution
 
 
@@ -47,9 +48,9 @@ def _density_panels(
     return panels
 
 
-def modes_pdf_picture(folder: Path, found: AgainstMd) -> Picture | None:
+def modes_pdf_picture(folder: Path, found: SideBySide) -> Picture | None:
     """Draw densities of the modes."""
-    keys = list(found.streams["MD"].modes)
+    keys = list(found.streams[found.base].modes)
     panels = _density_panels(found.streams, lambda s: s.modes, lambda p: f"mode {p}", keys)
     if not panels:
         return None
@@ -57,36 +58,36 @@ def modes_pdf_picture(folder: Path, found: AgainstMd) -> Picture | None:
         figures_distributions.draw_densities(folder, "modes_pdf", panels, "$z_p$ / σ of MD"),
         "Distribution of the modes",
         "Components of z_p in units of MD's standard deviation, 95% intervals over chains, numbers are the excess "
-        "kurtosis, with the normal distribution. ML-GLE should lie on MD; slow modes of short chains are a little "
-        "narrower in their tails than normal.",
+        f"kurtosis, with the normal distribution. {found.subject} should lie on MD; slow modes of short chains are a "
+        "little narrower in their tails than normal.",
     )
 
 
-def increments_pdf_picture(folder: Path, found: AgainstMd) -> Picture | None:
+def increments_pdf_picture(folder: Path, found: SideBySide) -> Picture | None:
     """Draw densities of the modes' increments."""
-    same_dt = {label: s for label, s in found.streams.items() if abs(s.dt / found.run.system.dt - 1) < 0.01}
-    keys = list(found.streams["MD"].increments)
+    same_dt = {label: s for label, s in found.streams.items() if abs(s.dt / found.system.dt - 1) < 0.01}
+    keys = list(found.streams[found.base].increments)
     panels = _density_panels(same_dt, lambda s: s.increments, lambda p: f"mode {p}", keys)
     if not panels:
         return None
     return Picture(
         figures_distributions.draw_densities(folder, "increments_pdf", panels, "$Δz_p$ / σ of MD"),
         "Distribution of the modes' increments",
-        "Change of z_p from one frame to the next, which is what the network learns to draw; numbers are the excess "
-        "kurtosis. ML-GLE should lie on MD out to the tails. It is absent where the generated file keeps fewer "
-        "frames than MD.",
+        "Change of z_p from one frame to the next, which is what a model learns to draw; numbers are the excess "
+        f"kurtosis. {found.subject} should lie on MD out to the tails. It is absent where its file keeps fewer frames "
+        "than MD.",
     )
 
 
-def displacements_pdf_picture(folder: Path, found: AgainstMd) -> Picture | None:
+def displacements_pdf_picture(folder: Path, found: SideBySide) -> Picture | None:
     """Draw densities of displacements."""
-    keys = list(found.streams["MD"].displacements)
+    keys = list(found.streams[found.base].displacements)
     time = unit_symbol(units_of(found)[1])
 
     def title(lag: int) -> str:
-        return f"t = {number(lag * found.run.system.dt, 3)} {time} ({lag} frame{'s' if lag > 1 else ''})"
+        return f"t = {number(lag * found.system.dt, 3)} {time} ({lag} frame{'s' if lag > 1 else ''})"
 
-    panels = _density_panels(found.streams, lambda s: s.displacements, title, keys, found.run.system.dt)
+    panels = _density_panels(found.streams, lambda s: s.displacements, title, keys, found.system.dt)
     if not panels:
         return None
     return Picture(
@@ -98,9 +99,9 @@ def displacements_pdf_picture(folder: Path, found: AgainstMd) -> Picture | None:
     )
 
 
-def normal_probability_picture(folder: Path, found: AgainstMd) -> Picture | None:
+def normal_probability_picture(folder: Path, found: SideBySide) -> Picture | None:
     """Draw normal probability plots."""
-    md = found.streams["MD"]
+    md = found.streams[found.base]
     panels = []
     wanted = [("modes", p) for p in list(md.modes)[:2]] + [
         ("displacements", lag) for lag in list(md.displacements)[::3][:2]
@@ -108,7 +109,7 @@ def normal_probability_picture(folder: Path, found: AgainstMd) -> Picture | None
     for kind, key in wanted:
         curves = {}
         for label, stream in found.streams.items():
-            there = key if kind == "modes" else round(key * found.run.system.dt / stream.dt)
+            there = key if kind == "modes" else round(key * found.system.dt / stream.dt)
             distribution = getattr(stream, kind).get(there)
             if distribution is not None:
                 curves[label] = Curve(*distribution.normal_probability())
@@ -124,7 +125,7 @@ def normal_probability_picture(folder: Path, found: AgainstMd) -> Picture | None
     )
 
 
-def cross_picture(folder: Path, found: AgainstMd) -> Picture:
+def cross_picture(folder: Path, found: RunAgainstMd) -> Picture:
     """Draw correlations between modes."""
     off = np.abs(found.cross.value - np.eye(len(found.cross.value)))
     return Picture(
@@ -136,7 +137,7 @@ def cross_picture(folder: Path, found: AgainstMd) -> Picture:
     )
 
 
-def chain_sizes_picture(folder: Path, found: AgainstMd) -> Picture | None:
+def chain_sizes_picture(folder: Path, found: SideBySide) -> Picture | None:
     """Draw densities of chain sizes."""
 
     def curves(pick: Callable[[Observables], Distribution | None]) -> dict[str, Curve]:
@@ -154,6 +155,6 @@ def chain_sizes_picture(folder: Path, found: AgainstMd) -> Picture | None:
     return Picture(
         figures_distributions.draw_chain_sizes(folder, ends, curves(lambda stream: stream.gyration)),
         "End-to-end distance and radius of gyration",
-        "Densities over the root mean square, from the modes that were recorded, 95% intervals over chains. ML-GLE "
-        "should lie on MD, and both near the Gaussian chain (left) when chains are long and flexible.",
+        "Densities over the root mean square, from the modes that were recorded, 95% intervals over chains. "
+        f"{found.subject} should lie on MD, and both near the Gaussian chain (left) when chains are long and flexible.",
     )

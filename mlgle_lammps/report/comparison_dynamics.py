@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mlgle_lammps.evaluate.labels import FULL_MD
 from mlgle_lammps.report import figures_dynamics, figures_estimates, plots
 from mlgle_lammps.report.page import Picture
 from mlgle_lammps.report.plots import Curve, Level
 
 if TYPE_CHECKING:  # records of the comparison, for their types only
-    from mlgle_lammps.evaluate.against_md import AgainstMd
+    from mlgle_lammps.evaluate.run_against_md import RunAgainstMd
+    from mlgle_lammps.evaluate.side_by_side import SideBySide
 
 
-def units_of(found: AgainstMd) -> tuple[str, str]:
+def units_of(found: SideBySide) -> tuple[str, str]:
     """Return the units of length and time."""
-    return found.run.system.length_unit, found.run.system.time_unit
+    return found.system.length_unit, found.system.time_unit
 
 
-def estimates_picture(folder: Path, found: AgainstMd) -> Picture:
+def estimates_picture(folder: Path, found: SideBySide) -> Picture:
     """Draw D by its several ways."""
     shown = {way: Level(e.value, *e.ci95) for way, e in found.estimates.items() if np.isfinite(e.se)}
     return Picture(
@@ -31,26 +33,26 @@ def estimates_picture(folder: Path, found: AgainstMd) -> Picture:
     )
 
 
-def msd_picture(folder: Path, found: AgainstMd) -> Picture:
+def msd_picture(folder: Path, found: SideBySide) -> Picture:
     """Draw MSDs and their ratio."""
     curves = {}
     for label, stream in found.streams.items():
         lags = np.unique(np.geomspace(1, len(stream.msd) - 1, 250).astype(int))
         curves[label] = Curve(lags * stream.dt, stream.msd[lags], stream.msd_se[lags])
-    reference = "full MD" if "full MD" in curves else "MD"
+    reference = FULL_MD if FULL_MD in curves else found.base
     last = max(float(curve.x[-1]) for curve in curves.values())
-    time = np.geomspace(found.run.system.dt, last, 200)
+    time = np.geomspace(found.system.dt, last, 200)
     model = Curve(time, 3 * found.kernel.msd(time))
     return Picture(
         figures_dynamics.draw_msd_ratio(folder, curves, model, reference, *units_of(found)),
         "Mean squared displacements, and their ratio",
-        "By FFT, bands are 95% intervals over chains. In the lower panel the generated curve (ML-GLE) should keep "
-        f"to 1, the MSD of {reference}, within the bands; the Generalized Rouse Kernel was fitted up to t_max and is "
-        "continued beyond.",
+        f"By FFT, bands are 95% intervals over chains. In the lower panel {found.subject} should keep to 1, the MSD of "
+        f"{reference}, within the bands; the Generalized Rouse Kernel was fitted to {found.base} at shorter times and "
+        "is continued beyond.",
     )
 
 
-def exponent_picture(folder: Path, found: AgainstMd) -> Picture | None:
+def exponent_picture(folder: Path, found: SideBySide) -> Picture | None:
     """Draw ν(t)."""
     curves = {
         label: Curve(stream.exponent.lags * stream.dt, stream.exponent.value, stream.exponent.se)
@@ -70,7 +72,7 @@ def exponent_picture(folder: Path, found: AgainstMd) -> Picture | None:
     )
 
 
-def nacf_picture(folder: Path, found: AgainstMd) -> Picture | None:
+def nacf_picture(folder: Path, found: SideBySide) -> Picture | None:
     """Draw NACFs."""
 
     def by_mode(label: str, with_error: bool) -> dict[int, Curve]:
@@ -83,20 +85,20 @@ def nacf_picture(folder: Path, found: AgainstMd) -> Picture | None:
             p: Curve(lags * stream.dt, nacf[lags, p - 1], se[lags, p - 1] if with_error else None) for p in stream.modes
         }
 
-    md, generated, full = by_mode("MD", True), by_mode("ML-GLE", False), by_mode("full MD", False)
+    md, subject, full = by_mode(found.base, True), by_mode(found.subject, False), by_mode(FULL_MD, False)
     if not md:
         return None
     return Picture(
-        plots.draw_nacf(folder, md, generated, units_of(found)[1], full),
+        plots.draw_nacf(folder, md, subject, units_of(found)[1], found.subject, full),
         "Relaxation of the modes",
-        "Normalized autocorrelations, the band is MD's 95% by Mélard and Roy (JCP eq. 34). The generated one "
-        "(dashed) should stay in the band and cross 1/e where MD does.",
+        "Normalized autocorrelations, the band is MD's 95% by Mélard and Roy (JCP eq. 34). That of "
+        f"{found.subject} (dashed) should stay in the band and cross 1/e where MD does.",
     )
 
 
-def relaxation_fits_picture(folder: Path, found: AgainstMd) -> Picture | None:
+def relaxation_fits_picture(folder: Path, found: RunAgainstMd) -> Picture | None:
     """Draw classical fits of NACFs."""
-    stream = found.streams["MD"]
+    stream = found.streams[found.base]
     if stream.correlation is None or not found.stretched:
         return None
     lags = np.unique(np.geomspace(1, min(1000, len(stream.correlation.nacf) - 1), 300).astype(int))
@@ -117,7 +119,7 @@ def relaxation_fits_picture(folder: Path, found: AgainstMd) -> Picture | None:
     )
 
 
-def relaxation_times_picture(folder: Path, found: AgainstMd) -> Picture | None:
+def relaxation_times_picture(folder: Path, found: SideBySide) -> Picture | None:
     """Draw relaxation times."""
     times = {
         label: {
@@ -133,12 +135,12 @@ def relaxation_times_picture(folder: Path, found: AgainstMd) -> Picture | None:
     return Picture(
         figures_dynamics.draw_relaxation_times(folder, times, units_of(found)[1]),
         "Relaxation times",
-        "Where each autocorrelation crosses 1/e, 95% intervals over chains. The generated times should lie on MD's; "
-        "the dotted line is Rouse's p⁻².",
+        "Where each autocorrelation crosses 1/e, 95% intervals over chains. Those of "
+        f"{found.subject} should lie on MD's; the dotted line is Rouse's p⁻².",
     )
 
 
-def of_modes_picture(folder: Path, found: AgainstMd) -> Picture:
+def of_modes_picture(folder: Path, found: RunAgainstMd) -> Picture:
     """Draw D against k."""
     curves = {
         f"{n} frames": Curve(np.arange(1, len(Ds) + 1.0), np.array([D.value for D in Ds]), np.array([D.se for D in Ds]))
@@ -155,7 +157,7 @@ def of_modes_picture(folder: Path, found: AgainstMd) -> Picture:
     )
 
 
-def of_frames_picture(folder: Path, found: AgainstMd) -> Picture | None:
+def of_frames_picture(folder: Path, found: RunAgainstMd) -> Picture | None:
     """Draw the error of D against frames."""
     if not found.of_frames:
         return None

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from mlgle_lammps.records import Float64
-from mlgle_lammps.report.plots import BLACK, GREEN, GREY, LOOKS, OTHER_LOOK, STYLE, Curve, save
+from mlgle_lammps.report.plots import BLACK, GREEN, GREY, STYLE, Curve, look_of, save
 
-_MARKERS = {"MD": "o", "ML-GLE": "s", "full MD": "^"}
+_MARKERS = {"MD": "o", "full MD": "^", "other MD": "^"}
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Panel:
 
     Attributes:
         title: above it.
-        curves: label ("MD", "ML-GLE", "full MD") to what is drawn.
+        curves: label ("MD", "full MD", a surrogate's) to what is drawn.
         notes: label to a few words, written under the middle of a density.
     """
 
@@ -90,9 +90,9 @@ def draw_normal_probability(folder: Path, panels: Sequence[Panel]) -> Path:
 
 def _points(label: str) -> dict[str, Any]:
     """Return how the points of a trajectory look: MD's are filled."""
-    colour = LOOKS.get(label, OTHER_LOOK)[0]
+    colour = look_of(label)[0]
     return {
-        "marker": _MARKERS.get(label, "o"), "color": colour, "label": label,
+        "marker": _MARKERS.get(label, "s"), "color": colour, "label": label,
         "markerfacecolor": colour if label == "MD" else "none",
     }  # fmt: skip
 
@@ -116,7 +116,7 @@ def _legend_above(figure: Figure, axes: Axes) -> None:
 def _notes_below(axes: Axes, panel: Panel) -> None:
     """Write the panel's notes under the curve's middle."""
     for i, (label, note) in enumerate(reversed(list(panel.notes.items()))):
-        colour = LOOKS.get(label, OTHER_LOOK)[0]
+        colour = look_of(label)[0]
         axes.annotate(note, (0.5, 0.03 + 0.075 * i), xycoords="axes fraction", ha="center", color=colour, fontsize=8.5)
 
 

@@ -16,11 +16,10 @@ from mlgle_lammps.report.plots import (
     BLUE,
     GREEN,
     GREY,
-    LOOKS,
-    OTHER_LOOK,
     STYLE,
     VERMILION,
     Curve,
+    look_of,
     save,
     unit_symbol,
 )
@@ -33,7 +32,7 @@ def draw_msd_ratio(
 
     Args:
         folder: where msd_ratio.png and .pdf go.
-        curves: label ("MD", "ML-GLE", "full MD") to the 3D MSD over time.
+        curves: label ("MD", "full MD", a surrogate's) to the 3D MSD over time.
         model: MSD of the Generalized Rouse Kernel, None for none.
         reference: label of the curve that the others are divided by.
         length_unit: as in the deck.
@@ -68,7 +67,7 @@ def draw_msd_ratio(
 
 
 def _line_with_band(axes: Axes, label: str, curve: Curve) -> None:
-    colour, dash, width = LOOKS.get(label, OTHER_LOOK)
+    colour, dash, width = look_of(label)
     axes.plot(curve.x, curve.y, dash, color=colour, linewidth=width, label=label)
     if curve.se is not None:
         band = 1.96 * curve.se
@@ -164,7 +163,7 @@ def draw_relaxation_times(
         figure = Figure(figsize=(7.2, 4.4), layout="constrained")
         axes = figure.subplots()
         for (label, by_mode), marker in zip(times.items(), "os^", strict=False):
-            colour = LOOKS.get(label, OTHER_LOOK)[0]
+            colour = look_of(label)[0]
             p, tau = np.array(list(by_mode)), np.array([value for value, _ in by_mode.values()])
             bar = np.array([1.96 * (se or 0.0) for _, se in by_mode.values()])
             axes.errorbar(

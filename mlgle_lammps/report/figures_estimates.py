@@ -18,7 +18,19 @@ from matplotlib.ticker import (
 )
 
 from mlgle_lammps.records import Float64
-from mlgle_lammps.report.plots import BLACK, BLUE, GREEN, GREY, LOOKS, STYLE, VERMILION, Curve, Level, save, unit_symbol
+from mlgle_lammps.report.plots import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    STYLE,
+    VERMILION,
+    Curve,
+    Level,
+    look_of,
+    save,
+    unit_symbol,
+)
 
 _COLOURS = (BLUE, VERMILION, GREEN, BLACK)
 _MARKERS = "os^D"
@@ -162,7 +174,7 @@ def draw_temperatures(
         figure = Figure(figsize=(7.2, 4.4), layout="constrained")
         axes = figure.subplots()
         spread = float(np.ptp(temperatures)) or 1.0
-        looks = {"full MD": ("^", LOOKS["full MD"][0]), "fit": ("o", BLUE), "generated": ("s", VERMILION)}
+        looks = {"full MD": ("^", look_of("full MD")[0]), "fit": ("o", BLUE), "generated": ("s", VERMILION)}
         for i, (way, levels) in enumerate(ways.items()):
             marker, colour = looks.get(way, ("D", GREEN))
             shown = [(T, level) for T, level in zip(temperatures, levels, strict=True) if level is not None]

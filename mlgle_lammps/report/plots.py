@@ -33,11 +33,16 @@ STYLE: Any = {  # matplotlib names its keys one by one
     "lines.linewidth": 1.8,
     "axes.formatter.use_mathtext": True,
 }
-LOOKS = {"ML-GLE": (VERMILION, "-.", 2.2), "full MD": (BLACK, "--", 1.8), "MD": (BLUE, "-", 2.6)}
-"""Colour, dash and width that a trajectory has in every picture."""
-OTHER_LOOK = (GREEN, "-", 1.8)
+_BLACK_LOOK = (BLACK, "--", 1.8)
+_LOOKS = {"full MD": _BLACK_LOOK, "other MD": _BLACK_LOOK, "MD": (BLUE, "-", 2.6)}
+_GENERATED_LOOK = (VERMILION, "-.", 2.2)
 _SYMBOLS = {"Angstrom": "Å", "sigma": "σ", "tau": "τ", "micrometer": "µm", "microsecond": "µs"}
 _POINTS = 300
+
+
+def look_of(label: str) -> tuple[str, str, float]:
+    """Return colour, dash and width that a trajectory has in every picture; what is not MD was generated."""
+    return _LOOKS.get(label, _GENERATED_LOOK)
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,7 @@ def save(figure: Figure, folder: Path, name: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         figure.savefig(folder / f"{name}.pdf")
+        figure.set_layout_engine("none")  # it is laid out; doing it again takes as long as drawing
         figure.savefig(folder / f"{name}.png", dpi=DPI)
     except OSError as error:
         raise RunFailure(f"cannot write {folder / name}.png: {error.strerror or one_line(error)}") from None
@@ -99,7 +105,12 @@ def save(figure: Figure, folder: Path, name: str) -> Path:
 
 
 def draw_diffusion(
-    folder: Path, online: Sequence[tuple[int, Level]], levels: Mapping[str, Level], length_unit: str, time_unit: str
+    folder: Path,
+    online: Sequence[tuple[int, Level]],
+    levels: Mapping[str, Level],
+    length_unit: str,
+    time_unit: str,
+    surrogate: str,
 ) -> Path:
     """Draw D against the frames it was estimated from.
 
@@ -109,6 +120,7 @@ def draw_diffusion(
         levels: label to reference with interval, such as "full MD" or "generated", at most three.
         length_unit: of D, as in the deck.
         time_unit: of D.
+        surrogate: how it is called.
     """
     with rc_context(STYLE):
         figure, axes = _figure()
@@ -120,7 +132,7 @@ def draw_diffusion(
             axes.axhspan(level.low, level.high, color=colour, alpha=0.10, linewidth=0)
             axes.axhline(level.value, color=colour, linestyle=dash, linewidth=1.5, label=label)
         axes.fill_between(frames, values[:, 1], values[:, 2], color=BLUE, alpha=0.22, linewidth=0, label="95% interval")
-        axes.plot(frames, values[:, 0], color=BLUE, marker="o", markersize=4.5, label="ML-GLE fit, online")
+        axes.plot(frames, values[:, 0], color=BLUE, marker="o", markersize=4.5, label=f"{surrogate} fit, online")
         _limit_to_late(axes, values, levels)
         axes.set_xlabel("MD frames used")
         axes.set_ylabel(f"D per dimension / ({unit_symbol(length_unit)}²/{unit_symbol(time_unit)})")
@@ -153,7 +165,7 @@ def draw_msd(
 
     Args:
         folder: where msd.png and .pdf go.
-        curves: label ("MD", "ML-GLE", "full MD") to MSD over time, length² against time_unit, x + y + z.
+        curves: label ("MD", "full MD", a surrogate's) to MSD over time, length² against time_unit, x + y + z.
         D: per dimension, for the line 6 D t; None for none.
         length_unit: as in the deck.
         time_unit: as in the deck.
@@ -193,7 +205,7 @@ def draw_msd(
 
 def _draw_with_band(axes: Axes, label: str, curve: Curve, divisor: NDArray[Any]) -> None:
     """Draw a curve over ``divisor``, in the look that its label has in every picture, with its 95% band."""
-    colour, dash, width = LOOKS.get(label, OTHER_LOOK)
+    colour, dash, width = look_of(label)
     y = curve.y / divisor
     axes.plot(curve.x, y, dash, color=colour, linewidth=width, label=label,
               marker="o" if label == "MD" else None, markersize=4)  # fmt: skip
@@ -207,6 +219,7 @@ def draw_nacf(
     md: Mapping[int, Curve],
     generated: Mapping[int, Curve],
     time_unit: str,
+    surrogate: str,
     full: Mapping[int, Curve] | None = None,
 ) -> Path:
     """Draw normalized autocorrelations, one panel per mode.
@@ -216,6 +229,7 @@ def draw_nacf(
         md: mode to NACF from MD, with its standard error, against time_unit.
         generated: mode to NACF of the generated trajectories.
         time_unit: as in the deck.
+        surrogate: label of the generated ones.
         full: mode to NACF of a longer MD; None without.
     """
     modes = sorted(set(md) | set(generated))
@@ -240,7 +254,7 @@ def draw_nacf(
                 axes.plot(curve.x, curve.y, ":", color=BLACK, label="full MD")
             if mode in generated:
                 curve = generated[mode].thinned()
-                axes.plot(curve.x, curve.y, "--", color=VERMILION, label="ML-GLE")
+                axes.plot(curve.x, curve.y, "--", color=look_of(surrogate)[0], label=surrogate)
             axes.set_xscale("log")
             axes.set_ylim(-0.35, 1.08)
             axes.set_title(f"mode {mode}", fontsize=11)
@@ -257,6 +271,7 @@ def draw_modes(
     generated_times: Mapping[int, float],
     variance_ratio: Mapping[int, float],
     time_unit: str,
+    surrogate: str,
 ) -> Path:
     """Draw relaxation times (1/e of the NACF) and the ratio of stationary variances, mode by mode.
 
@@ -266,11 +281,12 @@ def draw_modes(
         generated_times: the same from generated trajectories.
         variance_ratio: mode to generated over MD variance.
         time_unit: of the times.
+        surrogate: how what was generated is called.
     """
     with rc_context(STYLE):
         figure = Figure(figsize=(7.2, 3.5), layout="constrained")
         left, right = figure.subplots(1, 2)
-        looks = (("MD", md_times, BLUE, "o"), ("ML-GLE", generated_times, VERMILION, "s"))
+        looks = (("MD", md_times, BLUE, "o"), (surrogate, generated_times, VERMILION, "s"))
         for label, times, colour, marker in looks:
             if times:
                 left.plot(list(times), list(times.values()), marker, color=colour, label=label,
@@ -287,7 +303,7 @@ def draw_modes(
         right.plot(list(variance_ratio), list(variance_ratio.values()), "s", color=VERMILION, markersize=7)
         furthest = max([abs(ratio - 1) for ratio in variance_ratio.values()], default=0.0)
         right.set_ylim(1 - 1.3 * max(furthest, 0.1), 1 + 1.3 * max(furthest, 0.1))
-        right.set_ylabel("stationary variance, ML-GLE / MD")
+        right.set_ylabel(f"stationary variance, {surrogate} / MD")
         modes = sorted({*md_times, *generated_times, *variance_ratio}) or [1]
         left.xaxis.set_major_locator(FixedLocator([p for p in (1, 2, 3, 5, 10, 20, 50) if p <= modes[-1]]))
         left.xaxis.set_major_formatter(ScalarFormatter())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlgle_lammps.evaluate.labels import FULL_MD, MD, surrogate_label
 from mlgle_lammps.report import plots
 from mlgle_lammps.report.page import Gaps, Picture, duration, interval, number, traffic_light, write_page
 from mlgle_lammps.report.plots import Curve, Level, unit_symbol
@@ -17,7 +18,7 @@ from mlgle_lammps.report.reconstruction import reconstruction_of
 from mlgle_lammps.store.run_folder import RunFolder, plain
 
 if TYPE_CHECKING:  # records of other stages, for their types only
-    from mlgle_lammps.evaluate.generated import GeneratedSummary
+    from mlgle_lammps.evaluate.stream_statistics import StreamSummary
     from mlgle_lammps.statistics.correlation import Autocorrelation
     from mlgle_lammps.statistics.moments import Moments
 
@@ -32,13 +33,13 @@ _SHOWN = {
     ),
     "msd": (
         "Mean squared displacement of the chains",
-        "Summed over x, y and z, bands are 95% intervals. The generated curve (ML-GLE) should lie on MD's up to t_max, "
+        "Summed over x, y and z, bands are 95% intervals. That of {surrogate} should lie on MD's up to t_max, "
         "and bend into the dotted line 6Dt at late times; where full MD was run, it should do the same. The lower "
         "panel shows the same over 6t: what is left above D at late times is what subdiffusion has yet to lose.",
     ),
     "nacf": (
         "Relaxation of the modes",
-        "Normalized autocorrelations. The generated one (dashed) should stay within MD's 95% band and cross 1/e "
+        "Normalized autocorrelations. That of {surrogate} (dashed) should stay within MD's 95% band and cross 1/e "
         "(dotted) where MD's does; slow modes are the ones that MD knows worst.",
     ),
     "modes": (
@@ -66,7 +67,7 @@ class RunCurves:
 
     moments: Moments
     correlation: Autocorrelation | None
-    generated: GeneratedSummary | None
+    generated: StreamSummary | None
     full_md: Moments | None
     md_relaxation_times: Sequence[float | None] = ()
 
@@ -92,14 +93,17 @@ def remake_run_report(folder: RunFolder) -> Path | None:
         UserError: result.json is damaged.
         RunFailure: a picture cannot be read or the page not written.
     """
-    pictures = [_picture(png) for name in _SHOWN if (png := folder.figures / f"{name}.png").is_file()]
-    if not folder.result.is_file() or not pictures:
+    drawn = [png for name in _SHOWN if (png := folder.figures / f"{name}.png").is_file()]
+    if not folder.result.is_file() or not drawn:
         return None
-    return write_report(folder.path, folder.read_result(), pictures, folder.read_reconstruction())
+    result = folder.read_result()
+    pictures = [_picture(png, result) for png in drawn]
+    return write_report(folder.path, result, pictures, folder.read_reconstruction())
 
 
-def _picture(png: Path) -> Picture:
-    return Picture(png, *_SHOWN[png.stem])
+def _picture(png: Path, result: Mapping[str, Any]) -> Picture:
+    title, caption = _SHOWN[png.stem]
+    return Picture(png, title, caption.format(surrogate=surrogate_label(result)))
 
 
 def write_report(
@@ -127,6 +131,7 @@ def write_report(
         result.get("versions") or {},
         traffic_light(result),
         result=Gaps(result),
+        surrogate=surrogate_label(result),
         headline=headline_of(result),
         comparisons=_comparisons(result),
         reconstruction=reconstruction_of(reconstruction),
@@ -165,8 +170,11 @@ def _standard_error(estimate: Mapping[str, Any]) -> float | None:
 def _comparisons(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the rows of D by its several ways, with their distance from the headline in standard errors."""
     own = result.get("D") or {}
-    ways = (("ML-GLE fit (this result)", own), ("Generated trajectories", result.get("D_generated")),
-            ("Full MD after the hand-off", result.get("D_full_md")))  # fmt: skip
+    ways = (
+        (f"{surrogate_label(result)} fit (this result)", own),
+        ("Generated trajectories", result.get("D_generated")),
+        ("Full MD after the hand-off", result.get("D_full_md")),
+    )
     rows = []
     for name, estimate in ways:
         if not estimate:
@@ -196,10 +204,12 @@ def _diffusion(folder: Path, result: dict[str, Any], curves: RunCurves) -> Pictu
     online = [(e["frames"], level) for e in result.get("D_online") or [] if (level := _level(e)) is not None]
     if not online:
         return None
-    named = {"full MD": _level(result.get("D_full_md")), "generated": _level(result.get("D_generated"))}
+    named = {FULL_MD: _level(result.get("D_full_md")), "generated": _level(result.get("D_generated"))}
     levels = {name: level for name, level in named.items() if level is not None}
-    png = plots.draw_diffusion(folder, online, levels, result["length_unit"], result["time_unit"])
-    return _picture(png)
+    png = plots.draw_diffusion(
+        folder, online, levels, result["length_unit"], result["time_unit"], surrogate_label(result)
+    )
+    return _picture(png, result)
 
 
 def _msd_curve(moments: Moments, dt: float, with_error: bool = True) -> Curve:
@@ -213,16 +223,16 @@ def _msd_curve(moments: Moments, dt: float, with_error: bool = True) -> Curve:
 
 def _msd(folder: Path, result: dict[str, Any], curves: RunCurves) -> Picture | None:
     dt = result["dt"]
-    shown = {"MD": _msd_curve(curves.moments, dt)}
+    shown = {MD: _msd_curve(curves.moments, dt)}
     if curves.generated is not None:
-        shown["ML-GLE"] = _msd_curve(curves.generated.moments, dt)
+        shown[surrogate_label(result)] = _msd_curve(curves.generated.moments, dt)
     if curves.full_md is not None:
-        shown["full MD"] = _msd_curve(curves.full_md, dt)
+        shown[FULL_MD] = _msd_curve(curves.full_md, dt)
     t_max = result["m"] * dt if result.get("m") else None
     png = plots.draw_msd(
         folder, shown, (result.get("D") or {}).get("value"), result["length_unit"], result["time_unit"], t_max
     )
-    return _picture(png)
+    return _picture(png, result)
 
 
 def _nacf(folder: Path, result: dict[str, Any], curves: RunCurves) -> Picture | None:
@@ -242,7 +252,8 @@ def _nacf(folder: Path, result: dict[str, Any], curves: RunCurves) -> Picture | 
     generated = by_mode(curves.generated.correlation if curves.generated else None, with_error=False)
     if not md and not generated:
         return None
-    return _picture(plots.draw_nacf(folder, md, generated, result["time_unit"]))
+    png = plots.draw_nacf(folder, md, generated, result["time_unit"], surrogate_label(result))
+    return _picture(png, result)
 
 
 def _modes(folder: Path, result: dict[str, Any], curves: RunCurves) -> Picture | None:
@@ -252,4 +263,5 @@ def _modes(folder: Path, result: dict[str, Any], curves: RunCurves) -> Picture |
     md = {p: tau for p, tau in enumerate(curves.md_relaxation_times, start=1) if tau}
     if not generated and not ratio:
         return None
-    return _picture(plots.draw_modes(folder, md, generated, ratio, result["time_unit"]))
+    png = plots.draw_modes(folder, md, generated, ratio, result["time_unit"], surrogate_label(result))
+    return _picture(png, result)

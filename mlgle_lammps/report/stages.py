@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # records of other stages, for their types only
-    from mlgle_lammps.evaluate.generated import GeneratedSummary
-    from mlgle_lammps.evaluate.generated_check import GeneratedCheck
+    from mlgle_lammps.evaluate.judgement import Judgement
+    from mlgle_lammps.evaluate.stream_statistics import StreamSummary
     from mlgle_lammps.records import Estimate, Frames, GleFit
     from mlgle_lammps.statistics.correlation import Autocorrelation, ModeStatistics
     from mlgle_lammps.statistics.moments import Moments
@@ -64,8 +64,8 @@ class Generated:
         D: of the generated centres of mass; None where too few steps show no normal diffusion.
     """
 
-    summary: GeneratedSummary
-    check: GeneratedCheck
+    summary: StreamSummary
+    check: Judgement
     relaxation_times: Sequence[float | None]
     D: Estimate | None
 

@@ -11,7 +11,7 @@ from scipy import fft
 from mlgle_lammps.records import Float64, Int64
 
 _SAMPLES_AT_ONCE = 2**24
-_GROUPS = 20
+_GROUPS = 20  # of chains, the units from which errors are taken
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,14 @@ def autocorrelation(modes: np.ndarray, segments: Int64, n_lags: int) -> Autocorr
 
     Limit: for a Rouse chain exp(-t/τ_p).
     """
-    n_chains = modes.shape[1]
-    groups = np.array_split(np.arange(n_chains), min(_GROUPS, n_chains))
+    groups = chain_groups(modes.shape[1])
     products = [lagged_products(modes[:, c[0] : c[-1] + 1], segments, n_lags) for c in groups]
     return join_groups(products, [len(chains) for chains in groups], segments)
+
+
+def chain_groups(n_chains: int) -> list[Int64]:
+    """Return the numbers of the chains in each of about twenty groups, the units from which errors are taken."""
+    return np.array_split(np.arange(n_chains), min(_GROUPS, n_chains))
 
 
 def lagged_products(modes: np.ndarray, segments: Int64, n_lags: int) -> Float64:

@@ -94,11 +94,7 @@ class MomentAccumulator:
             self._add_frame(segment, frames.com[i], modes[i])
 
     def _add_frame(self, segment: int, raw: Float64, modes: Float32) -> None:
-        if segment != self._segment:
-            self._segment = segment
-            self._segment_lengths.append(0)
-            for block in self._blocks:
-                block.restart()
+        self._enter(segment)
         center = raw.mean(axis=0)
         com = raw - center
         depth, age = len(self._com), self._segment_lengths[-1]
@@ -113,16 +109,23 @@ class MomentAccumulator:
         self._sum_square += np.einsum("cmx,cmx->m", modes, modes, dtype=np.float64) / (3 * len(com))
         self._segment_lengths[-1] += 1
 
-    def add_centers(self, com: Float64, at_once: int = 128) -> None:
-        """Add consecutive frames of one uninterrupted stream without modes: the sums of `add`, in another order.
+    def _enter(self, segment: int) -> None:
+        """Start afresh where a new uninterrupted piece begins."""
+        if segment != self._segment:
+            self._segment = segment
+            self._segment_lengths.append(0)
+            for block in self._blocks:
+                block.restart()
+
+    def add_centers(self, com: Float64, at_once: int = 128, segment: int = 0) -> None:
+        """Add consecutive frames of one uninterrupted piece without modes: the sums of `add`, in another order.
 
         Args:
             com: (time, chain, 3).
             at_once: frames taken together, few enough for the processor's cache.
+            segment: the piece's number; a new one starts afresh.
         """
-        if self._segment is None:
-            self._segment = 0
-            self._segment_lengths.append(0)
+        self._enter(segment)
         for start in range(0, len(com), at_once):
             self._add_block(com[start : start + at_once])
 

@@ -23,7 +23,7 @@ import matplotlib.pyplot
 import torch
 
 import mlgle_lammps.compare
-import mlgle_lammps.evaluate.against_md
+import mlgle_lammps.evaluate.run_against_md
 import mlgle_lammps.generate
 import mlgle_lammps.pipeline.generation
 import mlgle_lammps.pipeline.learning

@@ -1,0 +1,124 @@
+"""comparison.json from the records of a comparison."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlgle_lammps.records import Estimate
+from mlgle_lammps.report.result import versions
+from mlgle_lammps.store.atomic import write_bytes_atomically
+from mlgle_lammps.store.run_folder import plain
+
+if TYPE_CHECKING:  # records of the comparison, for their types only
+    from mlgle_lammps.evaluate.over_temperatures import OverTemperatures
+    from mlgle_lammps.evaluate.run_against_md import RunAgainstMd
+    from mlgle_lammps.evaluate.side_by_side import SideBySide
+    from mlgle_lammps.evaluate.two_streams import TwoStreams
+
+NUMBERS = "comparison.json"
+SCHEMA = 1
+
+
+def write_numbers(folder: Path, numbers: dict[str, Any]) -> None:
+    """Write ``folder``/comparison.json atomically, with versions; raise RunFailure where that fails."""
+    text = json.dumps(plain({**numbers, "versions": versions()}), indent=1, ensure_ascii=False, allow_nan=False)
+    write_bytes_atomically(folder / NUMBERS, (text + "\n").encode())
+
+
+def numbers_of_run(found: RunAgainstMd) -> dict[str, Any]:
+    """Return what comparison.json says of a run against MD."""
+    kernel = asdict(found.kernel) | {"nu": found.kernel.subdiffusive_power}
+    return {
+        "schema": SCHEMA,
+        "kind": "against MD",
+        "run": str(found.run.folder.path),
+        "reference": found.reference_source or None,
+        "D": _estimates(found),
+        "cost": asdict(found.cost) if found.cost else None,
+        "relaxation": {
+            str(p): {"ornstein_uhlenbeck": asdict(found.exponential[p]), "kohlrausch": asdict(law)}
+            for p, law in found.stretched.items()
+        },
+        "generalized_rouse_kernel": kernel,
+        **_sizes_and_modes(found),
+        "cross_correlation": {"value": found.cross.value.tolist(), "se": found.cross.se.tolist()},
+        "D_of_modes": {str(n): [_estimate(D) for D in Ds] for n, Ds in found.of_modes.items()},
+        "error_of_frames": {preset: asdict(errors) for preset, errors in found.of_frames.items()},
+        "notes": list(found.notes),
+    }
+
+
+def numbers_of_streams(found: TwoStreams) -> dict[str, Any]:
+    """Return what comparison.json says of a stream against MD."""
+    judgement = found.judgement
+    n_modes = 0 if judgement is None else len(judgement.nacf_lag)
+    return {
+        "schema": SCHEMA,
+        "kind": "two streams",
+        "streams": found.sources,
+        "subject": found.subject,
+        "reference": found.base,
+        "D": _estimates(found),
+        "check": judgement.summary() if judgement else None,
+        "check_of_modes": [
+            {
+                "mode": i + 1,
+                "stationary_variance_ratio": float(1.0 + judgement.variance.deviation[i]),
+                "nacf_error_lag": int(judgement.nacf_lag[i]),
+                **judgement.of_mode(i),
+            }
+            for i in range(n_modes)
+            if judgement is not None
+        ],
+        **_sizes_and_modes(found),
+        "size_z": found.size_z_scores,
+        "notes": list(found.notes),
+    }
+
+
+def numbers_of_temperatures(found: OverTemperatures, energy: tuple[float, float, str] | None) -> dict[str, Any]:
+    """Return what comparison.json says of runs over temperatures; ``energy`` as in ``write_temperatures``."""
+    return {
+        "schema": SCHEMA,
+        "kind": "temperatures",
+        "temperatures_measured": found.measured,
+        "temperatures_from": found.source,
+        "runs": [
+            {
+                "run": str(run.folder.path),
+                "T": T,
+                "D": _estimate(run.D),
+                "D_generated": _estimate(run.D_generated) if run.D_generated else None,
+                "D_full_md": _estimate(run.D_full_md) if run.D_full_md else None,
+            }
+            for T, run in zip(found.temperatures, found.runs, strict=True)
+        ],
+        "activation_energy": dict(zip(("value", "se", "unit"), energy, strict=True)) if energy else None,
+        "arrhenius": _law(found.arrhenius),
+        "arrhenius_generated": _law(found.generated),
+        "arrhenius_full_md": _law(found.full_md),
+        "vogel_fulcher_tammann": _law(found.vogel),
+        "notes": list(found.notes),
+    }
+
+
+def _estimates(found: SideBySide) -> dict[str, Any]:
+    return {way: _estimate(e) | {"z": found.z_scores.get(way)} for way, e in found.estimates.items()}
+
+
+def _sizes_and_modes(found: SideBySide) -> dict[str, Any]:
+    return {
+        "size": {label: asdict(s.size) if s.size else None for label, s in found.streams.items()},
+        "modes": {label: asdict(statistics) for label, statistics in found.relaxations.items()},
+    }
+
+
+def _estimate(estimate: Estimate) -> dict[str, Any]:
+    return {"value": estimate.value, "se": estimate.se, "ci95": list(estimate.ci95), "method": estimate.method}
+
+
+def _law(fit: Any) -> dict[str, Any] | None:
+    return None if fit is None else asdict(fit) | {"covariance": fit.covariance.tolist()}
