@@ -213,3 +213,12 @@ def test_commands_given_as_a_string_would_not_pass(folders, monkeypatch):
     plain, string = said(Path("plain.log")), said(Path("string.log"))
     assert sum(line.startswith("stage, cycle") for line in plain) == 3
     assert not any(line.startswith("stage, cycle") for line in string)
+
+
+def test_a_change_of_folder_that_the_text_hides_is_said(folders, monkeypatch):
+    flow.write_deck(folders[0], "plain")
+    monkeypatch.chdir(folders[0])
+    Path("in.deck").write_text("include head.lmp\nvariable w file words.txt\ninclude ${w}.lmp\nrun 1\n")
+    Path("alpha.lmp").write_text("shell cd ..\n")
+    with pytest.raises(UserError, match="'shell cd' that the deck's text does not show"):
+        drive(None)

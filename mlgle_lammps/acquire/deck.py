@@ -31,7 +31,7 @@ class Deck:
         digest: SHA-256 of its text and of the files it includes, as far as the scan sees them.
         head: what stands above ``production`` in the file that production is read from, for jumps back there.
         rewritten: ``before`` is not the text of ``path``.
-        changes_folder: it may change the working directory.
+        changes_folder: a ``shell cd`` was seen.
         fixes: id -> words of all its ``fix`` commands that the text shows.
         production_fixes: ids of those that are made after the marker.
         other_files: (name, text) of further files that its jumps lead to, beside the one that is read.

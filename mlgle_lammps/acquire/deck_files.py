@@ -83,10 +83,13 @@ class DeckFiles:
             self._timer.start()
 
     def _cut(self, path: Path, text: str) -> None:
+        """Overwrite all commands by blanks, with the labels at both ends: wherever LAMMPS reads on, nothing is left."""
         kept = labels_only(text).encode()
-        with contextlib.suppress(OSError), open(path, "r+b") as file:
-            os.write(file.fileno(), kept)  # first what the next jump finds, then the end
-            os.ftruncate(file.fileno(), len(kept))
+        with contextlib.suppress(OSError), open(path, "r+b", buffering=0) as file:
+            length = file.seek(0, os.SEEK_END)
+            file.write(b"\n" + kept)
+            file.seek(0)
+            file.write(kept.ljust(length))
             self.cut = True
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -134,7 +135,7 @@ class Driver:
 
     def _run_first_part(self) -> None:
         """Run the deck up to where production begins."""
-        text = self._deck.first_file()
+        text, folder = self._deck.first_file(), os.getcwd()
         self.reading = True
         with self._translated():
             if text is None:
@@ -142,6 +143,11 @@ class Driver:
             else:
                 self._files.run(FIRST_FILE, text, self._deck.other_files)
         self.reading = False
+        if os.getcwd() != folder and not self._deck.changes_folder:
+            raise UserError(
+                f"{self._deck.path}: a 'shell cd' that the deck's text does not show changed the working directory: "
+                "write the name of the file that it stands in into the deck, without variables"
+            )
         if self._deck.may_miss_marker and self._lmp.extract_variable(REACHED) is None:
             raise UserError(
                 f"{self._deck.path}: LAMMPS came to the end of a file that the deck jumps to without passing the line "

@@ -49,7 +49,8 @@ def production_file(head: str, production: str) -> str:
 
 def labels_only(text: str) -> str:
     """Return a text in which every jump finds its label and then comes to the end."""
-    return "".join(f"{line}\n" for _, line in logical_lines(text) if split_words(line)[:1] == ["label"])
+    found = [line for _, line in logical_lines(text) if split_words(line)[:1] == ["label"]]
+    return "".join(f"{line}\n" for line in found if "$" not in line)
 
 
 def _within(line: str) -> Iterator[list[str]]:

@@ -56,7 +56,7 @@ class Scan:
         variables: known so far.
         producing: the marker has been passed, or the end of a deck without one.
         folder: the working directory as ``shell cd`` has left it, relative to where the deck began.
-        changes_folder: a ``shell cd`` was seen, or may stand in a file whose name the text does not show.
+        changes_folder: a ``shell cd`` was seen.
         live: id -> (where, style) of fixes that are not unfixed yet.
         made: words of all ``fix`` commands, from the id on.
         made_in_production: ids of those after the marker.
@@ -146,7 +146,6 @@ class Scan:
 
     def _include(self, name: str, where: str, depth: int) -> None:
         path = self._file(name)
-        self.changes_folder |= path is None
         if path is None or depth >= MAX_DEPTH or not path.is_file():
             return  # LAMMPS itself will complain if it gets there
         visit = (path.resolve(), self.producing)
