@@ -210,7 +210,8 @@ def _in_safetensors(change: Callable[[Plain], None]) -> Callable[[Path], None]:
         plain = {**found.values, **own, "tensors": networks}
         change(plain)
         tensors = {f"network.{name}": t for name, t in plain.pop("tensors").items()}
-        tensors |= {name: t.contiguous() for name, t in plain.items() if isinstance(t, torch.Tensor)}
+        tensors |= {name: t for name, t in plain.items() if isinstance(t, torch.Tensor)}
+        tensors = {name: t.contiguous().clone() for name, t in tensors.items()}
         text = json.dumps({name: value for name, value in plain.items() if name not in tensors})
         told = {"format": "mlgle model", "schema": "2", "surrogate": "ml-gle", "values": text}
         told["sha256"] = model_file._checksum("ml-gle", text, tensors)
