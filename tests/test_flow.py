@@ -197,7 +197,7 @@ def test_a_loop_that_only_steps_would_end_ends_with_the_frames(folders, jump, mo
     Path("in.deck").write_text(f"include head.lmp\nrun 1\n#mlgle production\n{loop}")
     learn = LearnOptions(Path("out"), modes=2, memory=4, train_frames=8, val_frames=4)
     _, outbox, ending = drive(None, every=20, learn=learn, run_on=True)
-    assert [frame.step for frame in outbox.frames] == list(range(20, 260, 20))
+    assert [frame.last_step for frame in outbox.frames] == list(range(20, 260, 20))
     assert ending.status == "complete"
     assert any("in a loop that only more steps would end" in note for note in ending.notes)
 

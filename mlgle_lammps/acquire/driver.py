@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import TracebackType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -34,7 +36,7 @@ from mlgle_lammps.errors import RunFailure, UserError, one_line
 from mlgle_lammps.options.deck import DeckOptions
 from mlgle_lammps.options.learn import LearnOptions
 from mlgle_lammps.records import Ending, Frames, Int64, System
-from mlgle_lammps.stream.transport import Outbox
+from mlgle_lammps.stream.sink import FrameSink
 
 NEVER = 2_000_000_000
 FAR_AHEAD = 1_000_000_000
@@ -70,7 +72,7 @@ class Driver:
         deck: Deck,
         options: DeckOptions,
         learn: LearnOptions,
-        outbox: Outbox,
+        outbox: FrameSink,
         log: Path | None,
         stop_requested: Callable[[], bool],
         checkpoint: Path | None = None,
@@ -105,6 +107,25 @@ class Driver:
             self._lmp.command(f"log {named(log, checkpoint)} append")
         self.system: System
         self._chains: Chains
+        self._lock, self._open = threading.Lock(), True
+
+    def __enter__(self) -> Driver:
+        """Return the driver."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close, unless this rank failed alone or unforeseen: LAMMPS closes on all ranks together."""
+        if kind is None or (issubclass(kind, UserError) and not issubclass(kind, LostRank)):
+            self.close()
+
+    def close(self) -> None:
+        """Let LAMMPS finish its files and give back its memory; collective over the MD ranks, once is enough."""
+        with self._lock:
+            if self._open:
+                self._open = False
+                self._lmp.close()
 
     # ------------------------------------------------------------------ before production
 
@@ -197,7 +218,9 @@ class Driver:
 
     def skip_runs(self) -> None:
         """End the run in progress and skip later ones; for another thread, and only where one rank does MD."""
-        self._lmp.force_timeout()
+        with self._lock:
+            if self._open:
+                self._lmp.force_timeout()
 
     # ------------------------------------------------------------------ production
 

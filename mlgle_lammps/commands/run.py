@@ -196,13 +196,13 @@ class _Run:
             self.outbox.flush(60.0)
             return 0
         try:
-            self.driver = self._open(deck, self.learn_options.out / "log.lammps")
-            self._refuse_what_cannot_fit(self.driver.prepare())
-            ending = self.driver.produce()
-            if self.world.leads_md:
-                self.outbox.end(ending)
-                if self.stop.requested:
-                    print(f"mlgle run: {ending.message}; writing what there is", file=sys.stderr, flush=True)
+            with self._open(deck, self.learn_options.out / "log.lammps") as self.driver:
+                self._refuse_what_cannot_fit(self.driver.prepare())
+                ending = self.driver.produce()
+                if self.world.leads_md:
+                    self.outbox.end(ending)
+                    if self.stop.requested:
+                        print(f"mlgle run: {ending.message}; writing what there is", file=sys.stderr, flush=True)
             return 0
         except LostRank as error:
             self._fail_alone(str(error), 1 if self.driver and self.driver.n_frames else 2)
@@ -236,9 +236,9 @@ class _Run:
         """Print what a run would need."""
         if self.world.md_comm is None:
             return 0
-        driver = self.driver = self._open(deck, None)
-        system = driver.prepare()
-        seconds = driver.seconds_per_step(CHECK_STEPS)
+        with self._open(deck, None) as self.driver:
+            system = self.driver.prepare()
+            seconds = self.driver.seconds_per_step(CHECK_STEPS)
         if self.world.leads_md:
             options = self.learn_options
             print("\n".join(check_lines(system, options, seconds)), flush=True)
