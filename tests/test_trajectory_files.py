@@ -447,9 +447,9 @@ def test_files_of_one_frame_are_one_trajectory_in_the_order_of_their_steps(melt)
         (recording,) = open_streams(given, options, 7)
         source = RecordedSource([recording])
         frames = list(source)
-        found = np.array([np.concatenate([f.com[:, None], f.modes], axis=1) for f in frames])
+        found = np.array([np.concatenate([f.com[0, :, None], f.modes[0]], axis=1) for f in frames])
         check(found, positions, ids)
-        assert [f.step for f in frames] == [100 * i for i in range(len(positions))]
+        assert [f.last_step for f in frames] == [100 * i for i in range(len(positions))]
         assert source.system.dt == 1.0
         assert "12 files of one frame each" in source.system.notes[0]
     with pytest.raises(UserError, match="no file matches"):
@@ -466,7 +466,7 @@ def test_without_steps_names_give_the_order_and_a_cut_file_is_left_out(melt):
     (folder / "frame99.xyz").write_text(f"{ids.size}\nProperties=species:S:1:pos:R:3\nC 0 0")
     (recording,) = open_streams([folder / "frame*.xyz"], options, 7)
     source = RecordedSource([recording])
-    found = np.array([np.concatenate([f.com[:, None], f.modes], axis=1) for f in source])
+    found = np.array([np.concatenate([f.com[0, :, None], f.modes[0]], axis=1) for f in source])
     check(found, positions, ids)
     assert any("frame99.xyz holds no whole frame and is left out" in note for note in source.system.notes)
 

@@ -7,6 +7,7 @@ one run and the trajectory is bitwise that of plain LAMMPS.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import math
 import os
 import threading
@@ -125,6 +126,7 @@ class Driver:
         with self._lock:
             if self._open:
                 self._open = False
+                ctypes.CDLL(None).fflush(None)  # LAMMPS forgets what its xtc dumps hold in C's buffers when it closes
                 self._lmp.close()
 
     # ------------------------------------------------------------------ before production
