@@ -195,28 +195,30 @@ class _Run:
                 self.outbox.end(self.resumption.ending)
             self.outbox.flush(60.0)
             return 0
-        try:
-            with self._open(deck, self.learn_options.out / "log.lammps") as self.driver:
+        with contextlib.ExitStack() as opened:  # MD closes once the trainer has heard how it ended
+            try:
+                self.driver = opened.enter_context(self._open(deck, self.learn_options.out / "log.lammps"))
                 self._refuse_what_cannot_fit(self.driver.prepare())
                 ending = self.driver.produce()
                 if self.world.leads_md:
                     self.outbox.end(ending)
                     if self.stop.requested:
                         print(f"mlgle run: {ending.message}; writing what there is", file=sys.stderr, flush=True)
-            return 0
-        except LostRank as error:
-            self._fail_alone(str(error), 1 if self.driver and self.driver.n_frames else 2)
-            return error.exit_code
-        except UserError as error:
-            failure: UserError = error
-            if self.stop.requested and not (self.driver and self.driver.producing):
-                failure = RunFailure(INTERRUPTED_EARLY)
-            if self.world.leads_md:
-                complain(failure)
-                self.outbox.fail(str(failure), failure.exit_code)
-            return failure.exit_code
-        finally:
-            self.outbox.flush(60.0)
+                return 0
+            except LostRank as error:
+                opened.pop_all()  # LAMMPS closes on all ranks together, and the others hang
+                self._fail_alone(str(error), 1 if self.driver and self.driver.n_frames else 2)
+                return error.exit_code
+            except UserError as error:
+                failure: UserError = error
+                if self.stop.requested and not (self.driver and self.driver.producing):
+                    failure = RunFailure(INTERRUPTED_EARLY)
+                if self.world.leads_md:
+                    complain(failure)
+                    self.outbox.fail(str(failure), failure.exit_code)
+                return failure.exit_code
+            finally:
+                self.outbox.flush(60.0)
 
     def _refuse_what_cannot_fit(self, system: System) -> None:
         """Raise UserError on all MD ranks where the first one finds too little memory or disk for the learning."""

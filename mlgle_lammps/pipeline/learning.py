@@ -14,7 +14,7 @@ from mlgle_lammps.pipeline.reference import take_reference
 from mlgle_lammps.pipeline.run import Run
 from mlgle_lammps.records import Ending, FrameSource
 from mlgle_lammps.report.report import RunCurves, write_run_report
-from mlgle_lammps.report.result import Findings, Setup, build_result
+from mlgle_lammps.report.result import Findings, Setup
 from mlgle_lammps.report.stages import HandOff, Stages, Trained
 from mlgle_lammps.resources.compute import available_cores, describe_device, resolve_device, use_threads
 from mlgle_lammps.resources.needs import announcement, needs_of
@@ -104,9 +104,8 @@ def _finish(run: Run, online: Online, stages: Stages) -> int:
     complete = ending.status == "complete" and stages.trained is not None and not generation_failed
     if ending.status != "complete":
         findings.warn(f"the run ended early: {ending.message}")
-    run.write_result(stages, ending, complete)
+    result = run.write_result(stages, ending, complete)
     if not run.broken():
-        result = build_result(run.setup, findings, stages, ending, complete)
         write_run_report(run.folder, result, _curves(online, stages))
     if complete:
         run.folder.discard_checkpoints()

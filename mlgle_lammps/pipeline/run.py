@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from mlgle_lammps.records import Ending, Estimate, FrameSource
 from mlgle_lammps.report.result import Findings, Setup, build_result
@@ -37,10 +38,12 @@ class Run:
         """Return the seconds since learning began."""
         return time.monotonic() - self.started
 
-    def write_result(self, stages: Stages, ending: Ending | None = None, complete: bool = False) -> None:
-        """Write result.json with what is known; raise RunFailure where it cannot be written."""
+    def write_result(self, stages: Stages, ending: Ending | None = None, complete: bool = False) -> dict[str, Any]:
+        """Write result.json with what is known and return it; raise RunFailure where it cannot be written."""
         self.findings.total_s = self.elapsed()
-        self.folder.write_result(build_result(self.setup, self.findings, stages, ending, complete))
+        result = build_result(self.setup, self.findings, stages, ending, complete)
+        self.folder.write_result(result)
+        return result
 
     def describe(self, D: Estimate) -> str:
         """Return D with its interval and units, for people."""

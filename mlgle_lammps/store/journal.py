@@ -10,7 +10,6 @@ with the frames that came since, so that files stay few.
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -21,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlgle_lammps.errors import RunFailure, UserError, one_line
+from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import CHAINS, CHANNELS, Ending, Frames, System
-from mlgle_lammps.store.atomic import write_bytes_atomically
+from mlgle_lammps.store.atomic import write_bytes_atomically, written_atomically
 from mlgle_lammps.store.description import system_from_mapping
 from mlgle_lammps.store.json_object import read_object
 from mlgle_lammps.store.npz import NpzReader
@@ -122,18 +121,10 @@ class Journal:
             if n == self._on_disk or self._chunk is None:
                 return
             path = self._folder / f"stream-{self._number:06d}.npz"
-            temporary = path.with_suffix(".tmp")
             chunk = self._chunk[:n]
             arrays = {_stored_name(species, channel): values for species, channel, values in chunk.arrays()}
-            try:
-                with open(temporary, "wb") as file:
-                    np.savez(file, step=chunk.steps, segment=chunk.segments, **arrays)  # type: ignore[arg-type]
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(temporary, path)
-            except OSError as error:
-                temporary.unlink(missing_ok=True)
-                raise RunFailure(f"cannot write the stream to {path}: {error.strerror or one_line(error)}") from None
+            with written_atomically(path, "the stream to ") as file:
+                np.savez(file, step=chunk.steps, segment=chunk.segments, **arrays)  # type: ignore[arg-type]
             self._on_disk = n
             self._written_at = time.monotonic()
 

@@ -27,7 +27,6 @@ RESIDUAL_BOUND = 3.0
 LOG_VARIANCE_BOUND = 1.5
 FEATURE_BOUND = 5.0
 WEIGHTS = ("w1", "b1", "w2", "b2", "w3", "b3")
-SCALES = ("basis_scale", "activity_scale", "feature_mean", "feature_sd", "linear_part", "log_variance_offset")
 POSITIVE = ("basis_scale", "activity_scale", "feature_sd")
 
 
