@@ -30,7 +30,12 @@ def seconds(n_chains: int, n_modes: int, options: LearnOptions, device: torch.de
     training = PublishedOptions(memory=options.memory)
     frames = made_up_frames(min(n_chains, _CHAINS), n_modes, options.memory, device)
     trainer = PublishedTrainer(options.memory, n_modes, device, 1, training.learning_rate, training.batch)
-    update = seconds_of(lambda: trainer.round(frames, _UPDATES)) / _UPDATES
+
+    def work() -> None:
+        trainer.round(frames, _UPDATES)
+        trainer.weights["b1"].sum().item()  # waits for a GPU
+
+    update = seconds_of(work) / _UPDATES
     targets = max(1, options.train_frames - options.memory) * n_chains
     step = seconds_of_step(stand_in(n_modes, options.memory, min(options.ensemble, _TRAJECTORIES)), options)
     return training.epochs * update * targets / training.batch, step, step
