@@ -7,6 +7,7 @@ import gc
 import logging
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 import torch
@@ -50,7 +51,8 @@ def captured(work: Work, changed: Sequence[torch.Tensor], capture: Callable[[Wor
 
 def cuda_graph(work: Work) -> Work:
     """Return the replay of ``work``, which first runs on a side stream, since libraries allocate when first used."""
-    current, side = torch.cuda.current_stream(), torch.cuda.Stream()
+    current = torch.cuda.current_stream()
+    side = _side_stream(torch.cuda.current_device())
     side.wait_stream(current)
     try:
         with torch.cuda.stream(side):
@@ -58,11 +60,17 @@ def cuda_graph(work: Work) -> Work:
                 work()
         current.wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with _no_collection(), torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        with _no_collection(), torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
             work()
     finally:
         torch.cuda.set_stream(current)  # torch leaves the capture's own stream behind where a capture fails
     return graph.replay
+
+
+@lru_cache
+def _side_stream(device: int) -> torch.cuda.Stream:
+    """Return the one stream of a device for all captures: libraries keep memory for every stream that they see."""
+    return torch.cuda.Stream(device)
 
 
 @contextlib.contextmanager
