@@ -7,6 +7,7 @@ import gc
 import logging
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 import torch
@@ -50,7 +51,8 @@ def captured(work: Work, changed: Sequence[torch.Tensor], capture: Callable[[Wor
 
 def cuda_graph(work: Work) -> Work:
     """Return the replay of ``work``, which first runs on a side stream, since libraries allocate when first used."""
-    current, side = torch.cuda.current_stream(), torch.cuda.Stream()
+    current = torch.cuda.current_stream()
+    side = _side_stream(current.device)
     side.wait_stream(current)
     try:
         with torch.cuda.stream(side):
@@ -63,6 +65,12 @@ def cuda_graph(work: Work) -> Work:
     finally:
         torch.cuda.set_stream(current)  # torch leaves the capture's own stream behind where a capture fails
     return graph.replay
+
+
+@lru_cache
+def _side_stream(device: torch.device) -> torch.cuda.Stream:
+    """Return one stream for all warm-ups: cuBLAS keeps 32 MiB for every stream that it has seen."""
+    return torch.cuda.Stream(device)
 
 
 @contextlib.contextmanager
