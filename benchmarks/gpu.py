@@ -41,7 +41,7 @@ CASES = {
     "generation_many": ("gpu_generation", "run_many", 120),
     "generated": ("gpu_agreement", "run_generated", 90),
     "training_cores": ("gpu_training", "run_cores", 60),
-    "generation_cores": ("gpu_generation", "run_cores", 60),
+    "generation_cores": ("gpu_generation", "run_cores", 90),
     "likelihood": ("gpu_training", "run_likelihood", 120),
 }
 """Module, function, and the most seconds that a case may take in a process of its own on a GPU, by its name."""

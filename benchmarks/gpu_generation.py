@@ -127,7 +127,7 @@ def of_kind(plan: Plan, kind: str, n_trajectories: int, n_steps: int, case: str)
         without = tuple(1e3 * t / n_plain for t in times_of(plain.steps(n_plain), max(2, plan.repeats - 2)))
         yield Measurement(case, "time per step, graph off", "ms", without)
     n_published = plan.size(40, 20, 4)
-    for each_position in (True, False):
+    for each_position in (True, False) if n_trajectories <= MOST_HISTORIES else (True,):
         slow = published(plan, n_trajectories, n_published, each_position, plan.device)
         one, other = in_pairs(slow, steps, plan.repeats)
         way = "position by position" if each_position else "in one product"

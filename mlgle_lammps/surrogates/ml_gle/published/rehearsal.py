@@ -19,10 +19,10 @@ _TRAJECTORIES = 30
 
 
 def stand_in(n_modes: int, memory: int, n_trajectories: int) -> MlGleModel:
-    """Return a model of made-up modes with untrained networks."""
+    """Return a model of made-up modes with untrained networks, whose steps are too small to lead anywhere."""
     sigma, generator = np.ones(n_modes), torch.Generator().manual_seed(1)
     weights = network.initial_weights(memory, n_modes, generator)
-    return joined_up(PublishedModes(memory, sigma, 0.01 * sigma, weights), n_trajectories)
+    return joined_up(PublishedModes(memory, sigma, 1e-4 * sigma, weights), n_trajectories)
 
 
 def seconds(n_chains: int, n_modes: int, options: LearnOptions, device: torch.device) -> tuple[float, float, float]:
