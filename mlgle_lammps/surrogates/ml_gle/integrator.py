@@ -192,7 +192,10 @@ def _on_host(tensor: torch.Tensor) -> torch.Tensor:
     """Return a tensor in the host's memory; from a GPU through page-locked memory, which is ten times as fast."""
     if tensor.device.type != "cuda":
         return tensor.cpu()
-    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)  # torch keeps such memory for the next chunk
+    try:
+        host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)  # torch keeps such memory for more chunks
+    except RuntimeError:  # the system grants none
+        return tensor.cpu()
     host.copy_(tensor, non_blocking=True)
     torch.cuda.current_stream(tensor.device).synchronize()
     return host
