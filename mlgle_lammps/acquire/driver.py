@@ -400,6 +400,4 @@ class Driver:
             message = f"{self._deck.path}: {message}"
         else:
             message = f"{kind.__name__} while taking a frame: {message}"
-        raise (UserError if self.n_frames == 0 and issubclass(kind, UserError) else RunFailure)(
-            message
-        ) from self._taker.error
+        raise (UserError if self.n_frames == 0 and issubclass(kind, UserError) else RunFailure)(message) from error
