@@ -389,9 +389,8 @@ class Driver:
 
     def _raise_kept(self) -> None:
         """Raise on all ranks what any rank kept from inside the run."""
-        kept = self._comm.allgather(
-            None if self._taker.error is None else (type(self._taker.error), one_line(self._taker.error))
-        )
+        error = self._taker.error
+        kept = self._comm.allgather(None if error is None else (type(error), one_line(error)))
         found = next((entry for entry in kept if entry), None)
         if found is None:
             return
