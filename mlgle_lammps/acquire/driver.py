@@ -204,6 +204,11 @@ class Driver:
             now, before = getattr(self.system, name), getattr(resumption.system, name)
             if now != before:
                 raise UserError(f"{self._deck.path}: {name} is {now}, and was {before} when the run began")
+        if self.system.whole_molecules != resumption.system.whole_molecules:
+            raise UserError(
+                f"{self._deck.path}: centres are those of whole molecules by mass, and were those of the chains' beads "
+                "when the run began: start a run of its own"
+            )
         self.system = resumption.system
         seamless = resumption.seamless(self._comm.size, self._lmp.version())
         step, last = resumption.step, resumption.last.last_step
@@ -246,7 +251,7 @@ class Driver:
             self._taker.verdict, self._folder = STOP, None
         self._began = time.perf_counter()
         bonds = bond_pairs(self._lmp)
-        self._snapshots = Snapshots(self._lmp, self._comm, self._chains.ids, self.system.n_modes)
+        self._snapshots = Snapshots(self._lmp, self._comm, self._chains.ids, self.system.n_modes, self._chains.centres)
         self._taker.install(FIX_ID, self.system, self._snapshots, self._look_after_restarts)
         self._begin_restarts()
         if self._resumption is not None:
