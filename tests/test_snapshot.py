@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent / "decks"))
 from make_data import write as write_data
 
 from mlgle_lammps.acquire import mpi
-from mlgle_lammps.acquire.driver import check_stride
+from mlgle_lammps.acquire.frame_taker import check_stride
 from mlgle_lammps.acquire.snapshot import Snapshots
 from mlgle_lammps.acquire.system import read_system
 from mlgle_lammps.chains.modes import chain_modes

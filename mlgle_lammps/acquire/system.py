@@ -11,9 +11,10 @@ from mlgle_lammps.acquire.physics import torn_bond
 from mlgle_lammps.acquire.scan import RESPA, TEMPLATE
 from mlgle_lammps.acquire.snapshot import Snapshots
 from mlgle_lammps.chains.modes import component_variances
-from mlgle_lammps.chains.topology import MASS_TOLERANCE, Chains, find_chains, keep_group, limit_modes
+from mlgle_lammps.chains.molecules import centres_of_mass
+from mlgle_lammps.chains.topology import Chains, find_chains, keep_group, limit_modes
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.records import FEW_CHAINS, UNITS, Int64, System
+from mlgle_lammps.records import FEW_CHAINS, UNITS, Float64, Int64, System
 
 LAMMPS_VARIABLE_ATOM = 1  # lammps.LMP_VAR_ATOM
 
@@ -62,10 +63,11 @@ def read_system(
         time_unit=time_unit,
         length_unit=length_unit,
         source=f"deck {deck}",
-        notes=(*notes, *chains.notes, *lowered, *_mass_note(lmp, comm, chains.ids)),
+        notes=(*notes, *chains.notes, *lowered),
         box=_periodic_box(lmp),
         mode_variances=_mode_variances(lmp, comm, chains.ids, deck),
         center_held=center_held,
+        whole_molecules=chains.centres is not None,
     )
     return system, chains
 
@@ -102,7 +104,7 @@ def _mode_variances(lmp: Any, comm: Any, chains: Int64, deck: str) -> tuple[floa
 
 
 def _read_chains(lmp: Any, comm: Any, group: str | None, strict: bool) -> Chains:
-    bonds = _gather_bonds(lmp)
+    all_bonds = bonds = _gather_bonds(lmp)
     notes: tuple[str, ...] = ()
     if group is not None:
         bonds = keep_group(bonds, _group_members(lmp, comm, group), group)
@@ -111,7 +113,8 @@ def _read_chains(lmp: Any, comm: Any, group: str | None, strict: bool) -> Chains
         notes = (f"{atoms} to no chain",)
     molecules = _molecules(lmp, comm)
     chains = find_chains(bonds, molecule_of=molecules.__getitem__ if molecules else None, strict=strict)
-    return Chains(chains.ids, notes + chains.notes)
+    centres = centres_of_mass(chains.ids, all_bonds, lambda ids: _masses(lmp, comm, ids))
+    return Chains(chains.ids, notes + chains.notes + (centres.notes if centres else ()), centres)
 
 
 def _gather_bonds(lmp: Any) -> Int64:
@@ -161,16 +164,18 @@ def _molecules(lmp: Any, comm: Any) -> dict[int, int]:
     return {int(atom): int(molecule) for ids, found in pairs for atom, molecule in zip(ids, found, strict=True)}
 
 
-def _mass_note(lmp: Any, comm: Any, chains: Int64) -> tuple[str, ...]:
-    """Return a note where masses along the chains differ: z_0 is then the centroid, not the centre of mass."""
-    ids = _local(lmp, "id")
+def _masses(lmp: Any, comm: Any, wanted: Int64) -> Float64:
+    """Return the masses of atoms; collective over the MD ranks."""
+    ids = _local(lmp, "id").astype(np.int64)
     if lmp.extract_setting("rmass_flag"):
         masses = _local(lmp, "rmass").astype(np.float64)
     else:
         masses = lmp.numpy.extract_atom("mass")[_local(lmp, "type")].astype(np.float64)
-    found = np.unique(np.concatenate(comm.allgather(np.unique(masses[np.isin(ids, chains)]))))
-    if found[-1] - found[0] <= MASS_TOLERANCE * found[-1]:
-        return ()
-    return (
-        f"masses in the chains differ ({found[0]:g} to {found[-1]:g}): mode 0 is the centroid, not the centre of mass",
-    )
+    inside = np.isin(ids, wanted)
+    gathered = comm.allgather((ids[inside], masses[inside]))
+    found, values = (np.concatenate(column) for column in zip(*gathered, strict=True))
+    if len(found) < len(wanted):
+        raise UserError(f"{len(wanted) - len(found)} atoms of the chains' molecules are gone: LAMMPS has lost atoms")
+    order = np.argsort(found)
+    ordered: Float64 = values[order[np.searchsorted(found, wanted, sorter=order)]]
+    return ordered

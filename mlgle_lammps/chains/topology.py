@@ -9,13 +9,11 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from mlgle_lammps.chains.molecules import Centres
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import Int64
 
 NAMED_AT_MOST = 3
-
-MASS_TOLERANCE = 1e-6
-"""Relative difference above which the masses of beads are not equal."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +23,12 @@ class Chains:
     Attributes:
         ids: (chain, bead) atom ids; each chain from its lower end id, chains by that id.
         notes: what was left out, one line each.
+        centres: how their molecules' centres of mass are summed; None where those are the means of their beads.
     """
 
     ids: Int64
     notes: tuple[str, ...] = ()
+    centres: Centres | None = None
 
 
 def find_chains(

@@ -39,7 +39,8 @@ class Topology:
             return None
         order = np.argsort(self.ids)
         masses: Float64 = self.masses[order[np.searchsorted(self.ids, ids, sorter=order)]]
-        return masses
+        known = np.isfinite(masses).all() and masses.min(initial=0.0) >= 0 and masses.any()
+        return masses if known else None  # virtual sites may have none; a file whose masses are all 0 tells nothing
 
 
 def read_topology(path: Path, selection: str | None = None) -> Topology:

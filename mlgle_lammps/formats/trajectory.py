@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from mlgle_lammps.chains.modes import LocalModeSum, component_variances
-from mlgle_lammps.chains.topology import MASS_TOLERANCE, Chains, find_chains, keep_group, limit_modes
+from mlgle_lammps.chains.molecules import centres_of_mass
+from mlgle_lammps.chains.topology import Chains, find_chains, keep_group, limit_modes
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.formats.atom_places import AtomPlaces
 from mlgle_lammps.formats.bead_frames import BeadFrame, BeadTrajectory
 from mlgle_lammps.formats.frame_plan import FramePlan, plan_frames
 from mlgle_lammps.formats.readers import open_beads
+from mlgle_lammps.formats.side_places import SidePlaces
 from mlgle_lammps.formats.single_frames import join_single_frames
 from mlgle_lammps.formats.tensor import open_mode_tensor
 from mlgle_lammps.formats.topology import Topology, read_topology
 from mlgle_lammps.formats.unwrap import Unwrapper
 from mlgle_lammps.options.trajectory import TrajectoryOptions
-from mlgle_lammps.records import UNITS, Float64, Frames, Int64, System
+from mlgle_lammps.records import UNITS, Float64, Frames, System
 from mlgle_lammps.store.recording import Recording
 
 BLOCK_FRAMES = 32
@@ -78,12 +81,14 @@ def _opened(
 ) -> Recording:
     path = trajectory.path
     chains = _chains(topology, options)
-    k, lowered = limit_modes(n_modes, chains.ids.shape[1])
     plan = plan_frames(trajectory, options, needed)
-    start = _Snapshot(path, chains, chains.ids.shape[1] - 1, options.unwrapped)
     first = next(plan.placed(trajectory.frames(lambda line: None), lambda line: None))
+    chains, remarks = _without_side_atoms(chains, topology, first.frame)
+    k, lowered = limit_modes(n_modes, chains.ids.shape[1])
+    start = _Snapshot(path, chains, chains.ids.shape[1] - 1, options.unwrapped)
     variances = component_variances(start(first.number, first.frame)[:, 1:])
-    notes = (*chains.notes, *lowered, *_mass_note(topology, chains.ids), *trajectory.notes)
+    centres = () if chains.centres is None else chains.centres.notes
+    notes = (*chains.notes, *centres, *lowered, *trajectory.notes)
     system = System(
         n_chains=chains.ids.shape[0],
         n_beads=chains.ids.shape[1],
@@ -97,8 +102,9 @@ def _opened(
         notes=(*notes, start.unwrap.assumption) if start.unwrap.assumption else notes,
         box=_box(first.frame.cell),
         mode_variances=variances,
+        whole_molecules=chains.centres is not None,
     )
-    reader = _TrajectoryReader(trajectory, chains, k, options, plan)
+    reader = _TrajectoryReader(trajectory, chains, k, options, plan, remarks)
     return Recording(path, system, reader.read, reader.warnings)
 
 
@@ -137,19 +143,22 @@ def _chains(topology: Topology, options: TrajectoryOptions) -> Chains:
     chains = find_chains(bonds, molecule_of=molecule_of, option="--select")
     if len(chains.ids) < 2:
         raise UserError(f"{options.topology} has 1 chain: at least 2 are needed")
-    return chains
+    centres = centres_of_mass(chains.ids, topology.bonds, topology.masses_of)
+    notes = chains.notes
+    if topology.masses_of(chains.ids) is None:
+        notes += ("the topology has no masses: the centre of mass is taken for that of beads of equal mass",)
+    return Chains(chains.ids, notes, centres)
 
 
-def _mass_note(topology: Topology, ids: Int64) -> tuple[str, ...]:
-    """Return a note where masses along the chains differ, or are not known."""
-    found = topology.masses_of(ids)
-    if found is None:
-        return ("the topology has no masses: the centre of mass is taken for that of beads of equal mass",)
-    if np.ptp(found) <= MASS_TOLERANCE * found.max():
-        return ()
-    return (
-        f"masses in the chains differ ({found.min():g} to {found.max():g}): "
-        "mode 0 is the centroid, not the centre of mass",
+def _without_side_atoms(chains: Chains, topology: Topology, frame: BeadFrame) -> tuple[Chains, tuple[str, ...]]:
+    """Return the chains, and a warning where a trajectory of backbones only leaves no way to the molecules' centres."""
+    side = () if chains.centres is None else chains.centres.side.ids
+    if not len(side) or np.isin(side, frame.ids).any():
+        return chains, ()
+    centres = centres_of_mass(chains.ids, np.empty((0, 2), dtype=np.int64), topology.masses_of)
+    return replace(chains, centres=centres), (
+        f"the {len(side)} atoms of the molecules beside the backbones are not in the trajectory: D is that of the "
+        "backbones' centres, which move otherwise than the molecules' (dump all atoms)",
     )
 
 
@@ -164,33 +173,52 @@ class _Snapshot:
     """Turns frames into modes; holds what unwrapping needs from frame to frame."""
 
     def __init__(self, path: Path, chains: Chains, n_modes: int, trusted: bool) -> None:
-        self._path = path
-        places = np.arange(chains.ids.size).reshape(chains.ids.shape)  # whatever the ids: they need not be small
-        self._sum, self._slots = LocalModeSum(places, n_modes), AtomPlaces(chains.ids)
+        n_beads, centres = chains.ids.size, chains.centres
+        side = np.empty(0, dtype=np.int64) if centres is None else centres.side.ids
+        places = np.arange(n_beads).reshape(chains.ids.shape)  # whatever the ids: they need not be small
+        self._path, self._n_beads = path, n_beads
+        self._sum, self._slots = LocalModeSum(places, n_modes, centres), AtomPlaces(chains.ids, side)
         self.unwrap = Unwrapper(path, len(chains.ids), trusted)
+        self._side = SidePlaces(path, centres.side, n_beads, trusted) if centres is not None and len(side) else None
 
     def __call__(self, number: int, frame: BeadFrame) -> Float64:
-        """Return z_0..z_k, (chain, k+1, 3)."""
+        """Return centres and z_1..z_k, (chain, k+1, 3)."""
         slots = self._slots(frame.ids)
-        found = np.bincount(slots[slots >= 0], minlength=self._sum.n_slots)
+        inside = slots >= 0
+        found = np.bincount(slots[inside], minlength=self._sum.n_slots)
         if len(found) != self._sum.n_slots or not (found == 1).all():
+            what = "chains' {} beads" if self._side is None else "molecules' {} atoms"
             raise UserError(
-                f"{self._path}: frame {number} has {np.count_nonzero(found)} of the chains' {self._sum.n_slots} beads"
+                f"{self._path}: frame {number} has {np.count_nonzero(found)} of the {what.format(self._sum.n_slots)}"
                 f"{', some twice' if (found > 1).any() else ''}: trajectory and topology do not belong together"
             )
-        finite = np.isfinite(frame.positions).all(axis=1) | (slots < 0)
+        finite = np.isfinite(frame.positions).all(axis=1) | ~inside
         if not finite.all():
             atom = frame.ids[np.argmin(finite)]
             raise UserError(f"{self._path}: frame {number}: the position of atom {atom} is not a finite number")
-        return self._sum(slots[slots >= 0], self.unwrap(number, frame, slots))
+        if self._side is None:
+            return self._sum(slots[inside], self.unwrap(number, frame, slots))
+        beads = np.where(slots < self._n_beads, slots, -1)
+        stored, placed = np.empty((2, self._sum.n_slots, 3))
+        stored[slots[inside]] = frame.positions[inside]
+        placed[beads[beads >= 0]] = self.unwrap(number, frame, beads)
+        self._side(number, frame, stored, placed)
+        return self._sum(np.arange(self._sum.n_slots), placed)
 
 
 class _TrajectoryReader:
     """Reads a trajectory as blocks of modes, as often as asked."""
 
     def __init__(
-        self, trajectory: BeadTrajectory, chains: Chains, n_modes: int, options: TrajectoryOptions, plan: FramePlan
+        self,
+        trajectory: BeadTrajectory,
+        chains: Chains,
+        n_modes: int,
+        options: TrajectoryOptions,
+        plan: FramePlan,
+        remarks: tuple[str, ...],
     ) -> None:
+        self._remarks = remarks
         self._trajectory, self._chains, self._n_modes, self._options = trajectory, chains, n_modes, options
         self._plan, self._first_step, self._steps = plan, plan.first_step, plan.steps
         self._told: list[str] = []
@@ -198,7 +226,7 @@ class _TrajectoryReader:
 
     def warnings(self) -> tuple[str, ...]:
         """Return what was found so far, also where reading ends before the file does."""
-        return (*self._told, *(() if self._snapshot is None else self._snapshot.unwrap.remarks()))
+        return (*self._remarks, *self._told, *(() if self._snapshot is None else self._snapshot.unwrap.remarks()))
 
     def read(self) -> Iterator[Frames]:
         """Yield blocks of frames in order."""

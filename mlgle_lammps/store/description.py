@@ -52,7 +52,8 @@ def system_from_mapping(values: Mapping[str, Any], where: str) -> System:
         raise UserError(f"{where}: mode_variances has numbers below 0")
     notes = kept.get("notes") or ()
     listed = notes if isinstance(notes, list | tuple) else [notes]
-    kept["center_held"] = kept.get("center_held") in (True, 1)
+    for name in ("center_held", "whole_molecules"):
+        kept[name] = kept.get(name) in (True, 1)
     kept["channels"], kept["others"] = _channels_of(kept, where), _others_of(kept, where)
     kept["notes"] = tuple(_printable(str(note)) for note in listed[:MOST_NOTES])
     if "source" in kept:
