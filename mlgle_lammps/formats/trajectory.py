@@ -13,6 +13,7 @@ from mlgle_lammps.errors import UserError
 from mlgle_lammps.formats.atom_places import AtomPlaces
 from mlgle_lammps.formats.bead_frames import BeadFrame, BeadTrajectory
 from mlgle_lammps.formats.frame_plan import FramePlan, plan_frames
+from mlgle_lammps.formats.one_run import join_runs
 from mlgle_lammps.formats.readers import open_beads
 from mlgle_lammps.formats.single_frames import join_single_frames
 from mlgle_lammps.formats.tensor import open_mode_tensor
@@ -47,7 +48,7 @@ def open_trajectory(path: Path, options: TrajectoryOptions, n_modes: int, needed
 def open_trajectories(
     paths: Sequence[Path], options: TrajectoryOptions, n_modes: int, needed: int = 2
 ) -> list[Recording]:
-    """Return trajectories as recordings; files that hold one frame each are one trajectory together.
+    """Return trajectories as recordings; files of one frame each, and parts of one run, are one trajectory together.
 
     Args:
         paths: as for `open_trajectory`.
@@ -59,8 +60,10 @@ def open_trajectories(
         UserError: as of `open_trajectory`.
     """
     topology = _topology(paths[0], options)
-    opened = [open_beads(path, topology.ids, options) for path in paths]
-    return [_opened(trajectory, topology, options, n_modes, needed) for trajectory in join_single_frames(opened)]
+    opened = join_single_frames([open_beads(path, topology.ids, options) for path in paths])
+    chains = _chains(topology, options)
+    runs = join_runs(opened, chains.ids) if len(opened) > 1 else opened
+    return [_opened(trajectory, topology, chains, options, n_modes, needed) for trajectory in runs]
 
 
 def _topology(path: Path, options: TrajectoryOptions) -> Topology:
@@ -74,10 +77,14 @@ def _topology(path: Path, options: TrajectoryOptions) -> Topology:
 
 
 def _opened(
-    trajectory: BeadTrajectory, topology: Topology, options: TrajectoryOptions, n_modes: int, needed: int
+    trajectory: BeadTrajectory,
+    topology: Topology,
+    chains: Chains,
+    options: TrajectoryOptions,
+    n_modes: int,
+    needed: int,
 ) -> Recording:
     path = trajectory.path
-    chains = _chains(topology, options)
     k, lowered = limit_modes(n_modes, chains.ids.shape[1])
     plan = plan_frames(trajectory, options, needed)
     start = _Snapshot(path, chains, chains.ids.shape[1] - 1, options.unwrapped)
@@ -198,7 +205,8 @@ class _TrajectoryReader:
 
     def warnings(self) -> tuple[str, ...]:
         """Return what was found so far, also where reading ends before the file does."""
-        return (*self._told, *(() if self._snapshot is None else self._snapshot.unwrap.remarks()))
+        told = (*self._trajectory.warnings, *self._told)
+        return (*told, *(() if self._snapshot is None else self._snapshot.unwrap.remarks()))
 
     def read(self) -> Iterator[Frames]:
         """Yield blocks of frames in order."""
