@@ -95,6 +95,7 @@ class System:
         center_held: fixes hold the system's centre of mass in place, which would diffuse without them.
         channels: what a frame holds of the chains.
         others: further species.
+        left_out: which molecules were chosen and which are in none of the numbers, one line; empty where none are.
     """
 
     n_chains: int
@@ -112,6 +113,7 @@ class System:
     center_held: bool = False
     channels: tuple[str, ...] = ("com", "modes")
     others: tuple[Species, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def species(self) -> tuple[Species, ...]:

@@ -104,6 +104,7 @@ def _opened(
         notes=(*notes, start.unwrap.assumption) if start.unwrap.assumption else notes,
         box=_box(first.frame.cell),
         mode_variances=variances,
+        left_out=chains.left_out,
     )
     reader = _TrajectoryReader(trajectory, chains, k, options, plan)
     return Recording(path, system, reader.read, reader.warnings)
@@ -141,7 +142,8 @@ def _chains(topology: Topology, options: TrajectoryOptions) -> Chains:
     if topology.selected is not None:
         bonds = keep_group(bonds, topology.selected, options.select or "", "--select")
     molecule_of = topology.molecules.__getitem__ if topology.molecules else None
-    chains = find_chains(bonds, molecule_of=molecule_of, option="--select")
+    types_of = None if topology.types is None else topology.types_of
+    chains = find_chains(bonds, molecule_of=molecule_of, option="--select", types_of=types_of)
     if len(chains.ids) < 2:
         raise UserError(f"{options.topology} has 1 chain: at least 2 are needed")
     return chains

@@ -44,7 +44,7 @@ def learn(
         UserError: a recorded stream too short for one window.
     """
     run = _begin(source, options, folder, variables or {})
-    for line in announcement(needs_of(source.system, options), folder.path):
+    for line in (*source.system.left_out, *announcement(needs_of(source.system, options), folder.path)):
         logger.info(line)
     frames, online = iter(source), Online(run)
     handoff = learn_online(run, online, frames)
