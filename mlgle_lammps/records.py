@@ -97,6 +97,7 @@ class System:
             the chains' beads.
         channels: what a frame holds of the chains.
         others: further species.
+        left_out: which molecules were chosen and which are in none of the numbers, one line; empty where none are.
     """
 
     n_chains: int
@@ -115,6 +116,7 @@ class System:
     whole_molecules: bool = False
     channels: tuple[str, ...] = ("com", "modes")
     others: tuple[Species, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def species(self) -> tuple[Species, ...]:

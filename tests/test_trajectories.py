@@ -333,8 +333,8 @@ def test_frames_that_go_back_to_the_beginning_are_refused(melt, steps, message):
 
 
 def test_independent_runs_are_pooled(melt):
-    folder, positions, ids, topology = melt
-    paths = [write_dump(folder / f"{i}.dump", positions, ids) for i in range(2)]
+    folder, _, ids, topology = melt
+    paths = [write_dump(folder / f"{i}.dump", walkers(seed=5 + i)[0], ids) for i in range(2)]
     streams = open_streams(paths, TrajectoryOptions(topology=topology, dt=2.0), 5)
     frames = list(RecordedSource(streams, n_modes=5))
     assert [f.last_segment for f in frames] == [0] * 12 + [1] * 12

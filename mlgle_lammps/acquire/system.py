@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -68,6 +70,7 @@ def read_system(
         mode_variances=_mode_variances(lmp, comm, chains.ids, deck),
         center_held=center_held,
         whole_molecules=chains.centres is not None,
+        left_out=chains.left_out,
     )
     return system, chains
 
@@ -112,9 +115,23 @@ def _read_chains(lmp: Any, comm: Any, group: str | None, strict: bool) -> Chains
         atoms = "1 atom without bonds belongs" if single == 1 else f"{single} atoms without bonds belong"
         notes = (f"{atoms} to no chain",)
     molecules = _molecules(lmp, comm)
-    chains = find_chains(bonds, molecule_of=molecules.__getitem__ if molecules else None, strict=strict)
+    chains = find_chains(
+        bonds,
+        molecule_of=molecules.__getitem__ if molecules else None,
+        strict=strict,
+        types_of=_types_of(lmp, comm),
+    )
     centres = centres_of_mass(chains.ids, all_bonds, lambda ids: _masses(lmp, comm, ids))
-    return Chains(chains.ids, notes + chains.notes + (centres.notes if centres else ()), centres)
+    return replace(chains, notes=notes + chains.notes + (centres.notes if centres else ()), centres=centres)
+
+
+def _types_of(lmp: Any, comm: Any) -> Callable[[Int64], list[str]]:
+    """Return what gives the types of atoms by their ids."""
+    parts = comm.allgather((_local(lmp, "id").astype(np.int64), _local(lmp, "type").astype(np.int64)))
+    ids, types = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    order = np.argsort(ids)
+    ids, names = ids[order], types[order].astype(str)
+    return lambda wanted: names[np.searchsorted(ids, wanted)].tolist()
 
 
 def _gather_bonds(lmp: Any) -> Int64:

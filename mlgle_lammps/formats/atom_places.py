@@ -18,8 +18,8 @@ class AtomPlaces:
         side: (side atom,) ids of what else belongs to their molecules.
     """
 
-    def __init__(self, chains: Int64, side: Int64) -> None:
-        listed = np.concatenate([chains.T.ravel(), side])
+    def __init__(self, chains: Int64, side: Int64 | None = None) -> None:
+        listed = chains.T.ravel() if side is None else np.concatenate([chains.T.ravel(), side])
         self._slots = np.argsort(listed)
         self._ids = listed[self._slots]
         self._table: Int64 | None = None

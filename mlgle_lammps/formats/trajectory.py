@@ -15,6 +15,7 @@ from mlgle_lammps.errors import UserError
 from mlgle_lammps.formats.atom_places import AtomPlaces
 from mlgle_lammps.formats.bead_frames import BeadFrame, BeadTrajectory
 from mlgle_lammps.formats.frame_plan import FramePlan, plan_frames
+from mlgle_lammps.formats.one_run import join_runs
 from mlgle_lammps.formats.readers import open_beads
 from mlgle_lammps.formats.side_places import SidePlaces
 from mlgle_lammps.formats.single_frames import join_single_frames
@@ -50,7 +51,7 @@ def open_trajectory(path: Path, options: TrajectoryOptions, n_modes: int, needed
 def open_trajectories(
     paths: Sequence[Path], options: TrajectoryOptions, n_modes: int, needed: int = 2
 ) -> list[Recording]:
-    """Return trajectories as recordings; files that hold one frame each are one trajectory together.
+    """Return trajectories as recordings; files of one frame each, and parts of one run, are one trajectory together.
 
     Args:
         paths: as for `open_trajectory`.
@@ -62,8 +63,10 @@ def open_trajectories(
         UserError: as of `open_trajectory`.
     """
     topology = _topology(paths[0], options)
-    opened = [open_beads(path, topology.ids, options) for path in paths]
-    return [_opened(trajectory, topology, options, n_modes, needed) for trajectory in join_single_frames(opened)]
+    opened = join_single_frames([open_beads(path, topology.ids, options) for path in paths])
+    chains = _chains(topology, options)
+    runs = join_runs(opened, chains.ids) if len(opened) > 1 else opened
+    return [_opened(trajectory, topology, chains, options, n_modes, needed) for trajectory in runs]
 
 
 def _topology(path: Path, options: TrajectoryOptions) -> Topology:
@@ -77,10 +80,14 @@ def _topology(path: Path, options: TrajectoryOptions) -> Topology:
 
 
 def _opened(
-    trajectory: BeadTrajectory, topology: Topology, options: TrajectoryOptions, n_modes: int, needed: int
+    trajectory: BeadTrajectory,
+    topology: Topology,
+    chains: Chains,
+    options: TrajectoryOptions,
+    n_modes: int,
+    needed: int,
 ) -> Recording:
     path = trajectory.path
-    chains = _chains(topology, options)
     plan = plan_frames(trajectory, options, needed)
     first = next(plan.placed(trajectory.frames(lambda line: None), lambda line: None))
     chains, remarks = _without_side_atoms(chains, topology, first.frame)
@@ -103,6 +110,7 @@ def _opened(
         box=_box(first.frame.cell),
         mode_variances=variances,
         whole_molecules=chains.centres is not None,
+        left_out=chains.left_out,
     )
     reader = _TrajectoryReader(trajectory, chains, k, options, plan, remarks)
     return Recording(path, system, reader.read, reader.warnings)
@@ -140,14 +148,15 @@ def _chains(topology: Topology, options: TrajectoryOptions) -> Chains:
     if topology.selected is not None:
         bonds = keep_group(bonds, topology.selected, options.select or "", "--select")
     molecule_of = topology.molecules.__getitem__ if topology.molecules else None
-    chains = find_chains(bonds, molecule_of=molecule_of, option="--select")
+    types_of = None if topology.types is None else topology.types_of
+    chains = find_chains(bonds, molecule_of=molecule_of, option="--select", types_of=types_of)
     if len(chains.ids) < 2:
         raise UserError(f"{options.topology} has 1 chain: at least 2 are needed")
     centres = centres_of_mass(chains.ids, topology.bonds, topology.masses_of)
     notes = chains.notes
     if topology.masses_of(chains.ids) is None:
         notes += ("the topology has no masses: the centre of mass is taken for that of beads of equal mass",)
-    return Chains(chains.ids, notes, centres)
+    return replace(chains, notes=notes, centres=centres)
 
 
 def _without_side_atoms(chains: Chains, topology: Topology, frame: BeadFrame) -> tuple[Chains, tuple[str, ...]]:
@@ -175,11 +184,13 @@ class _Snapshot:
     def __init__(self, path: Path, chains: Chains, n_modes: int, trusted: bool) -> None:
         n_beads, centres = chains.ids.size, chains.centres
         side = np.empty(0, dtype=np.int64) if centres is None else centres.side.ids
-        places = np.arange(n_beads).reshape(chains.ids.shape)  # whatever the ids: they need not be small
         self._path, self._n_beads = path, n_beads
-        self._sum, self._slots = LocalModeSum(places, n_modes, centres), AtomPlaces(chains.ids, side)
-        self.unwrap = Unwrapper(path, len(chains.ids), trusted)
+        self._slots, self.unwrap = AtomPlaces(chains.ids, side), Unwrapper(path, len(chains.ids), trusted)
         self._side = SidePlaces(path, centres.side, n_beads, trusted) if centres is not None and len(side) else None
+        places = np.arange(n_beads).reshape(chains.ids.shape)  # whatever the ids: they need not be small
+        if centres is not None:
+            centres = replace(centres, side=replace(centres.side, ids=n_beads + np.arange(len(side))))
+        self._sum = LocalModeSum(places, n_modes, centres)
 
     def __call__(self, number: int, frame: BeadFrame) -> Float64:
         """Return centres and z_1..z_k, (chain, k+1, 3)."""
@@ -226,7 +237,8 @@ class _TrajectoryReader:
 
     def warnings(self) -> tuple[str, ...]:
         """Return what was found so far, also where reading ends before the file does."""
-        return (*self._remarks, *self._told, *(() if self._snapshot is None else self._snapshot.unwrap.remarks()))
+        told = (*self._remarks, *self._trajectory.warnings, *self._told)
+        return (*told, *(() if self._snapshot is None else self._snapshot.unwrap.remarks()))
 
     def read(self) -> Iterator[Frames]:
         """Yield blocks of frames in order."""
