@@ -33,6 +33,7 @@ from mlgle_lammps.acquire.scan import AT_THE_END, BEFORE, BONDS_CHANGE, FIX_ID
 from mlgle_lammps.acquire.snapshot import Snapshots
 from mlgle_lammps.acquire.system import bond_pairs, read_system
 from mlgle_lammps.chains.topology import Chains
+from mlgle_lammps.directions import no_direction
 from mlgle_lammps.errors import RunFailure, UserError, one_line
 from mlgle_lammps.options.deck import DeckOptions
 from mlgle_lammps.options.learn import LearnOptions
@@ -151,7 +152,10 @@ class Driver:
             self._lmp, self._comm, deck=str(self._deck.path), every=self._every, n_modes=n_modes,
             chain_group=self._options.chain_group, strict=self._options.strict, notes=notes,
             marked=self._deck.production is not None, setup=setup, center_held=self._holds_center(setup),
+            definitions=self._deck.fixes, later=self._deck.production_fixes,
         )  # fmt: skip
+        if not self.system.directions.n and self._learn.directions is None:
+            raise UserError(f"{self._deck.path}: {no_direction(self.system.directions)}")
         if self._resumption is not None:
             self._go_on(self._resumption)
         return self.system

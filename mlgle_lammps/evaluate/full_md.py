@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mlgle_lammps.directions import Directions
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.evaluate.run_results import RunResult
 from mlgle_lammps.evaluate.trajectories import Trajectory, read_trajectory
@@ -49,7 +50,7 @@ def _own_full_md(run: RunResult) -> FullMd:
     if int(run.result.get("n_frames") or 0) == 0:
         return FullMd(None)
     try:
-        own = read_trajectory(run.folder.path, run.handoff_frames)
+        own = read_trajectory(run.folder.path, run.handoff_frames, directions=run.directions)
     except UserError:
         return FullMd(None)
     if own.longest_segment < LEAST_FRAMES:
@@ -59,12 +60,12 @@ def _own_full_md(run: RunResult) -> FullMd:
 
 def _other_full_md(run: RunResult, md: Trajectory, full: Path) -> FullMd:
     require_md(full)
-    whole = read_long_trajectory(full)
+    whole = read_long_trajectory(full, directions=run.directions)
     require_same_melt(whole.system, full, run.system, run.folder.path)
     shared = shared_frames(whole, md)
     if len(shared) < 2:  # one is a start that independent runs may have in common
         return FullMd(whole, f"{full}, {whole.n_frames} frames")
-    rest, where = _longer_rest(full, whole.n_frames, int(shared[0]), int(shared[-1]) + 1)
+    rest, where = _longer_rest(whole, full, int(shared[0]), int(shared[-1]) + 1)
     if rest is None or rest.longest_segment < LEAST_FRAMES:
         return FullMd(
             None, notes=(f"{full} holds hardly more than the frames that D was fitted to: nothing to compare with",)
@@ -91,9 +92,9 @@ def require_md(path: Path) -> None:
         )
 
 
-def read_long_trajectory(path: Path, stride: int = 1) -> Trajectory:
+def read_long_trajectory(path: Path, stride: int = 1, directions: Directions | None = None) -> Trajectory:
     """Return a whole stream; raise UserError where it has too few frames in one piece to say anything."""
-    whole = read_trajectory(path, stride=stride)
+    whole = read_trajectory(path, stride=stride, directions=directions)
     if whole.longest_segment < LEAST_FRAMES:
         raise UserError(f"{path} has {whole.n_frames} frames; at least {LEAST_FRAMES} in one piece are needed")
     return whole
@@ -116,8 +117,10 @@ def shared_frames(whole: Trajectory, md: Trajectory) -> Int64:
     return np.array(shared, dtype=np.int64)
 
 
-def _longer_rest(path: Path, n_frames: int, start: int, stop: int) -> tuple[Trajectory | None, str]:
+def _longer_rest(whole: Trajectory, path: Path, start: int, stop: int) -> tuple[Trajectory | None, str]:
     """Return the longer one of the stretches before frame ``start`` and from ``stop`` on, None where both are empty."""
+    n_frames, directions = whole.n_frames, whole.directions
     if n_frames - stop >= start:
-        return read_trajectory(path, stop) if stop < n_frames else None, "after the hand-off"
-    return read_trajectory(path, 0, start), "before those that D was fitted to"
+        rest = read_trajectory(path, stop, directions=directions) if stop < n_frames else None
+        return rest, "after the hand-off"
+    return read_trajectory(path, 0, start, directions=directions), "before those that D was fitted to"

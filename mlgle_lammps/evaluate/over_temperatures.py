@@ -117,6 +117,9 @@ def compare_temperatures(runs: Sequence[RunResult], temperatures: Temperatures) 
     order = np.argsort(temperatures.values, kind="stable")
     ordered, T = tuple(runs[i] for i in order), np.array(temperatures.values, dtype=float)[order]
     notes = [] if temperatures.source == "log" else _disagreements(ordered, T, temperatures.source)
+    free = sorted({run.directions.free for run in runs})
+    if len(free) > 1:
+        notes.append(f"the runs' D are of different directions: {', '.join(free)}")
     sizes = {(run.system.n_chains, run.system.n_beads) for run in runs}
     if len(sizes) > 1:
         notes.append(

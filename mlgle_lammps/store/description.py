@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
+from mlgle_lammps.directions import ALL_FREE, Directions
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import CHAINS, CHANNELS, Species, System
 
@@ -54,6 +55,7 @@ def system_from_mapping(values: Mapping[str, Any], where: str) -> System:
     listed = notes if isinstance(notes, list | tuple) else [notes]
     kept["center_held"] = kept.get("center_held") in (True, 1)
     kept["channels"], kept["others"] = _channels_of(kept, where), _others_of(kept, where)
+    kept["directions"] = _directions_of(kept, where)
     kept["notes"] = tuple(_printable(str(note)) for note in listed[:MOST_NOTES])
     if "source" in kept:
         kept["source"] = _printable(kept["source"])
@@ -83,6 +85,15 @@ def _others_of(described: Mapping[str, Any], where: str) -> tuple[Species, ...]:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"{where}: others names {twice[0]} twice ({CHAINS} is the main species)")
     return tuple(others)
+
+
+def _directions_of(described: Mapping[str, Any], where: str) -> Directions:
+    """Return the directions that a description names, all where it names none."""
+    found = described.get("directions", ALL_FREE)
+    try:
+        return found if isinstance(found, Directions) else Directions.from_plain(found)
+    except ValueError as error:
+        raise UserError(f"{where}: directions: {error}") from None
 
 
 def _species(entry: Any) -> Species:
