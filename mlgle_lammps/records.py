@@ -12,6 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mlgle_lammps.directions import ALL_FREE, Directions
+
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
@@ -98,6 +100,7 @@ class System:
         channels: what a frame holds of the chains.
         others: further species.
         left_out: which molecules were chosen and which are in none of the numbers, one line; empty where none are.
+        directions: that the chains are free in by what is known before a frame has come.
     """
 
     n_chains: int
@@ -117,6 +120,7 @@ class System:
     channels: tuple[str, ...] = ("com", "modes")
     others: tuple[Species, ...] = ()
     left_out: tuple[str, ...] = ()
+    directions: Directions = ALL_FREE
 
     @property
     def species(self) -> tuple[Species, ...]:
@@ -160,7 +164,11 @@ class Frames:
     def modes(self) -> Float32:
         """Modes of the chains, (time, chain, mode, 3); no mode where none were recorded."""
         own = self.channels[CHAINS]
-        return own["modes"] if "modes" in own else np.zeros((*own["com"].shape[:2], 0, 3), dtype=np.float32)
+        return (
+            own["modes"]
+            if "modes" in own
+            else np.zeros((*own["com"].shape[:2], 0, own["com"].shape[-1]), dtype=np.float32)
+        )
 
     @property
     def last_step(self) -> int:
@@ -192,6 +200,14 @@ class Frames:
             own["modes"] = modes[:, :, :n_modes]
         return Frames(self.steps, self.segments, {**self.channels, CHAINS: own})
 
+    def along(self, directions: Directions) -> Frames:
+        """Return the frames with the columns of the free directions alone, (.., d) for (.., 3), as views."""
+        return self if directions.n == 3 else self._changed(lambda values: values[..., directions.columns])
+
+    def embedded(self, directions: Directions) -> Frames:
+        """Return frames of d columns with three, zero in closed directions."""
+        return self if self.com.shape[-1] == 3 else self._changed(directions.embedded)
+
     def copy(self) -> Frames:
         """Return frames that share nothing with these."""
         return Frames(self.steps.copy(), self.segments.copy(), self._each(np.copy))
@@ -215,6 +231,9 @@ class Frames:
         return ours.keys() == theirs.keys() and all(
             b is not None and a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes() for a, b in pairs
         )
+
+    def _changed(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Frames:
+        return Frames(self.steps, self.segments, self._each(change))
 
     def _each(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> dict[str, dict[str, NDArray[Any]]]:
         return {

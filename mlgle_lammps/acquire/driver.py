@@ -156,6 +156,7 @@ class Driver:
             self._lmp, self._comm, deck=str(self._deck.path), every=self._every, n_modes=n_modes,
             chain_group=self._options.chain_group, strict=self._options.strict, notes=notes,
             marked=self._deck.production is not None, setup=setup, center_held=self._holds_center(setup),
+            definitions=self._deck.fixes, later=self._deck.production_fixes,
         )  # fmt: skip
         self.system = replace(self.system, channels=self._wanted.channels)
         if self._resumption is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +20,12 @@ NOISE = {
 }  # fmt: skip
 """Fixes that push each bead by itself, so that momentum is not conserved."""
 YES = {"yes", "on", "true"}
-LISTED = re.compile(r"^Fix\[[\s\d]+\]:\s+(\S+),\s+style = (\S+),", re.MULTILINE)
+LISTED = re.compile(r"^Fix\[[\s\d]+\]:\s+(\S+),\s+style = (\S+),\s+group = (\S+)", re.MULTILINE)
+REGIONS = re.compile(
+    r"^Region\[[\s\d]+\]:\s+(\S+),\s+style = \S+,\s+side = in\s*\n(?:[^\n]*\n)??"
+    r"\s+Boundary:\s+lo (\S+) (\S+) (\S+)\s+hi (\S+) (\S+) (\S+)",
+    re.MULTILINE,
+)
 MOLECULES = re.compile(r"^Molecule type\s*=\s*(\S+)", re.MULTILINE)
 
 
@@ -61,16 +66,33 @@ def _holds(style: str, words: tuple[str, ...]) -> bool:
 
 
 @dataclass(frozen=True)
+class Region:
+    """A region that keeps what is in it.
+
+    Attributes:
+        low: lower bounds of x, y, z; -1e20 where there is none.
+        high: upper bounds.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Setup:
     """What LAMMPS says of itself.
 
     Attributes:
         molecules: how atoms know their bonds: "atomic", "molecular" or "template".
         fixes: id -> style of those there are.
+        groups: id of a fix -> the group that it acts on.
+        regions: name -> bounds of regions with an inside.
     """
 
     molecules: str
     fixes: dict[str, str]
+    groups: dict[str, str] = field(default_factory=dict)
+    regions: dict[str, Region] = field(default_factory=dict)
 
 
 def read_setup(lmp: Any, comm: Any) -> Setup:
@@ -82,7 +104,7 @@ def read_setup(lmp: Any, comm: Any) -> Setup:
     text = ""
     with TemporaryDirectory(prefix="mlgle-") as folder:
         path = comm.bcast(str(Path(folder) / "info"), root=0)
-        lmp.command(f'info system fixes out overwrite "{path}"')
+        lmp.command(f'info system fixes regions out overwrite "{path}"')
         if comm.rank == 0:
             try:
                 text = Path(path).read_text(encoding="utf-8", errors="replace")
@@ -92,4 +114,11 @@ def read_setup(lmp: Any, comm: Any) -> Setup:
     if not text:
         raise UserError(f"LAMMPS could not write to {path}: set TMPDIR to a folder that it can write to")
     found = MOLECULES.search(text)
-    return Setup(found[1] if found else "", dict(LISTED.findall(text)))
+    listed = LISTED.findall(text)
+    regions = {name: Region(_numbers(bounds[:3]), _numbers(bounds[3:])) for name, *bounds in REGIONS.findall(text)}
+    styles, groups = ({entry[0]: entry[i] for entry in listed} for i in (1, 2))
+    return Setup(found[1] if found else "", styles, groups, regions)
+
+
+def _numbers(words: list[str]) -> tuple[float, ...]:
+    return tuple(map(float, words))

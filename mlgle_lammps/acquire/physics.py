@@ -21,7 +21,7 @@ LEAST_FRAMES = 4
 RUNAWAY = 5.0
 DRIFT = 0.2
 SCATTER = 5.0
-"""Standard deviations of the kinetic temperature of N atoms, √(2/3N), that are never called a drift."""
+"""Standard deviations of the kinetic temperature of N atoms, √(2/dN) in d dimensions, that are never called a drift."""
 HALF_BOX = 0.5
 SUDDEN = 8.0
 
@@ -36,11 +36,14 @@ class PhysicsWatch:
 
     def __init__(self, lmp: Any, cell: Float64) -> None:
         self._lmp = lmp
+        self._d = lmp.extract_setting("dimension")
         edges = np.linalg.norm(cell, axis=1)
-        self._half = HALF_BOX * float(edges[edges > 0].min()) if edges.any() else math.inf
+        edges[self._d :] = 0.0  # the thickness of a system of two dimensions is nobody's image
+        self._periodic = edges > 0
+        self._half = HALF_BOX * float(edges[self._periodic].min()) if self._periodic.any() else math.inf
         self._masses, self._mass = _masses(lmp)
         mvv2e, boltz = (lmp.extract_global(name) or 1.0 for name in ("mvv2e", "boltz"))
-        self._to_temperature = mvv2e / (3 * boltz)
+        self._to_temperature = mvv2e / (self._d * boltz)
         self._unit = "" if lmp.extract_global("units") == "lj" else " K"
         self._first = self._block = 0.0
         self._n_seen = 0
@@ -68,7 +71,7 @@ class PhysicsWatch:
         Args:
             com: (chain, 3) unwrapped centres.
             n_atoms: of all ranks.
-            sum_mv2: Σ m v² over them; T = Σ m v² / (3 N kB). At 3N degrees of freedom T is low by (1 - dof/3N).
+            sum_mv2: Σ m v² over them; T = Σ m v² / (d N kB). At dN degrees of freedom T is low by (1 - dof/dN).
 
         Raises:
             RunFailure: the temperature is not finite or five times that of the first frames, or a centre jumped.
@@ -112,7 +115,7 @@ class PhysicsWatch:
         if self._n_seen % FIRST_FRAMES:
             return
         mean, self._block = self._block, 0.0
-        allowed = max(DRIFT, SCATTER * math.sqrt(2 / (3 * n_atoms))) * self._first
+        allowed = max(DRIFT, SCATTER * math.sqrt(2 / (self._d * n_atoms))) * self._first
         worst = 0.0 if self._drifted is None else abs(self._drifted[0] - self._first)
         if abs(mean - self._first) > max(allowed, worst):
             self._drifted = mean, self._step()
@@ -124,14 +127,15 @@ class PhysicsWatch:
             return
         steps = self._com - previous
         steps -= steps[0].copy()
-        largest = float(np.abs(steps).max())
+        across = steps[:, self._periodic]
+        largest = float(np.abs(across).max(initial=0.0))
         if largest <= self._half:
             self._largest_step = max(self._largest_step, largest)
         elif 0 < SUDDEN * self._largest_step < largest:
-            steps -= np.median(steps, axis=0)
-            chain = int(np.abs(steps).max(axis=1).argmax())
+            across = across - np.median(across, axis=0)
+            chain = int(np.abs(across).max(axis=1).argmax())
             raise RunFailure(
-                f"the centre of chain {chain + 1} jumped by {np.abs(steps[chain]).max():.3g} up to step "
+                f"the centre of chain {chain + 1} jumped by {np.abs(across[chain]).max():.3g} up to step "
                 f"{self._step()}, more than half the box, after steps of at most {self._largest_step:.2g}: its image "
                 "flags are no longer those of the frame before; change no flags or positions during production (set, "
                 "reset_atoms image, displace_atoms)"

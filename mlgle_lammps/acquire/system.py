@@ -12,9 +12,11 @@ from mlgle_lammps.acquire.fixes import Setup
 from mlgle_lammps.acquire.physics import torn_bond
 from mlgle_lammps.acquire.scan import RESPA, TEMPLATE
 from mlgle_lammps.acquire.snapshot import Snapshots
+from mlgle_lammps.acquire.walls import members_by_group, open_directions, read_box
 from mlgle_lammps.chains.modes import component_variances
 from mlgle_lammps.chains.molecules import centres_of_mass
 from mlgle_lammps.chains.topology import Chains, find_chains, keep_group, limit_modes
+from mlgle_lammps.directions import ALL_FREE, Directions
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import FEW_CHAINS, UNITS, Float64, Int64, System
 
@@ -34,8 +36,12 @@ def read_system(
     marked: bool = True,
     setup: Setup | None = None,
     center_held: bool = False,
+    definitions: tuple[tuple[str, ...], ...] = (),
+    later: tuple[str, ...] = (),
 ) -> tuple[System, Chains]:
     """Return what the stream will be about, and its chains; collective over the MD ranks.
+
+    ``definitions`` and ``later`` are the deck's fixes as `walls.open_directions` takes them.
 
     Raises:
         UserError: no system yet, r-RESPA, bonds in templates, no bonds, chains that are not linear, or that wrong image
@@ -71,8 +77,20 @@ def read_system(
         center_held=center_held,
         whole_molecules=chains.centres is not None,
         left_out=chains.left_out,
+        directions=_directions(lmp, comm, chains.ids, setup, definitions, later),
     )
     return system, chains
+
+
+def _directions(
+    lmp: Any, comm: Any, chains: Int64, setup: Setup | None, definitions: tuple[tuple[str, ...], ...],
+    later: tuple[str, ...],
+) -> Directions:  # fmt: skip
+    """Return the directions that the deck leaves open to the chains."""
+    if setup is None:
+        return ALL_FREE
+    holds = members_by_group(lambda group: set(_group_members(lmp, comm, group).tolist()), set(chains.ravel().tolist()))
+    return open_directions(setup, definitions, later, read_box(lmp), holds)
 
 
 def _periodic_box(lmp: Any) -> tuple[float, ...] | None:

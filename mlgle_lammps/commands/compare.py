@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from mlgle_lammps.commands.execution import run_command
 from mlgle_lammps.commands.parsers import parse_compare
+from mlgle_lammps.directions import Directions
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.compare import CompareOptions
 from mlgle_lammps.store.run_folder import PREVIOUS, RunFolder
 
 if TYPE_CHECKING:  # commands import what is slow to load where they need it
     from mlgle_lammps.evaluate.over_temperatures import Temperatures
+    from mlgle_lammps.evaluate.run_results import RunResult
     from mlgle_lammps.evaluate.side_by_side import SideBySide
 
 logger = logging.getLogger("mlgle")
@@ -81,6 +83,15 @@ def _temperatures(options: CompareOptions) -> Temperatures | None:
     return known
 
 
+def _require_own_directions(options: CompareOptions, run: RunResult) -> None:
+    """Raise UserError where other directions are asked for than those that a run's D is of."""
+    if options.directions is not None and Directions.named(options.directions).free != run.directions.free:
+        raise UserError(
+            f"--directions {options.directions}: D of {run.folder.path} is that of {run.directions.free}; replay the "
+            f"run with --directions {options.directions} to compare others"
+        )
+
+
 def _against_md(options: CompareOptions, folder: RunFolder) -> dict[str, Any]:
     """Compare a run with full MD, draw it, and return the numbers."""
     from mlgle_lammps.evaluate.run_against_md import compare_with_md
@@ -90,6 +101,7 @@ def _against_md(options: CompareOptions, folder: RunFolder) -> dict[str, Any]:
     from mlgle_lammps.report.result import versions
 
     run = open_run(options.runs[0])
+    _require_own_directions(options, run)
     full = options.runs[1] if len(options.runs) > 1 else None
     logger.info("%s against %s", run.folder.path, full or "its own MD")
     found = compare_with_md(run, full)
@@ -105,7 +117,8 @@ def _two_streams(options: CompareOptions, folder: RunFolder) -> dict[str, Any]:
     from mlgle_lammps.report.result import versions
     from mlgle_lammps.report.streams_page import write_streams
 
-    found = compare_streams(*options.runs)
+    named = None if options.directions is None else Directions.named(options.directions)
+    found = compare_streams(options.runs[0], options.runs[1], named)
     for label, source in found.sources.items():
         logger.info("%s is %s", label, source)
     _log_estimates(found)
@@ -133,6 +146,8 @@ def _over_T(options: CompareOptions, temperatures: Temperatures, folder: RunFold
     from mlgle_lammps.report.temperature_page import write_temperatures
 
     runs = [open_run(path) for path in options.runs]
+    for run in runs:
+        _require_own_directions(options, run)
     found = compare_temperatures(runs, temperatures)
     energy = activation_energy(found.arrhenius, found.units) if found.arrhenius else None
     for T, run in zip(found.temperatures, found.runs, strict=True):

@@ -67,8 +67,8 @@ def recorded_frames(folder: RunFolder, model: Model) -> tuple[System, Frames]:
     frames: list[Frames] = []
     for frame in source:
         frames.append(frame)
-        if model.learned_up_to(frame):
-            return system, uninterrupted_end(joined(frames), model.memory)
+        if model.learned_up_to(frame.along(model.directions)):
+            return system, uninterrupted_end(joined(frames), model.memory).along(model.directions)
     raise UserError(
         f"{folder.modes} does not hold the frames that {folder.find_model()} was learned from; put the two of one run "
         "together"

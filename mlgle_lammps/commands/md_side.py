@@ -12,6 +12,7 @@ from mlgle_lammps.acquire.driver import INTERRUPTED_EARLY, Driver, LostRank
 from mlgle_lammps.acquire.wanted import FramesWanted
 from mlgle_lammps.commands.faults import Faults
 from mlgle_lammps.commands.rank import Rank, complain
+from mlgle_lammps.directions import no_direction
 from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.records import System
 from mlgle_lammps.resources.needs import check_lines, needs_of, refusal
@@ -47,7 +48,8 @@ class MdSide:
         with ExitStack() as opened:  # LAMMPS closes once the trainer has heard how MD ended
             try:
                 rank.driver = opened.enter_context(self._open(deck, self._learn_options.out / "log.lammps"))
-                self._refuse_what_cannot_fit(rank.driver.prepare())
+                system = self._prepared(rank.driver, deck)
+                self._refuse_what_cannot_fit(system)
                 ending = rank.driver.produce()
                 if self._world.leads_md:
                     outbox.end(ending)
@@ -78,7 +80,7 @@ class MdSide:
         """Print what a run would need; return the exit code."""
         with self._open(deck, None) as driver:
             self._rank.driver = driver
-            system = driver.prepare()
+            system = self._prepared(driver, deck)
             seconds = driver.seconds_per_step(CHECK_STEPS)
         if self._world.leads_md:
             options = self._learn_options
@@ -96,6 +98,13 @@ class MdSide:
         return Driver(
             self._world, deck, options, wanted, rank.outbox, log_file, self._stop_requested, checkpoint, rank.resumption
         )
+
+    def _prepared(self, driver: Driver, deck: Deck) -> System:
+        """Return what the frames will be about; raise UserError where chains can diffuse in no direction."""
+        system = driver.prepare()
+        if not system.directions.n and self._learn_options.directions is None:
+            raise UserError(f"{deck.path}: {no_direction(system.directions)}")
+        return system
 
     def _refuse_what_cannot_fit(self, system: System) -> None:
         """Raise UserError on all MD ranks where the first one finds too little memory or disk for the learning."""

@@ -18,6 +18,10 @@ from mlgle_lammps.options.trajectory import UNIT_STYLES, TrajectoryOptions
 from mlgle_lammps.store.origin import read_origin
 from mlgle_lammps.surrogates.catalogue import SURROGATES, find_surrogate
 
+DIRECTIONS = (
+    "directions that chains are free to diffuse in, such as xy in a film (default: found from walls and from motion)"
+)
+
 
 class _Parser(argparse.ArgumentParser):
     """An argument parser whose complaint is one line with exit code 2; -1e-3 is a number to it, as to LAMMPS."""
@@ -54,6 +58,7 @@ def _add_learn_arguments(parser: argparse.ArgumentParser) -> None:
     add("--generate-steps", type=int, default=100_000, metavar="STEPS", help="default 100000; 0 for none")
     add("--save-every", type=int, default=1, metavar="STEPS", help="keep every n-th generated step (default 1)")
     add("--ensemble", type=int, default=300, metavar="N", help="generated trajectories (default 300)")
+    add("--directions", metavar="XYZ", help=DIRECTIONS)
     add("--device", choices=DEVICES, default="auto", help="where networks train and run")
     add("--seed", type=int, default=1)
     add("--threads", type=int, default=0, metavar="N", help="torch threads (default: the cores that MD leaves)")
@@ -69,7 +74,7 @@ def _learn_options(values: argparse.Namespace, default_out: Path, given: Iterabl
         memory=values.memory, train_frames=values.train_frames, val_frames=values.val_frames,
         handoff=values.handoff, target_ci=values.target_ci, full_md=values.full_md,
         generate_steps=values.generate_steps, save_every=values.save_every, ensemble=values.ensemble,
-        device=values.device, seed=values.seed, threads=values.threads,
+        device=values.device, seed=values.seed, threads=values.threads, directions=values.directions,
     )  # fmt: skip
 
 
@@ -267,10 +272,11 @@ def parse_compare(arguments: Sequence[str]) -> CompareOptions:
         metavar="DIR",
         help="folder of the comparison (default: runs/<name of the first run>-compare)",
     )
+    add("--directions", metavar="XYZ", help=DIRECTIONS)
     add("--overwrite", action="store_true", help="replace a comparison that exists")
     values = parser.parse_intermixed_args(arguments)
     name = values.runs[0].resolve().name
     return CompareOptions(
         runs=tuple(values.runs), temperatures=tuple(values.temperatures), overwrite=values.overwrite,
-        out=values.out or Path("runs") / f"{name}-compare",
+        out=values.out or Path("runs") / f"{name}-compare", directions=values.directions,
     )  # fmt: skip

@@ -21,7 +21,7 @@ from mlgle_lammps.options.generate import ReconstructOptions
 from mlgle_lammps.records import Float64
 from mlgle_lammps.resources.progress import Progress
 from mlgle_lammps.store.atomic import write_bytes_atomically
-from mlgle_lammps.store.reader import FramesReader, require_generated_from
+from mlgle_lammps.store.reader import FramesReader, require_all_directions, require_generated_from
 from mlgle_lammps.store.run_folder import OWN_FILES, RunFolder, plain
 
 logger = logging.getLogger("mlgle")
@@ -46,6 +46,7 @@ def _reconstruct(arguments: Sequence[str]) -> int:
         with FramesReader(folder.modes) as md:
             require_generated_from(md.system, reader)
             start_step = reader.start_step if reader.start_step is not None else _hand_off_step(folder, md)
+        require_all_directions(reader)
         melt = Melt(folder.modes, reader.system.n_modes, options.beads, start_step)
         frames = _frames(options, len(reader.steps), folder.generated)
         n_chains = options.trajectories or min(melt.system.n_chains, reader.system.n_chains)

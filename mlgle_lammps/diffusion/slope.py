@@ -16,9 +16,11 @@ LAGS_PER_OCTAVE = 4  # for the accumulator whose moments come here
 LEAST_LAGS = 4
 
 
-def slope_accumulator(n_chains: int, n_frames: int, center_held: bool = False) -> MomentAccumulator:
+def slope_accumulator(
+    n_chains: int, n_frames: int, center_held: bool = False, n_dimensions: int = 3
+) -> MomentAccumulator:
     """Return an accumulator of displacements at lags up to a quarter of ``n_frames``: what a slope is read from."""
-    return MomentAccumulator(n_chains, 0, max(4, n_frames // 4), LAGS_PER_OCTAVE, center_held)
+    return MomentAccumulator(n_chains, 0, max(4, n_frames // 4), LAGS_PER_OCTAVE, center_held, n_dimensions)
 
 
 def normal_diffusion(moments: Moments, dt: float, slowest: float = 0.0) -> Estimate | None:
@@ -51,7 +53,7 @@ def normal_diffusion(moments: Moments, dt: float, slowest: float = 0.0) -> Estim
 
 
 def mean_over_time(moments: Moments, dt: float, slowest: float = 0.0) -> Estimate | None:
-    """Return the mean of MSD/(6t) over the diffusive window (JCP eq. 35), or None while there is none.
+    """Return the mean of MSD/(2dt), d directions, over the diffusive window (JCP eq. 35), or None while there is none.
 
     The window is that of ``normal_diffusion``, every lag in it weighs alike as in eq. 35. The constant c that
     subdiffusion leaves in the MSD adds c/(2t), so that this D is too large where the window begins early.
@@ -70,7 +72,7 @@ def mean_over_time(moments: Moments, dt: float, slowest: float = 0.0) -> Estimat
     weights = np.gradient(lags) / (lags[-1] - lags[0])  # of each lag that is there for those up to the next
     weights[[0, -1]] /= 2
     weights /= weights.sum() * 2 * dt * lags
-    method = f"mean of MSD/(6t) (JCP eq. 35), {_described(lags, moments)}"
+    method = f"mean of MSD/({2 * moments.n_dimensions}t) (JCP eq. 35), {_described(lags, moments)}"
     error = float(np.sqrt(weights @ covariance @ weights))
     return student_estimate(float(weights @ y), error, moments.design_dof, method)
 
@@ -82,7 +84,7 @@ def _diffusive_points(moments: Moments, slowest: float) -> tuple[Float64, Float6
     if len(lags) < 2 * LEAST_LAGS:
         return None
     y = moments.msd_com[long_enough]
-    covariance = _covariance(moments, y) * moments.design_effect / (3.0 * max(moments.n_chains - 1, 1))
+    covariance = _covariance(moments, y) * moments.design_effect / (moments.n_dimensions * max(moments.n_chains - 1, 1))
     design = np.stack([lags, np.ones_like(lags)], axis=1)
     for start in range(len(lags) - LEAST_LAGS + 1):
         keep = slice(start, None)

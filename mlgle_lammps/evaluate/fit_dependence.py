@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +11,7 @@ from mlgle_lammps.diffusion.forms import FitForm
 from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.evaluate.run_results import RunResult
 from mlgle_lammps.evaluate.trajectories import Trajectory
-from mlgle_lammps.records import Estimate, Frames, System
+from mlgle_lammps.records import Estimate, System
 from mlgle_lammps.statistics.moments import MomentAccumulator, Moments
 
 MOST_SEGMENTS = 12
@@ -42,13 +42,20 @@ def moments_of_parts(md: Trajectory, run: RunResult) -> dict[int, Moments]:
     """Return the displacements of the first quarter, half and all of the frames that D was fitted to."""
     k, memory, n = _fit_size(run, md.n_mode_frames)
     wanted = {max(n // 4, memory + 1), max(n // 2, memory + 1), n}
-    accumulator = MomentAccumulator(md.system.n_chains, k, memory, center_held=md.system.center_held)
+    accumulator = _accumulator(md, k, memory)
     found = {}
     for i, frame in enumerate((frame for block in md.frames(k) for frame in block), start=1):
         accumulator.add(frame)
         if i in wanted:
             found[i] = accumulator.moments()
     return found
+
+
+def _accumulator(stream: Trajectory, k: int, memory: int) -> MomentAccumulator:
+    system = stream.system
+    return MomentAccumulator(
+        system.n_chains, k, memory, center_held=system.center_held, n_dimensions=stream.directions.n
+    )
 
 
 def _fit_size(run: RunResult, n_frames: int) -> tuple[int, int, int]:
@@ -76,7 +83,7 @@ def errors_over_frames(
     lengths = [length for length in (memory + 1, 200, 400, 800, 1600, 3200) if memory < length <= n // 2]
     if not lengths:
         return {}, "", False
-    moments, whole = _segment_moments(stream.frames(k), stream.system, k, memory, lengths)
+    moments, whole = _segment_moments(stream, k, memory, lengths)
     system = stream.system
     base = fit_gle(whole, system.dt, "default", system.n_beads).D.value if reference is None else reference.value
     errors = {name: _errors(moments, system, form, base) for name, form in FORMS.items()}
@@ -86,16 +93,16 @@ def errors_over_frames(
 
 
 def _segment_moments(
-    frames: Iterable[Frames], system: System, k: int, memory: int, lengths: Sequence[int]
+    stream: Trajectory, k: int, memory: int, lengths: Sequence[int]
 ) -> tuple[dict[int, list[Moments]], Moments]:
     """Return the displacements of disjoint segments of each length, and of all frames, in one pass."""
 
     def fresh() -> MomentAccumulator:
-        return MomentAccumulator(system.n_chains, k, memory, center_held=system.center_held)
+        return _accumulator(stream, k, memory)
 
     whole, running = fresh(), {length: fresh() for length in lengths}
     found: dict[int, list[Moments]] = {length: [] for length in lengths}
-    for frame in (frame for block in frames for frame in block):
+    for frame in (frame for block in stream.frames(k) for frame in block):
         whole.add(frame)
         for length, accumulator in running.items():
             if len(found[length]) == MOST_SEGMENTS:

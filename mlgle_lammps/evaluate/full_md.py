@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mlgle_lammps.directions import Directions
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.evaluate.run_results import RunResult
 from mlgle_lammps.evaluate.trajectories import Trajectory, read_trajectory
@@ -51,7 +52,7 @@ def _own_full_md(run: RunResult) -> FullMd:
     if int(run.result.get("n_frames") or 0) == 0:
         return FullMd(None)
     try:
-        own = read_trajectory(run.folder.path, run.handoff_frames)
+        own = read_trajectory(run.folder.path, run.handoff_frames, directions=run.directions)
     except UserError:
         return FullMd(None)
     if own.longest_segment < LEAST_FRAMES:
@@ -63,12 +64,12 @@ def _other_full_md(run: RunResult, md: Trajectory, full: Path) -> FullMd:
     require_md(full)
     like = run.system, run.folder.path
     require_same_melt(open_recording(full).system, full, *like)
-    whole = read_long_trajectory(full, like=like)
+    whole = read_long_trajectory(full, like=like, directions=run.directions)
     converted = tuple(units_note(open_recording(full).system, full, *like))
     shared = shared_frames(whole, md)
     if len(shared) < 2:  # one is a start that independent runs may have in common
         return FullMd(whole, f"{full}, {whole.n_frames} frames", converted)
-    rest, where = _longer_rest(full, whole.n_frames, int(shared[0]), int(shared[-1]) + 1, like)
+    rest, where = _longer_rest(whole, full, int(shared[0]), int(shared[-1]) + 1, like)
     if rest is None or rest.longest_segment < LEAST_FRAMES:
         return FullMd(
             None, notes=(f"{full} holds hardly more than the frames that D was fitted to: nothing to compare with",)
@@ -95,9 +96,11 @@ def require_md(path: Path) -> None:
         )
 
 
-def read_long_trajectory(path: Path, stride: int = 1, like: tuple[System, Path] | None = None) -> Trajectory:
+def read_long_trajectory(
+    path: Path, stride: int = 1, like: tuple[System, Path] | None = None, directions: Directions | None = None
+) -> Trajectory:
     """Return a whole stream, in the units of another; raise UserError where no piece is long enough to say anything."""
-    whole = read_trajectory(path, stride=stride, like=like)
+    whole = read_trajectory(path, stride=stride, like=like, directions=directions)
     if whole.longest_segment < LEAST_FRAMES:
         raise UserError(f"{path} has {whole.n_frames} frames; at least {LEAST_FRAMES} in one piece are needed")
     return whole
@@ -119,9 +122,11 @@ def shared_frames(whole: Trajectory, md: Trajectory) -> Int64:
 
 
 def _longer_rest(
-    path: Path, n_frames: int, start: int, stop: int, like: tuple[System, Path]
+    whole: Trajectory, path: Path, start: int, stop: int, like: tuple[System, Path]
 ) -> tuple[Trajectory | None, str]:
     """Return the longer one of the stretches before frame ``start`` and from ``stop`` on, None where both are empty."""
+    n_frames, directions = whole.n_frames, whole.directions
     if n_frames - stop >= start:
-        return read_trajectory(path, stop, like=like) if stop < n_frames else None, "after the hand-off"
-    return read_trajectory(path, 0, start, like=like), "before those that D was fitted to"
+        rest = read_trajectory(path, stop, like=like, directions=directions) if stop < n_frames else None
+        return rest, "after the hand-off"
+    return read_trajectory(path, 0, start, like=like, directions=directions), "before those that D was fitted to"

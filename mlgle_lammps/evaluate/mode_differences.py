@@ -64,8 +64,8 @@ def mode_differences(stream: ModeSummary, reference: ModeSummary, scarce: bool =
     n_lags = min(len(own.nacf), len(other.nacf))
     larger = np.maximum(np.abs(own.nacf[:n_lags]), np.abs(other.nacf[:n_lags]))
     nacf_se = np.hypot(
-        _nacf_error(larger, stream.segment_lengths, stream.n_correlated),
-        _nacf_error(larger, reference.segment_lengths, reference.n_chains),
+        _nacf_error(larger, stream.segment_lengths, stream.n_correlated, stream.n_dimensions),
+        _nacf_error(larger, reference.segment_lengths, reference.n_chains, reference.n_dimensions),
     )
     ratio = stream.variance / np.maximum(other.variance, 1e-300)
     own_error = stream.variance_se / np.maximum(stream.variance, 1e-300)
@@ -83,22 +83,23 @@ def mode_differences(stream: ModeSummary, reference: ModeSummary, scarce: bool =
     )
 
 
-def _nacf_error(nacf: Float64, lengths: Sequence[int], n_series: int) -> Float64:
+def _nacf_error(nacf: Float64, lengths: Sequence[int], n_series: int, n_dimensions: int) -> Float64:
     """Return Mélard and Roy's error (JCP eq. 34), widened where a lag has fewer pairs of frames than there are frames.
 
     Args:
         nacf: (lag, mode).
         lengths: frames in each uninterrupted piece.
         n_series: chains or trajectories.
+        n_dimensions: d of each.
     """
     pieces = np.asarray(lengths)
     n_pairs = np.maximum(pieces[:, None] - np.arange(len(nacf)), 0).sum(axis=0)
-    error: Float64 = melard_roy_error(nacf, int(pieces.sum()), n_series)
+    error: Float64 = melard_roy_error(nacf, int(pieces.sum()), n_series, n_dimensions)
     return error * np.sqrt(pieces.sum() / n_pairs)[:, None]
 
 
 def _per_independent_value(power: Float64, stream: ModeSummary) -> Float64:
-    """Return 1/n for n independent values: Σ_t (1 - |t|/T) ρ(t)^a/(3 T P) over lags of both signs, (mode,).
+    """Return 1/n for n independent values: Σ_t (1 - |t|/T) ρ(t)^a/(d T P) over lags of both signs, (mode,).
 
     Args:
         power: (lag, mode) ρ^a from lag 0 on.
@@ -106,7 +107,7 @@ def _per_independent_value(power: Float64, stream: ModeSummary) -> Float64:
     """
     n_time, n_chains = stream.n_frames, stream.n_chains
     taper = 1.0 - np.arange(len(power)) / n_time
-    result: Float64 = np.maximum(2.0 * taper @ power - 1.0, 1.0) / (3.0 * n_time * n_chains)
+    result: Float64 = np.maximum(2.0 * taper @ power - 1.0, 1.0) / (float(stream.n_dimensions) * n_time * n_chains)
     return result
 
 

@@ -30,7 +30,7 @@ class Observables:
         n_frames: frames.
         n_chains: chains, or generated trajectories.
         moments: displacements of centres of mass at logarithmic lags up to a quarter of the longest segment.
-        msd: (lag,) MSD of centres of mass at lags 0, 1, 2, .. frames, x + y + z.
+        msd: (lag,) MSD of centres of mass at lags 0, 1, 2, .. frames, summed over the free directions.
         msd_se: (lag,) standard error over chains, widened by how far the chains of one box move together.
         exponent: ν(t); None where there are too few lags.
         summary: variance, NACF and kurtosis of all modes; None without modes.
@@ -66,7 +66,7 @@ class Observables:
 def displacement_moments(trajectory: Trajectory) -> Moments:
     """Return what ``normal_diffusion`` needs: displacements at lags up to a quarter of the longest segment."""
     accumulator = slope_accumulator(
-        trajectory.system.n_chains, trajectory.longest_segment, trajectory.system.center_held
+        trajectory.system.n_chains, trajectory.longest_segment, trajectory.system.center_held, trajectory.directions.n
     )
     for frame in trajectory.frames():
         accumulator.add(frame)
@@ -166,6 +166,7 @@ class _Gathered:
     def _summary(self) -> ModeSummary | None:
         if not self.products:
             return None
-        segments = self.trajectory.segments[: self.trajectory.n_mode_frames]
+        segments, d = self.trajectory.segments[: self.trajectory.n_mode_frames], self.trajectory.directions.n
         second, fourth = (np.concatenate(power) for power in zip(*self.powers, strict=True))
-        return summarize_modes((second, fourth), join_groups(self.products, self.n_chains, segments), segments)
+        correlation = join_groups(self.products, self.n_chains, segments, d)
+        return summarize_modes((second, fourth), correlation, segments, n_dimensions=d)

@@ -118,6 +118,9 @@ def compare_temperatures(runs: Sequence[RunResult], temperatures: Temperatures) 
     if len(set(given)) > 1:
         units = f"{first.system.length_unit}^2/{first.system.time_unit}"
         notes.append(f"runs are in different units: every D is given in {units}, those of {first.name}")
+    free = sorted({run.directions.free for run in runs})
+    if len(free) > 1:
+        notes.append(f"the runs' D are of different directions: {', '.join(free)}")
     sizes = {(run.system.n_chains, run.system.n_beads) for run in runs}
     if len(sizes) > 1:
         notes.append(

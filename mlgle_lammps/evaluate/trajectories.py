@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mlgle_lammps.directions import ALL_FREE, Directions
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.evaluate.units import recording_in_units
 from mlgle_lammps.records import Float32, Float64, Frames, Int64, System, joined
@@ -22,8 +23,8 @@ class ChainGroup:
     """Paths of some of the chains, over all frames.
 
     Attributes:
-        com: (time, chain, 3) float64, the motion of the whole system removed.
-        modes: (mode time, chain, mode, 3) float32; fewer frames than ``com`` where modes were not kept to the end.
+        com: (time, chain, d) float64, the motion of the whole system removed.
+        modes: (mode time, chain, mode, d) float32; fewer frames than ``com`` where modes were not kept to the end.
     """
 
     com: Float64
@@ -39,9 +40,10 @@ class Trajectory:
         start: its first frame in the recording.
         segments: (time,) segment of every frame.
         n_mode_frames: frames that have modes; they come first.
-        center: (time, 3) centre of mass of the whole system, raw.
-        ends: (2, chain, 3) centres of mass in the first and the last frame, raw.
+        center: (time, d) centre of mass of the whole system, raw.
+        ends: (2, chain, d) centres of mass in the first and the last frame, raw.
         stride: of the recording's frames, each so many-th is here.
+        directions: whose d columns are here.
     """
 
     system: System
@@ -52,6 +54,7 @@ class Trajectory:
     ends: Float64
     _recording: Recording
     stride: int = 1
+    directions: Directions = ALL_FREE
 
     @property
     def n_frames(self) -> int:
@@ -79,8 +82,9 @@ class Trajectory:
             yield chains[first : first + at_once]
 
     def _load(self, first: int, last: int) -> tuple[Float64, Float32]:
-        com = np.empty((self.n_frames, last - first, 3))
-        modes = np.empty((self.n_mode_frames, last - first, self.system.n_modes, 3), dtype=np.float32)
+        com = np.empty((self.n_frames, last - first, self.directions.n))
+        shape = (self.n_mode_frames, last - first, self.system.n_modes, self.directions.n)
+        modes = np.empty(shape, dtype=np.float32)
         done = with_modes = 0
         for chunk in self._blocks():
             n, m = len(chunk.steps), min(len(chunk.steps), self.n_mode_frames - with_modes)
@@ -94,7 +98,7 @@ class Trajectory:
     def _blocks(self) -> Iterator[Frames]:
         left = self.n_frames
         for block in _thinned(_stretch(self._recording, self.start, None), self.stride):
-            yield block[:left]
+            yield block[:left].along(self.directions)
             left -= len(block)
             if left <= 0:
                 return
@@ -118,6 +122,7 @@ def read_trajectory(
     stop: int | None = None,
     stride: int = 1,
     like: tuple[System, Path] | None = None,
+    directions: Directions | None = None,
 ) -> Trajectory:
     """Return frames start..stop-1 of a recording, checked, described and not kept.
 
@@ -127,6 +132,7 @@ def read_trajectory(
         stop: one after the last; None for the end.
         stride: take each so many-th frame of every uninterrupted piece, from its first one on.
         like: system in whose units frames are given, and where that is from; None for their own.
+        directions: that are taken; None takes those that the recording says are free.
 
     Raises:
         UserError: a file that is missing, damaged or not a stream, no frame in the stretch, or units that cannot be
@@ -135,9 +141,11 @@ def read_trajectory(
     recording = open_recording(path)
     if like is not None:
         recording = recording_in_units(recording, path, *like)
+    directions = directions or recording.system.directions
     segments, center, n_mode_frames = [], [], 0
     ends: list[Float64] = []
-    for chunk in _thinned(_stretch(recording, start, stop), stride):
+    for block in _thinned(_stretch(recording, start, stop), stride):
+        chunk = block.along(directions)
         segments.append(chunk.segments)
         center.append(chunk.com.mean(axis=1))
         ends = [ends[0] if ends else chunk.com[0], chunk.com[-1]]
@@ -154,7 +162,17 @@ def read_trajectory(
         np.array(ends),
         recording,
         stride,
+        directions,
     )
+
+
+def require_directions(generated: Directions, path: Path, wanted: Directions) -> None:
+    """Raise UserError where generated trajectories lack a direction that is looked at."""
+    if missing := [axis for axis in wanted.free if axis not in generated.free]:
+        raise UserError(
+            f"{path} was generated along {generated.free} alone, and {', '.join(missing)} is asked for: run mlgle "
+            f"generate again, or give --directions {generated.free}"
+        )
 
 
 def _stretch(recording: Recording, start: int, stop: int | None) -> Iterator[Frames]:

@@ -10,8 +10,10 @@ import numpy as np
 
 from mlgle_lammps.diffusion.baselines import GeneralizedRouseKernel, fit_generalized_rouse_kernel
 from mlgle_lammps.diffusion.slope import mean_over_time, normal_diffusion
+from mlgle_lammps.directions import ALL_FREE, Directions, no_direction
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.evaluate.full_md import (
+    LEAST_FRAMES,
     is_generated,
     read_long_trajectory,
     require_md,
@@ -30,14 +32,16 @@ from mlgle_lammps.evaluate.side_by_side import (
     slowest_time,
     z_scores_of,
 )
-from mlgle_lammps.evaluate.trajectories import Trajectory
+from mlgle_lammps.evaluate.trajectories import Trajectory, require_directions
 from mlgle_lammps.evaluate.units import unit_factors, units_note
-from mlgle_lammps.records import Estimate, System
+from mlgle_lammps.observe.confinement import bounded_by_motion
+from mlgle_lammps.records import Estimate, System, joined
 from mlgle_lammps.statistics.moments import Moments
 from mlgle_lammps.store.recording import open_recording
 
 OTHER_MD = "other MD"
 LONGEST_SHOWN = 128  # frames over which displacements are shown
+BYTES_LOOKED_AT = 2**28  # of centres of mass, for directions in which the motion is bounded
 KERNEL_TERMS = 100  # where the beads are not counted
 
 
@@ -58,12 +62,13 @@ class TwoStreams(SideBySide):
     size_z_scores: dict[str, float]
 
 
-def compare_streams(path: Path, reference: Path) -> TwoStreams:
+def compare_streams(path: Path, reference: Path, directions: Directions | None = None) -> TwoStreams:
     """Hold a stream against one of MD, in steps of the longer of their times between frames.
 
     Args:
         path: a run's folder, modes.h5, generated.h5 or .npz.
         reference: the same, of MD.
+        directions: that are free; None takes those that the files say, less those in which the motion is bounded.
 
     Raises:
         UserError: a stream that is missing, damaged or too short, generated where MD is needed, of another melt, or
@@ -71,7 +76,8 @@ def compare_streams(path: Path, reference: Path) -> TwoStreams:
     """
     require_md(reference)
     subject = generated_label(path) if is_generated(path) else OTHER_MD
-    first, md = _read_at_common_times(path, reference)
+    directions = _common_directions(path, reference, directions)
+    first, md = _read_at_common_times(path, reference, directions)
     times = displacement_times(md.system, min(LONGEST_SHOWN, first.longest_segment - 1, md.longest_segment - 1))
     streams = {MD: observe_at(md, times), subject: observe_at(first, times)}
     relaxations = relaxations_of(streams)
@@ -98,7 +104,27 @@ def compare_streams(path: Path, reference: Path) -> TwoStreams:
     )
 
 
-def _read_at_common_times(path: Path, reference: Path) -> tuple[Trajectory, Trajectory]:
+def _common_directions(path: Path, reference: Path, given: Directions | None) -> Directions:
+    """Return the directions that are compared; raise UserError where one of them was not generated."""
+    first, md = (open_recording(p).system.directions for p in (path, reference))
+    if given is not None:
+        if is_generated(path):
+            require_directions(first, path, given)
+        return given
+    told = md.closing(first.closed)
+    if not told.n:
+        raise UserError(f"{reference}: {no_direction(told)}")
+    whole, centres = read_long_trajectory(reference, directions=ALL_FREE), []
+    most = max(LEAST_FRAMES, BYTES_LOOKED_AT // (24 * whole.system.n_chains))
+    for block in whole.frames():
+        centres.append(block[:most])
+        most -= len(block)
+        if most <= 0:
+            break
+    return told.closing(bounded_by_motion(joined(centres), told))
+
+
+def _read_at_common_times(path: Path, reference: Path, directions: Directions) -> tuple[Trajectory, Trajectory]:
     """Return both streams with frames equally far apart: of the finer one each so many-th frame."""
     system, other = open_recording(path).system, open_recording(reference).system
     require_same_melt(system, path, other, reference)
@@ -112,7 +138,9 @@ def _read_at_common_times(path: Path, reference: Path) -> tuple[Trajectory, Traj
         )
     finer = 0 if ratio < 1 else 1
     like = other, reference
-    first, md = (read_long_trajectory(p, stride if i == finer else 1, like) for i, p in enumerate((path, reference)))
+    first, md = (
+        read_long_trajectory(p, stride if i == finer else 1, like, directions) for i, p in enumerate((path, reference))
+    )
     return first, md
 
 
@@ -170,6 +198,8 @@ def _notes(first: Trajectory, path: Path, md: Trajectory, reference: Path, known
         notes.append(f"modes 1 to {k}, which both have, are held against one another; sizes of chains are not")
     if len(shared := shared_frames(first, md)) > 1:  # one is a start that independent runs may have in common
         notes.append(f"{len(shared)} frames are in both: the streams are not independent, and agree better for it")
+    if md.directions.n < 3:
+        notes.append(md.directions.sentence())
     if known is None:
         notes.append(f"{md.n_frames} frames of MD show no normal diffusion long enough for a reference D")
     return tuple(notes)

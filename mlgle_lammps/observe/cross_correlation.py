@@ -19,7 +19,7 @@ class CrossCorrelation:
     """Equal-time correlation of different modes.
 
     Attributes:
-        value: (mode, mode) c_ij = <z_i·z_j>/(3 σ_i σ_j), 1 on the diagonal.
+        value: (mode, mode) c_ij = <z_i·z_j>/(d σ_i σ_j), d directions, 1 on the diagonal.
         se: (mode, mode) its standard error at c_ij = 0.
         dof: degrees of freedom of the error.
     """
@@ -32,7 +32,7 @@ class CrossCorrelation:
 def cross_correlation(window: Frames, correlation: Autocorrelation) -> CrossCorrelation:
     """Return c_ij of all pairs of modes; the larger of two errors is taken.
 
-    The one is Bartlett's for two independent processes, var = Σ_τ ρ_i(τ) ρ_j(τ)/(3 n P) over lags of both signs; the
+    The one is Bartlett's for two independent processes, var = Σ_τ ρ_i(τ) ρ_j(τ)/(d n P) over lags of both signs; the
     other the scatter of chains and dimensions, which assumes nothing about ρ.
 
     Args:
@@ -42,10 +42,10 @@ def cross_correlation(window: Frames, correlation: Autocorrelation) -> CrossCorr
     Limit: zero within the errors for Rouse chains.
     """
     modes = window.modes
-    n_time, n_chains, n_modes, _ = modes.shape
-    n_units = 3 * n_chains
+    n_time, n_chains, n_modes, n_dimensions = modes.shape
+    n_units = n_dimensions * n_chains
     sigma = np.sqrt(np.maximum(correlation.variance, 1e-300))
-    per_unit = np.empty((n_chains, 3, n_modes, n_modes))
+    per_unit = np.empty((n_chains, n_dimensions, n_modes, n_modes))
     for chain in range(n_chains):
         scaled = modes[:, chain] / sigma[:, None]
         per_unit[chain] = np.einsum("tix,tjx->xij", scaled, scaled, optimize=True) / n_time

@@ -12,7 +12,7 @@ _DIRECT_LAGS = 32  # summed plainly: there the difference is smallest against it
 
 
 def mean_squared_displacements(paths: np.ndarray, segments: Int64, n_lags: int) -> Float64:
-    """Return each path's time-averaged MSD at every lag, summed over xyz, by FFT (JCP eq. 36).
+    """Return each path's time-averaged MSD at every lag, summed over its d columns, by FFT (JCP eq. 36).
 
     MSD(l) = <x_t²> + <x_{t+l}²> - 2 <x_t·x_{t+l}>: the squares by running sums, the product by FFT. These terms can be
     much larger than their difference, so each path's straight-line trend is taken out first and its share, exact, put
@@ -20,14 +20,14 @@ def mean_squared_displacements(paths: np.ndarray, segments: Int64, n_lags: int) 
     (walks of 10^5 frames). No pair of frames crosses two segments.
 
     Args:
-        paths: (time, chain, 3), length.
+        paths: (time, chain, d), length.
         segments: (time,) non-decreasing segment numbers.
         n_lags: lags 0..n_lags - 1 in frames, at most the longest segment.
 
     Returns:
-        (lag, chain), length², x + y + z.
+        (lag, chain), length², x + y + z where d is 3.
 
-    Limit: Brownian motion gives 6 D t; a uniform motion v² t².
+    Limit: Brownian motion gives 2 d D t; a uniform motion v² t².
     """
     starts = np.flatnonzero(np.diff(segments, prepend=segments[0] - 1))
     lengths = np.diff(np.append(starts, len(segments)))
@@ -35,7 +35,7 @@ def mean_squared_displacements(paths: np.ndarray, segments: Int64, n_lags: int) 
     total = np.zeros((paths.shape[1], n_lags))
     for start, length in zip(starts, lengths, strict=True):
         reach = min(n_lags, int(length))
-        at_once = max(1, _SAMPLES_AT_ONCE // (3 * (int(length) + reach)))
+        at_once = max(1, _SAMPLES_AT_ONCE // (paths.shape[2] * (int(length) + reach)))
         for first in range(0, paths.shape[1], at_once):
             block = paths[start : start + length, first : first + at_once].transpose(1, 2, 0)
             block = np.ascontiguousarray(block, dtype=np.float64)
@@ -46,7 +46,7 @@ def mean_squared_displacements(paths: np.ndarray, segments: Int64, n_lags: int) 
 
 
 def _summed_squares(path: Float64, n_lags: int) -> Float64:
-    """Sum |x(t + lag) - x(t)|² over the times of (chain, 3, time), as (chain, lag)."""
+    """Sum |x(t + lag) - x(t)|² over the times of (chain, d, time), as (chain, lag)."""
     n_chains, _, n_time = path.shape
     lag = np.arange(n_lags)
     time = np.arange(n_time) - (n_time - 1) / 2

@@ -93,7 +93,7 @@ def system_drift(window: Frames, longest_lag: int) -> Drift | None:
     """Return the steady motion of the system's centre of mass (equal chains, so the mean of their centres).
 
     Whether it is steady is judged over ten blocks of frames: mean over scatter of their mean steps, Student's t with
-    nine degrees of freedom, the likeliest of three dimensions. A centre that merely diffuses is not steady. None where
+    nine degrees of freedom, the likeliest of the dimensions. A centre that merely diffuses is not steady. None where
     there are fewer than ten steps.
 
     Args:
@@ -110,7 +110,7 @@ def system_drift(window: Frames, longest_lag: int) -> Drift | None:
     blocks = np.stack([block.mean(axis=0) for block in np.array_split(steps, DRIFT_BLOCKS)])
     mean = steps.mean(axis=0)
     error = np.maximum(blocks.std(axis=0, ddof=1) / np.sqrt(DRIFT_BLOCKS), 1e-300)
-    p = min(1.0, 6.0 * float(stats.t.sf(np.abs(mean) / error, DRIFT_BLOCKS - 1).min()))
+    p = min(1.0, 2.0 * len(mean) * float(stats.t.sf(np.abs(mean) / error, DRIFT_BLOCKS - 1).min()))
     speed, chains = float(np.linalg.norm(mean)), window.com - center[:, None]
     lag = min(longest_lag, int(np.unique(window.segments, return_counts=True)[1].max()) - 1)
     step_sq, far_sq = (_mean_square(chains, window.segments, reach) for reach in (1, lag))

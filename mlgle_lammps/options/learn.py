@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlgle_lammps.directions import Directions
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.limits import require_at_least
 
@@ -36,6 +37,7 @@ class LearnOptions:
         seed: of training and generation.
         threads: torch threads; 0 takes the cores that MD leaves.
         surrogate: name of what learns and generates (`surrogates.catalogue`).
+        directions: that are free, such as "xy"; None finds them.
     """
 
     out: Path
@@ -55,6 +57,7 @@ class LearnOptions:
     seed: int = 1
     threads: int = 0
     surrogate: str = "ml-gle"
+    directions: str | None = None
 
     def __post_init__(self) -> None:
         at_least = {
@@ -62,6 +65,8 @@ class LearnOptions:
             "save_every": 1, "ensemble": 1, "seed": 0, "threads": 0,
         }  # fmt: skip
         require_at_least(self, at_least)
+        if self.directions is not None:
+            Directions.named(self.directions)
         if not 0 < self.target_ci < 1:
             raise UserError(f"--target-ci is {self.target_ci:g}; give a fraction of D between 0 and 1, such as 0.1")
         if self.memory >= self.train_frames:

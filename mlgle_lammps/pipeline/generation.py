@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,8 @@ def generate_to_file(
 
     Args:
         model: of any surrogate.
-        frames: MD frames at whose end the trajectories start, one uninterrupted piece of ``model.memory`` or more.
+        frames: MD frames at whose end the trajectories start, one uninterrupted piece of ``model.memory`` or more, with
+            the columns of ``model.directions``.
         system: of the MD; its dt is one step.
         path: the file, written under a temporary name.
         steps: per trajectory.
@@ -60,7 +62,8 @@ def generate_to_file(
         UserError: no room on the disk, or frames that the model was not made for.
     """
     motion = model.start(frames, seed, n_trajectories=ensemble, device=device, threads=threads)
-    statistics = StreamStatistics(ensemble, model.n_modes, steps)
+    statistics = StreamStatistics(ensemble, model.n_modes, steps, model.directions.n)
+    system = replace(system, directions=model.directions)
     writer = GeneratedWriter(path, system, ensemble, steps // save_every, save_every, frames.last_step, {"seed": seed})
     logger.info("%s will take %.3g MB", path, writer.expected_bytes / 1e6)
     with writer, Progress("generate", steps, "steps") as progress:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from mlgle_lammps.directions import Directions, no_direction
+from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.learn import LearnOptions
 from mlgle_lammps.pipeline.generation import generate_and_judge
 from mlgle_lammps.pipeline.online import Online, hand_off_short_stream, learn_online
@@ -20,6 +22,7 @@ from mlgle_lammps.report.stages import HandOff, Stages, Trained
 from mlgle_lammps.resources.compute import available_cores, describe_device, resolve_device, use_threads
 from mlgle_lammps.resources.needs import announcement, needs_of
 from mlgle_lammps.store.run_folder import RunFolder, plain
+from mlgle_lammps.surrogates.catalogue import find_preset
 from mlgle_lammps.surrogates.recorded import uninterrupted_end
 
 logger = logging.getLogger("mlgle")
@@ -54,7 +57,7 @@ def learn(
     elif handoff is None and run.findings.n_frames > options.memory:
         online.fit()
     stages = Stages(handoff=handoff)
-    if handoff is not None and not source.broken():
+    if handoff is not None and not source.broken() and can_train(run):
         stages = replace(stages, trained=train(run, online, handoff))
     if handoff is not None and stages.trained is not None and options.generate_steps and not source.broken():
         stages = replace(stages, generated=generate_and_judge(run, handoff, stages.trained))
@@ -70,7 +73,21 @@ def _begin(
     use_threads(threads)
     n_modes = min(options.modes, source.system.n_modes)
     setup = Setup(source.system, options, n_modes, variables, threads, device)
-    return Run(source, folder, setup, Findings(), time.monotonic())
+    return Run(source, folder, setup, Findings(directions=_known_directions(setup)), time.monotonic())
+
+
+def _known_directions(setup: Setup) -> Directions:
+    """Return the free directions by what is known before a frame has come: given, or left open by walls.
+
+    Raises:
+        UserError: walls close all of them, or the preset cannot learn from so few.
+    """
+    named = setup.options.directions
+    directions = setup.system.directions if named is None else Directions.named(named)
+    if not directions.n:
+        raise UserError(f"{setup.system.source}: {no_direction(directions)}")
+    find_preset(setup.options).require_dimensions(directions)
+    return directions
 
 
 def train(run: Run, online: Online, handoff: HandOff) -> Trained:
@@ -85,6 +102,16 @@ def train(run: Run, online: Online, handoff: HandOff) -> Trained:
         model.save(run.folder.model)
         run.write_result(Stages(handoff=handoff, trained=trained))
     return trained
+
+
+def can_train(run: Run) -> bool:
+    """Whether the preset can learn from the directions that turned out to be free; a warning where it cannot."""
+    try:
+        find_preset(run.setup.options).require_dimensions(run.findings.directions)
+    except UserError as error:
+        run.findings.warn(f"nothing is learned or generated: {error}")
+        return False
+    return True
 
 
 def _slowest(run: Run, stages: Stages, online: Online) -> float:

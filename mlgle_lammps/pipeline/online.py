@@ -11,6 +11,7 @@ import numpy as np
 
 from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.errors import RunFailure, UserError, one_line
+from mlgle_lammps.evaluate.by_direction import ByDirection, diffusion_by_direction, direction_warnings
 from mlgle_lammps.evaluate.diagnosis import (
     convergence_warnings,
     fit_notes,
@@ -18,6 +19,7 @@ from mlgle_lammps.evaluate.diagnosis import (
     memory_warnings,
     stream_warnings,
 )
+from mlgle_lammps.observe.confinement import bounded_by_motion
 from mlgle_lammps.pipeline.run import Run
 from mlgle_lammps.records import Frames, GleFit
 from mlgle_lammps.report.stages import HandOff, Stages
@@ -29,6 +31,7 @@ from mlgle_lammps.surrogates.catalogue import find_preset, make_trainer
 
 logger = logging.getLogger("mlgle")
 FRAMES_BETWEEN_FITS = 1.05
+LOOK_AGAIN = 1.5
 
 
 class Online:
@@ -43,15 +46,23 @@ class Online:
         """Make room for the frames of a run; raise UserError where there is no such surrogate."""
         setup, options = run.setup, run.setup.options
         self._run, self._form = run, find_preset(options).fit_form
-        self.moments = MomentAccumulator(
-            setup.system.n_chains, setup.n_modes, options.memory, center_held=setup.system.center_held
-        )
-        self.trainer = make_trainer(options, setup.system, self.last_fit, run.broken)
+        self._start()
         channels = tuple(dict.fromkeys(("com", "modes", *self.trainer.needs)))
         held = replace(setup.system.species[0], n_modes=setup.n_modes, channels=channels)
         self._ring = RingBuffer(options.learn_frames, [held])
         self._next_fit = options.memory + 1
+        self._next_look = float(options.memory + 1)
         self._no_fit = ""
+
+    def _start(self) -> None:
+        """Begin to learn from the directions that are free by what is known."""
+        setup, directions = self._run.setup, self._run.findings.directions
+        system = replace(setup.system, directions=directions)
+        self.moments = MomentAccumulator(
+            system.n_chains, setup.n_modes, setup.options.memory, center_held=system.center_held,
+            n_dimensions=directions.n,
+        )  # fmt: skip
+        self.trainer = make_trainer(setup.options, system, self.last_fit, self._run.broken)
 
     @property
     def n_held(self) -> int:
@@ -59,8 +70,8 @@ class Online:
         return len(self._ring)
 
     def window(self) -> Frames:
-        """Return the frames that training can use; views that hold until the next frame."""
-        return self._ring.window(copy=False)
+        """Return the frames that training can use, of the free directions; views that hold until the next frame."""
+        return self._ring.window(copy=False).along(self._run.findings.directions)
 
     def last_fit(self) -> GleFit | None:
         """Return the last GLE fit."""
@@ -70,9 +81,9 @@ class Online:
     def take(self, frame: Frames) -> bool:
         """Take in one frame; return whether a fit is due."""
         kept = frame.first_modes(self._run.setup.n_modes)
-        self.moments.add(kept)
+        self.moments.add(kept.along(self._run.findings.directions))
         self._ring.append(kept)
-        n_frames = self._run.findings.n_frames = self.moments.n_frames
+        n_frames = self._run.findings.n_frames = self._ring.n_appended
         if self._run.broken():  # take in what has arrived; one fit to all of it follows
             return False
         due = n_frames >= self._next_fit or n_frames == self._run.setup.options.handoff_frames
@@ -96,6 +107,8 @@ class Online:
 
     def milestone(self, progress: Progress) -> None:
         """Fit with the frames there are, let the networks learn from them, and write what is known."""
+        if self._run.findings.n_frames >= self._next_look:
+            self._look_at_motion()
         if not self.fit():
             return
         run = self._run
@@ -109,7 +122,7 @@ class Online:
         """Return whether the policy hands off now."""
         options, fit = self._run.setup.options, self.last_fit()
         if options.handoff_frames is not None:
-            return self.moments.n_frames >= options.handoff_frames
+            return self._ring.n_appended >= options.handoff_frames
         D = fit.D if fit else None
         return D is not None and D.value > 0 and (D.ci95[1] - D.ci95[0]) / 2 <= options.target_ci * D.value
 
@@ -119,6 +132,8 @@ class Online:
         Raises:
             RunFailure: no D could be fitted.
         """
+        if self._look_at_motion():
+            self.fit()
         run, fit = self._run, self.last_fit()
         system, n_frames = run.setup.system, run.findings.n_frames
         if fit is None:
@@ -129,11 +144,45 @@ class Online:
         run.source.hand_off()
         window, wall_s = self.window(), run.elapsed()
         correlation = autocorrelation(window.modes, window.segments, max(2, len(window) // 2))
+        by_direction = self._by_direction()
         self._diagnose(window, correlation, fit)
+        for line in direction_warnings(by_direction, system):
+            run.findings.warn(line)
+        logger.info(run.findings.directions.sentence())
         logger.info("hand-off at %d frames: D = %s", n_frames, run.describe(fit.D))
         return HandOff(
             run.setup.options.handoff, n_frames, window.last_step, wall_s, window, fit, correlation,
-            mode_statistics(correlation, system.dt),
+            mode_statistics(correlation, system.dt), by_direction,
+        )  # fmt: skip
+
+    def _look_at_motion(self) -> bool:
+        """Find the directions in which the motion itself is bounded; return whether learning has begun anew for them.
+
+        Where others turn out to be free than was known, all is learned again from the frames that are held: earlier
+        fits were averages over a direction in which nothing diffuses.
+        """
+        findings, setup = self._run.findings, self._run.setup
+        self._next_look = LOOK_AGAIN * findings.n_frames
+        if findings.directions.given:
+            return False
+        frames = self._ring.window(copy=False)
+        bounded = bounded_by_motion(frames, setup.system.directions, self.moments.moments().design_effect)
+        found = setup.system.directions.closing(bounded)
+        if found.free == findings.directions.free:
+            return False
+        findings.directions = found
+        logger.info(found.sentence())
+        findings.fits.clear()
+        self._start()
+        self.moments.add(self.window())
+        return True
+
+    def _by_direction(self) -> ByDirection:
+        """Return D of each free direction."""
+        setup, frames = self._run.setup, self._ring.window(copy=False)
+        return diffusion_by_direction(
+            frames, self._run.findings.directions, self.moments.moments(), setup.system.dt, self._form,
+            setup.system.n_beads,
         )  # fmt: skip
 
     def _diagnose(self, window: Frames, correlation: Autocorrelation, fit: GleFit) -> None:

@@ -19,11 +19,12 @@ def take_reference(run: Run, frames: Iterator[Frames], slowest: float) -> Refere
         frames: what the source still yields.
         slowest: relaxation time of mode 1, time_unit, beyond which diffusion is normal.
     """
+    directions = run.findings.directions
     wanted, system = run.setup.options.full_md, run.setup.system
-    accumulator = slope_accumulator(system.n_chains, wanted, system.center_held)
+    accumulator = slope_accumulator(system.n_chains, wanted, system.center_held, directions.n)
     with Progress("full MD", wanted) as progress:
         for _, frame in zip(range(wanted), frames, strict=False):
-            accumulator.add(frame)
+            accumulator.add(frame.along(directions))
             progress.advance()
     if accumulator.n_frames < wanted:
         run.findings.warn(

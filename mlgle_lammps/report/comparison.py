@@ -159,7 +159,10 @@ def sizes_note(found: SideBySide) -> str:
         if size is None or size.missing is None
         else f": about {100 * size.missing:.1f}% of ⟨Rg²⟩ is missing for an ideal chain"
     )
-    return f"From modes 1 to {found.system.n_modes} alone{lost}. The ratio ⟨R²⟩/⟨Rg²⟩ is 6 for long ideal chains."
+    d = found.streams[found.base].moments.n_dimensions
+    which = {1: " Sizes are of one component, the free one.", 2: " Sizes are of two components, the free ones."}
+    seen = which.get(d, "")
+    return f"From modes 1 to {found.system.n_modes} alone{lost}.{seen} The ratio ⟨R²⟩/⟨Rg²⟩ is 6 for long ideal chains."
 
 
 def _kernel(found: RunAgainstMd) -> str:

@@ -42,9 +42,10 @@ def msd_picture(folder: Path, found: SideBySide) -> Picture:
     reference = FULL_MD if FULL_MD in curves else found.base
     last = max(float(curve.x[-1]) for curve in curves.values())
     time = np.geomspace(found.system.dt, last, 200)
-    model = Curve(time, 3 * found.kernel.msd(time))
+    d = found.streams[found.base].moments.n_dimensions
+    model = Curve(time, d * found.kernel.msd(time))
     return Picture(
-        figures_dynamics.draw_msd_ratio(folder, curves, model, reference, *units_of(found)),
+        figures_dynamics.draw_msd_ratio(folder, curves, model, reference, *units_of(found), d),
         "Mean squared displacements, and their ratio",
         f"By FFT, bands are 95% intervals over chains. In the lower panel {found.subject} should keep to 1, the MSD of "
         f"{reference}, within the bands; the Generalized Rouse Kernel was fitted to {found.base} at shorter times and "

@@ -26,17 +26,24 @@ from mlgle_lammps.report.plots import (
 
 
 def draw_msd_ratio(
-    folder: Path, curves: Mapping[str, Curve], model: Curve | None, reference: str, length_unit: str, time_unit: str
+    folder: Path,
+    curves: Mapping[str, Curve],
+    model: Curve | None,
+    reference: str,
+    length_unit: str,
+    time_unit: str,
+    n_dimensions: int = 3,
 ) -> Path:
     """Draw the MSDs of several trajectories, and below it each over the reference.
 
     Args:
         folder: where msd_ratio.png and .pdf go.
-        curves: label ("MD", "full MD", a surrogate's) to the 3D MSD over time.
+        curves: label ("MD", "full MD", a surrogate's) to the MSD over time, summed over the free directions.
         model: MSD of the Generalized Rouse Kernel, None for none.
         reference: label of the curve that the others are divided by.
         length_unit: as in the deck.
         time_unit: as in the deck.
+        n_dimensions: d, free directions.
     """
     with rc_context(STYLE):
         figure = Figure(figsize=(7.2, 6.6), layout="constrained")
@@ -58,7 +65,7 @@ def draw_msd_ratio(
         upper.set(xscale="log", yscale="log")
         lower.set_ylim(*_about_one(lower))
         time = unit_symbol(time_unit)
-        upper.set_ylabel(f"MSD of centres of mass (3D) / {unit_symbol(length_unit)}²")
+        upper.set_ylabel(f"MSD of centres of mass ({n_dimensions}D) / {unit_symbol(length_unit)}²")
         lower.set_ylabel(f"MSD / MSD of {reference}")
         lower.set_xlabel(f"t / {time}")
         upper.legend(loc="lower right")

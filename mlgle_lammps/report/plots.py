@@ -160,17 +160,21 @@ def draw_msd(
     length_unit: str,
     time_unit: str,
     t_max: float | None = None,
+    n_dimensions: int = 3,
 ) -> Path:
-    """Draw the three-dimensional MSD of the chains' centres of mass, and below it MSD/(6t), which tends to D.
+    """Draw the MSD of the chains' centres of mass, and below it MSD/(2dt) in d dimensions, which tends to D.
 
     Args:
         folder: where msd.png and .pdf go.
-        curves: label ("MD", "full MD", a surrogate's) to MSD over time, length² against time_unit, x + y + z.
-        D: per dimension, for the line 6 D t; None for none.
+        curves: label ("MD", "full MD", a surrogate's) to MSD over time, length² against time_unit, summed over
+            the free directions.
+        D: per dimension, for the line 2dDt; None for none.
         length_unit: as in the deck.
         time_unit: as in the deck.
         t_max: end of the memory, marked; None for none.
+        n_dimensions: d, free directions.
     """
+    slope = 2 * n_dimensions
     with rc_context(STYLE):
         figure = Figure(figsize=(7.2, 6.4), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
@@ -180,10 +184,10 @@ def draw_msd(
             upper.set_yscale("log")
         for label, shown in visible.items():
             _draw_with_band(upper, label, shown, np.ones_like(shown.x))
-            _draw_with_band(lower, label, shown, 6 * shown.x)
+            _draw_with_band(lower, label, shown, slope * shown.x)
         x_range, y_range = np.array(upper.get_xlim()), upper.get_ylim()
         if D is not None and D > 0:
-            upper.plot(x_range, 6 * D * x_range, ":", color=GREY, linewidth=1.8, label="6 D t (slope 1)")
+            upper.plot(x_range, slope * D * x_range, ":", color=GREY, linewidth=1.8, label=f"{slope} D t (slope 1)")
             lower.axhline(D, linestyle=":", color=GREY, linewidth=1.8)
             lower.annotate("D", (0.995, D), xycoords=("axes fraction", "data"), va="bottom", ha="right", color=GREY)
         if t_max is not None:
@@ -193,8 +197,8 @@ def draw_msd(
         upper.set_xlim(*x_range)
         upper.set_ylim(*y_range)
         length, time = unit_symbol(length_unit), unit_symbol(time_unit)
-        upper.set_ylabel(f"MSD of centres of mass (3D) / {length}²")
-        lower.set_ylabel(f"MSD/(6t) / ({length}²/{time})")
+        upper.set_ylabel(f"MSD of centres of mass ({n_dimensions}D) / {length}²")
+        lower.set_ylabel(f"MSD/({slope}t) / ({length}²/{time})")
         lower.set_ylim(bottom=0)
         lower.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
         lower.set_xlabel(f"t / {time}")

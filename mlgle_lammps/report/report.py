@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlgle_lammps.directions import AXES
 from mlgle_lammps.evaluate.labels import FULL_MD, MD, surrogate_label
 from mlgle_lammps.report import plots
 from mlgle_lammps.report.page import Gaps, Picture, duration, interval, number, traffic_light, write_page
@@ -33,9 +34,10 @@ _SHOWN = {
     ),
     "msd": (
         "Mean squared displacement of the chains",
-        "Summed over x, y and z, bands are 95% intervals. That of {surrogate} should lie on MD's up to t_max, "
-        "and bend into the dotted line 6Dt at late times; where full MD was run, it should do the same. The lower "
-        "panel shows the same over 6t: what is left above D at late times is what subdiffusion has yet to lose.",
+        "Summed over {axes}, bands are 95% intervals. That of {surrogate} should lie on MD's up to t_max, "
+        "and bend into the dotted line {slope}Dt at late times; where full MD was run, it should do the same. The "
+        "lower panel shows the same over {slope}t: what is left above D at late times is what subdiffusion has yet to "
+        "lose.",
     ),
     "nacf": (
         "Relaxation of the modes",
@@ -103,7 +105,32 @@ def remake_run_report(folder: RunFolder) -> Path | None:
 
 def _picture(png: Path, result: Mapping[str, Any]) -> Picture:
     title, caption = _SHOWN[png.stem]
-    return Picture(png, title, caption.format(surrogate=surrogate_label(result)))
+    free = free_directions(result)
+    axes = " and ".join(filter(None, (", ".join(free[:-1]), free[-1])))
+    return Picture(png, title, caption.format(surrogate=surrogate_label(result), axes=axes, slope=2 * len(free)))
+
+
+def free_directions(result: Mapping[str, Any]) -> str:
+    """Return the free directions, "xyz" where a result does not tell them, as those of before."""
+    return str((result.get("directions") or {}).get("free") or AXES)
+
+
+def _direction_lines(result: Mapping[str, Any]) -> list[str]:
+    """Return what the page says of directions; nothing where all are free."""
+    told = result.get("directions") or {}
+    free = free_directions(result)
+    if free == AXES:
+        return []
+    how = " (as --directions says)" if told.get("given") else ""
+    said = f"D is that of {', '.join(free)} alone{how}."
+    return [said, *(f"{axis} is closed: {why}." for axis, why in (told.get("closed") or {}).items())]
+
+
+def _direction_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of D by direction; none where there is one direction, or a result of before."""
+    found = result.get("D_by_direction") or {}
+    rows = [{"axis": axis, **Gaps(found.get(axis) or {})} for axis in free_directions(result)]
+    return [Gaps(row) for row in rows] if len(rows) > 1 and found else []
 
 
 def write_report(
@@ -139,6 +166,9 @@ def write_report(
         units=D_units(result),
         time_unit=unit_symbol(str(result.get("time_unit") or "")),
         length_unit=unit_symbol(str(result.get("length_unit") or "")),
+        directions=_direction_lines(result),
+        by_direction=_direction_rows(result),
+        equal_p=(result.get("D_by_direction") or {}).get("equal_p"),
     )
 
 
@@ -213,12 +243,12 @@ def _diffusion(folder: Path, result: dict[str, Any], curves: RunCurves) -> Pictu
 
 
 def _msd_curve(moments: Moments, dt: float, with_error: bool = True) -> Curve:
-    """Return the 3D MSD with its error over chains, widened by how far chains of one box move together."""
+    """Return the MSD over all free directions with its error over chains, widened by how far they move together."""
     se = None
     if with_error and moments.n_chains > 1:
         per_chain = moments.msd_com_chain.std(axis=1, ddof=1) / np.sqrt(moments.n_chains)
-        se = 3 * per_chain * np.sqrt(moments.design_effect)
-    return Curve(moments.lags * dt, 3 * moments.msd_com, se)
+        se = moments.n_dimensions * per_chain * np.sqrt(moments.design_effect)
+    return Curve(moments.lags * dt, moments.n_dimensions * moments.msd_com, se)
 
 
 def _msd(folder: Path, result: dict[str, Any], curves: RunCurves) -> Picture | None:
@@ -230,7 +260,13 @@ def _msd(folder: Path, result: dict[str, Any], curves: RunCurves) -> Picture | N
         shown[FULL_MD] = _msd_curve(curves.full_md, dt)
     t_max = result["m"] * dt if result.get("m") else None
     png = plots.draw_msd(
-        folder, shown, (result.get("D") or {}).get("value"), result["length_unit"], result["time_unit"], t_max
+        folder,
+        shown,
+        (result.get("D") or {}).get("value"),
+        result["length_unit"],
+        result["time_unit"],
+        t_max,
+        curves.moments.n_dimensions,
     )
     return _picture(png, result)
 

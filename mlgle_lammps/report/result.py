@@ -10,6 +10,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from mlgle_lammps import __version__
+from mlgle_lammps.directions import ALL_FREE, Directions
 from mlgle_lammps.options.learn import LearnOptions
 from mlgle_lammps.records import Ending, Estimate, GleFit, System
 from mlgle_lammps.report.stages import HandOff, Stages
@@ -54,6 +55,7 @@ class Findings:
         train_s: wall seconds of training.
         generate_s: of generating.
         total_s: in all so far.
+        directions: that are free, by what is known so far.
     """
 
     n_frames: int = 0
@@ -63,6 +65,7 @@ class Findings:
     train_s: float = 0.0
     generate_s: float = 0.0
     total_s: float = 0.0
+    directions: Directions = ALL_FREE
 
     def warn(self, line: str) -> None:
         """Keep one line of warning, once."""
@@ -101,6 +104,8 @@ def build_result(
         "D_online": [{"frames": f.n_frames, "value": f.D.value, "ci95": list(f.D.ci95)} for f in findings.fits],
         "D_generated": _estimate(generated.D if generated else None, units),
         "D_full_md": _estimate(reference.D if reference else None, units),
+        "directions": findings.directions.summary(),
+        "D_by_direction": _by_direction(stages.handoff, units),
         "alpha": math.sqrt(max(fit.alpha_sq, 0.0)) if fit else None,
         "beta": math.sqrt(max(fit.beta_sq, 0.0)) if fit else None,
         "fit": _fit(fit),
@@ -133,6 +138,15 @@ def build_result(
         "threads": setup.threads,
         "versions": versions(),
     }
+
+
+def _by_direction(handoff: HandOff | None, units: str) -> dict[str, Any] | None:
+    """Return D of each free direction by its letter, and how likely chance alone sets them so far apart."""
+    if handoff is None:
+        return None
+    found = handoff.by_direction
+    D = {axis: _estimate(estimate, units) for axis, estimate in found.D.items()}
+    return D | {"equal_p": found.equal_p, "spread": found.spread}
 
 
 def _handoff(handoff: HandOff | None) -> dict[str, Any] | None:

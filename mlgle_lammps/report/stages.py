@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # records of other stages, for their types only
+    from mlgle_lammps.evaluate.by_direction import ByDirection
     from mlgle_lammps.evaluate.judgement import Judgement
     from mlgle_lammps.evaluate.stream_statistics import StreamSummary
     from mlgle_lammps.records import Estimate, Frames, GleFit
@@ -28,6 +29,7 @@ class HandOff:
         fit: GLE fit to all frames.
         correlation: NACF of the window's modes.
         md_modes: their variances and relaxation times.
+        by_direction: D of each free direction.
     """
 
     policy: str
@@ -38,6 +40,7 @@ class HandOff:
     fit: GleFit
     correlation: Autocorrelation
     md_modes: ModeStatistics
+    by_direction: ByDirection
 
 
 @dataclass(frozen=True)

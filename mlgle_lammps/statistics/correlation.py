@@ -37,7 +37,7 @@ def autocorrelation(modes: np.ndarray, segments: Int64, n_lags: int) -> Autocorr
     The mean is not subtracted: it is zero by symmetry. No pair of frames crosses two segments.
 
     Args:
-        modes: (time, chain, mode, 3), length.
+        modes: (time, chain, mode, d), length.
         segments: (time,) non-decreasing segment numbers.
         n_lags: lags 0..n_lags - 1 in frames.
 
@@ -45,7 +45,7 @@ def autocorrelation(modes: np.ndarray, segments: Int64, n_lags: int) -> Autocorr
     """
     groups = chain_groups(modes.shape[1])
     products = [lagged_products(modes[:, c[0] : c[-1] + 1], segments, n_lags) for c in groups]
-    return join_groups(products, [len(chains) for chains in groups], segments)
+    return join_groups(products, [len(chains) for chains in groups], segments, modes.shape[3])
 
 
 def chain_groups(n_chains: int) -> list[Int64]:
@@ -57,7 +57,7 @@ def lagged_products(modes: np.ndarray, segments: Int64, n_lags: int) -> Float64:
     """Sum z(t)·z(t + lag) over time, chains and xyz, (lag, mode); no pair crosses two segments.
 
     Args:
-        modes: (time, chain, mode, 3), length.
+        modes: (time, chain, mode, d), length.
         segments: (time,) non-decreasing segment numbers.
         n_lags: lags 0..n_lags - 1, cut to the longest segment.
     """
@@ -70,28 +70,32 @@ def lagged_products(modes: np.ndarray, segments: Int64, n_lags: int) -> Float64:
     return total
 
 
-def join_groups(products: Sequence[Float64], n_chains: Sequence[int], segments: Int64) -> Autocorrelation:
+def join_groups(
+    products: Sequence[Float64], n_chains: Sequence[int], segments: Int64, n_dimensions: int = 3
+) -> Autocorrelation:
     """Return the autocorrelation from the lagged products of groups of chains.
 
     Args:
         products: (lag, mode) of each group.
         n_chains: chains in each group.
         segments: (time,) non-decreasing segment numbers.
+        n_dimensions: d, columns that were summed.
     """
     by_group, chains = np.array(products), np.array(n_chains)
     lengths = np.unique(segments, return_counts=True)[1]
     counts = np.maximum(lengths[:, None] - np.arange(by_group.shape[1]), 0).sum(axis=0)
-    acf = by_group.sum(axis=0) / (counts * 3.0 * chains.sum())[:, None]
+    acf = by_group.sum(axis=0) / (counts * float(n_dimensions) * chains.sum())[:, None]
     nacf = acf / np.maximum(acf[0], 1e-300)
-    by_group /= counts[:, None] * 3.0 * chains[:, None, None]
-    return Autocorrelation(nacf, melard_roy_error(nacf, len(segments), int(chains.sum())), acf[0], by_group)
+    by_group /= counts[:, None] * float(n_dimensions) * chains[:, None, None]
+    error = melard_roy_error(nacf, len(segments), int(chains.sum()), n_dimensions)
+    return Autocorrelation(nacf, error, acf[0], by_group)
 
 
 def _lagged_products(modes: np.ndarray, n_lags: int) -> Float64:
     """Sum z(t)·z(t + lag) over time and chains, (lag, mode), a few chains at a time to bound the memory."""
-    n_time, n_chains, n_modes, _ = modes.shape
+    n_time, n_chains, n_modes, n_dimensions = modes.shape
     size = fft.next_fast_len(n_time + min(n_lags, n_time), real=True)
-    at_once = max(1, _SAMPLES_AT_ONCE // (size * n_modes * 3))
+    at_once = max(1, _SAMPLES_AT_ONCE // (size * n_modes * n_dimensions))
     total = np.zeros((min(n_lags, n_time), n_modes))
     for first in range(0, n_chains, at_once):
         spectrum = fft.rfft(modes[:, first : first + at_once].astype(np.float64), size, axis=0)
@@ -100,17 +104,18 @@ def _lagged_products(modes: np.ndarray, n_lags: int) -> Float64:
     return total
 
 
-def melard_roy_error(nacf: Float64, n_time: int, n_series: int) -> Float64:
+def melard_roy_error(nacf: Float64, n_time: int, n_series: int, n_dimensions: int = 3) -> Float64:
     """Return the standard error of a NACF, sqrt((1 + 2 Σ_{i<lag} ρ_i²)/n) (JCP eq. 34), over independent series.
 
     Args:
         nacf: (lag, mode).
         n_time: frames per series.
-        n_series: independent series; the three dimensions count too.
+        n_series: independent series, each of d dimensions, which count too.
+        n_dimensions: d.
     """
     squares = np.cumsum(nacf**2, axis=0)
     inner = np.concatenate([np.zeros((1, nacf.shape[1])), squares[:-1] - nacf[0] ** 2])
-    error: Float64 = np.sqrt((1.0 + 2.0 * inner) / (n_time * 3.0 * n_series))
+    error: Float64 = np.sqrt((1.0 + 2.0 * inner) / (n_time * float(n_dimensions) * n_series))
     error[0] = 0.0
     return error
 

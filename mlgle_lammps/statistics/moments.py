@@ -6,7 +6,9 @@ are not. Every frame costs the same, and sums run in the order of the frames, so
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
@@ -42,6 +44,7 @@ class Moments:
         n_frames: frames so far.
         segment_lengths: frames in each uninterrupted piece.
         center_held: it would, but is held in place; the factor P/(P-1) is due all the same.
+        n_dimensions: d, directions that were averaged over.
     """
 
     lags: Int64
@@ -57,27 +60,34 @@ class Moments:
     n_frames: int
     segment_lengths: tuple[int, ...]
     center_held: bool = False
+    n_dimensions: int = 3
 
 
 class MomentAccumulator:
     """Adds frames one by one; ``moments()`` gives the record of what has been added so far."""
 
     def __init__(
-        self, n_chains: int, n_modes: int, longest_lag: int, lags_per_octave: int = 2, center_held: bool = False
+        self,
+        n_chains: int,
+        n_modes: int,
+        longest_lag: int,
+        lags_per_octave: int = 2,
+        center_held: bool = False,
+        n_dimensions: int = 3,
     ) -> None:
-        """Make room for lags up to ``longest_lag`` frames; ``center_held`` as in `records.System`."""
-        self._center_held = center_held
+        """Make room for lags up to ``longest_lag`` frames of ``n_dimensions`` columns; ``center_held`` as in System."""
+        self._center_held, self._d = center_held, n_dimensions
         self.lags = np.array(logarithmic_lags(longest_lag, lags_per_octave), dtype=np.int64)
         n_lags, depth = len(self.lags), longest_lag + 1
-        self._com = np.zeros((depth, n_chains, 3))
-        self._modes = np.zeros((depth, n_chains, n_modes, 3), dtype=np.float32)
+        self._com = np.zeros((depth, n_chains, n_dimensions))
+        self._modes = np.zeros((depth, n_chains, n_modes, n_dimensions), dtype=np.float32)
         self._counts = np.zeros(n_lags, dtype=np.int64)
         self._sum_com = np.zeros((n_lags, n_chains))
         self._sum_modes = np.zeros((n_lags, n_modes))
         self._sum_square = np.zeros(n_modes)
         self._blocks = [_BlockVariance(n_chains, BLOCKS_PER_LAG * int(lag)) for lag in self.lags]
-        self._center = np.zeros(3)
-        self._center_steps = _IncrementVariance()
+        self._center = np.zeros(n_dimensions)
+        self._center_steps = _IncrementVariance(n_dimensions)
         self._chain_steps = 0.0
         self._segment: int | None = None
         self._segment_lengths: list[int] = []
@@ -106,7 +116,7 @@ class MomentAccumulator:
             self._center_steps.add(center - self._center)
             self._chain_steps += float(((com - self._com[previous]) ** 2).mean())
         self._com[age % depth], self._modes[age % depth], self._center = com, modes, center
-        self._sum_square += np.einsum("cmx,cmx->m", modes, modes, dtype=np.float64) / (3 * len(com))
+        self._sum_square += np.einsum("cmx,cmx->m", modes, modes, dtype=np.float64) / (self._d * len(com))
         self._segment_lengths[-1] += 1
 
     def _enter(self, segment: int) -> None:
@@ -121,7 +131,7 @@ class MomentAccumulator:
         """Add consecutive frames of one uninterrupted piece without modes: the sums of `add`, in another order.
 
         Args:
-            com: (time, chain, 3).
+            com: (time, chain, d).
             at_once: frames taken together, few enough for the processor's cache.
             segment: the piece's number; a new one starts afresh.
         """
@@ -138,7 +148,7 @@ class MomentAccumulator:
             partners = np.concatenate([earlier, com[: max(n_frames - lag, 0)]])
             difference = com[n_frames - len(partners) :] - partners
             difference *= difference
-            squares = (difference[..., 0] + difference[..., 1] + difference[..., 2]) / 3
+            squares = reduce(operator.add, (difference[..., x] for x in range(self._d))) / self._d
             self._counts[i] += len(squares)
             self._sum_com[i] += squares.sum(axis=0)
             self._blocks[i].add_many(squares)
@@ -152,10 +162,10 @@ class MomentAccumulator:
 
     def _add_pairs(self, com: Float64, modes: np.ndarray) -> None:
         reach, n_chains = com.shape[0], com.shape[1]
-        squares = np.einsum("lcx,lcx->lc", com, com) / 3
+        squares = np.einsum("lcx,lcx->lc", com, com) / self._d
         self._counts[:reach] += 1
         self._sum_com[:reach] += squares
-        self._sum_modes[:reach] += np.einsum("lcmx,lcmx->lm", modes, modes) / (3 * n_chains)
+        self._sum_modes[:reach] += np.einsum("lcmx,lcmx->lm", modes, modes) / (self._d * n_chains)
         for block, square in zip(self._blocks, squares, strict=False):
             block.add(square)
 
@@ -183,6 +193,7 @@ class MomentAccumulator:
             n_frames=self.n_frames,
             segment_lengths=tuple(self._segment_lengths),
             center_held=self._center_held,
+            n_dimensions=self._d,
         )
 
     def _design_effect(self) -> tuple[float, float]:
@@ -251,20 +262,20 @@ class _BlockVariance:
 class _IncrementVariance:
     """Variance of the system centre's steps about their mean: zero for a steady drift, however fast."""
 
-    def __init__(self) -> None:
+    def __init__(self, n_dimensions: int) -> None:
         self.count = 0
-        self._mean = np.zeros(3)
-        self._sum_square = np.zeros(3)
+        self._mean = np.zeros(n_dimensions)
+        self._sum_square = np.zeros(n_dimensions)
 
     def add(self, step: Float64) -> None:
-        """Add one step, (3,) (Welford's update)."""
+        """Add one step, (d,) (Welford's update)."""
         self.count += 1
         delta = step - self._mean
         self._mean += delta / self.count
         self._sum_square += delta * (step - self._mean)
 
     def add_many(self, steps: Float64) -> None:
-        """Add consecutive steps, (time, 3) (Chan's update)."""
+        """Add consecutive steps, (time, d) (Chan's update)."""
         if len(steps):
             count, mean = self.count + len(steps), steps.mean(axis=0)
             delta = mean - self._mean

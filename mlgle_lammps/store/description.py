@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
+from mlgle_lammps.directions import ALL_FREE, Directions
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import CHAINS, CHANNELS, Species, System
 
@@ -53,6 +54,7 @@ def system_from_mapping(values: Mapping[str, Any], where: str) -> System:
     for name in ("center_held", "whole_molecules"):
         kept[name] = kept.get(name) in (True, 1)
     kept["channels"], kept["others"] = _channels_of(kept, where), _others_of(kept, where)
+    kept["directions"] = _directions_of(kept, where)
     for name in ("notes", "left_out"):
         lines = kept.get(name) or ()
         listed = lines if isinstance(lines, list | tuple) else [lines]
@@ -85,6 +87,15 @@ def _others_of(described: Mapping[str, Any], where: str) -> tuple[Species, ...]:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"{where}: others names {twice[0]} twice ({CHAINS} is the main species)")
     return tuple(others)
+
+
+def _directions_of(described: Mapping[str, Any], where: str) -> Directions:
+    """Return the directions that a description names, all where it names none."""
+    found = described.get("directions", ALL_FREE)
+    try:
+        return found if isinstance(found, Directions) else Directions.from_plain(found)
+    except ValueError as error:
+        raise UserError(f"{where}: directions: {error}") from None
 
 
 def _species(entry: Any) -> Species:

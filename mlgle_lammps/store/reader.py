@@ -220,6 +220,16 @@ def require_generated_from(md: System, generated: FramesReader) -> None:
         )
 
 
+def require_all_directions(generated: FramesReader) -> None:
+    """Raise UserError where trajectories were generated along some of x, y and z alone: beads have all three."""
+    directions = generated.system.directions
+    if directions.n < 3:
+        raise UserError(
+            f"{generated.path} was generated along {directions.free} alone, so that beads, which have x, y and z, "
+            f"cannot be made of it; {directions.sentence()}"
+        )
+
+
 def _plain(value: Any) -> Any:
     """Return an attribute as Python numbers, text or lists of them."""
     if isinstance(value, np.generic | np.ndarray):

@@ -157,6 +157,8 @@ def _common_system(recordings: Sequence[Recording], n_modes: int | None) -> Syst
                 raise UserError(_disagreement(recordings[0], recording, name))
     systems = [recording.system for recording in recordings]
     common["channels"] = tuple(name for name in first.channels if all(name in other.channels for other in systems))
+    closed = {axis: why for other in systems for axis, why in other.directions.reasons}
+    common["directions"] = first.directions.closing(closed)
     common["others"] = tuple(own for own in first.others if all(own in other.others for other in systems))
     available = min(recording.system.n_modes for recording in recordings)
     notes = [note for recording in recordings for note in recording.system.notes]

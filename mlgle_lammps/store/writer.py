@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from mlgle_lammps import __version__
+from mlgle_lammps.directions import ALL_FREE
 from mlgle_lammps.errors import RunFailure, UserError, one_line
 from mlgle_lammps.records import CHAINS, CHANNELS, Frames, System
 from mlgle_lammps.store.sink import Sink, uninterrupted
@@ -33,8 +34,8 @@ CREATOR = "mlgle_lammps"
 TEXTS = ("units", "time_unit", "length_unit", "source", "notes", "left_out")
 """Fields of the System that ``/mlgle`` has twice: as text attributes for people, and as JSON in the attribute ``texts``
 for the reader, because HDF5 keeps no checksum of text attributes and can loop for ever in a damaged one."""
-LAYOUT = ("channels", "others")
-"""Fields of the System that ``/mlgle`` has as JSON in the attribute ``layout``."""
+LAYOUT = ("channels", "others", "directions")
+"""Fields of the System that ``/mlgle`` has as JSON in the attribute ``layout``; directions where some are closed."""
 KNOWN_UNITS = frozenset({"fs", "ps", "ns", "s", "Angstrom", "nm", "pm"})
 """Unit names that H5MD readers know; others (tau, sigma) are only on /mlgle."""
 
@@ -129,6 +130,8 @@ class FramesWriter:
             name: value for name, value in vars(self._system).items() if name not in ("notes", "left_out", *LAYOUT)
         }
         layout = {name: value for name, value in asdict(self._system).items() if name in LAYOUT}
+        if self._system.directions == ALL_FREE:
+            del layout["directions"]
         self._group.attrs["layout"] = np.bytes_(json.dumps(layout).encode())
         texts = {name: getattr(self._system, name) for name in TEXTS}
         self._group.attrs["texts"] = np.bytes_(json.dumps(texts).encode())
@@ -255,7 +258,7 @@ class GeneratedWriter:
             RunFailure: the file cannot be written.
         """
         self.expected_bytes = generated_bytes(n_frames, n_trajectories, system.n_modes)
-        self._save_every = save_every
+        self._save_every, self._directions = save_every, system.directions
         try:
             free = shutil.disk_usage(path.parent).free
         except OSError as error:
@@ -278,13 +281,13 @@ class GeneratedWriter:
         return self._writer.n_frames
 
     def append(self, frames: Frames) -> None:
-        """Write consecutive kept frames of trajectories.
+        """Write consecutive kept frames of trajectories, zero in closed directions where they have d columns.
 
         Raises:
             RunFailure: disk full or the like.
             ValueError: wrong channels or shapes.
         """
-        self._writer.append(frames)
+        self._writer.append(frames.embedded(self._directions))
 
     def close(self) -> None:
         """Finish the file and give it its name; raise RunFailure where that fails."""

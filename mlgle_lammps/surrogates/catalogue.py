@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlgle_lammps.diffusion.forms import FitForm
+from mlgle_lammps.directions import Directions
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.learn import LearnOptions
 from mlgle_lammps.records import GleFit, System
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 COMMON_OPTIONS = (
     "out", "overwrite", "surrogate", "preset", "handoff", "target_ci", "full_md", "generate_steps", "save_every",
-    "ensemble", "device", "seed", "threads",
+    "ensemble", "device", "seed", "threads", "directions",
 )  # fmt: skip
 """Options that mean the same for every surrogate."""
 OLD_SUFFIX = ".pt"
@@ -35,12 +36,22 @@ class Preset:
         meaning: a few words for --help.
         fit_form: form of the GLE fit that goes with it.
         remedy: what to do where it generates badly, beside giving more frames; empty for nothing.
+        dimensions: numbers of free directions that it can learn from.
     """
 
     name: str
     meaning: str
     fit_form: FitForm = "default"
     remedy: str = ""
+    dimensions: tuple[int, ...] = (1, 2, 3)
+
+    def require_dimensions(self, directions: Directions) -> None:
+        """Raise UserError where it cannot learn from so few directions."""
+        if directions.n not in self.dimensions:
+            raise UserError(
+                f"--preset {self.name}: its networks are of three dimensions, and chains are free in "
+                f"{directions.free} alone: use --preset default"
+            )
 
 
 @dataclass(frozen=True)
@@ -107,7 +118,7 @@ SURROGATES = {
         ml_gle.NAME,
         (
             Preset("default", "linear cores with networks where they are worth it"),
-            Preset("paper", "the published networks and fit", "published", published.REMEDY),
+            Preset("paper", "the published networks and fit", "published", published.REMEDY, (3,)),
         ),
         ("modes", "memory", "train_frames", "val_frames"),
         _ml_gle_trainer,

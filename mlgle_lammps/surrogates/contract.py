@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from mlgle_lammps.directions import Directions
 from mlgle_lammps.records import Frames, ModeReport
 
 
@@ -39,6 +40,7 @@ class Model(Protocol):
         dt: time between two frames, in ``time_unit``.
         time_unit: of ``dt``.
         length_unit: of positions.
+        directions: whose d columns it was learned from, takes and makes.
         reports: one per mode.
         notes: what went differently from the plan, one line each.
     """
@@ -58,6 +60,8 @@ class Model(Protocol):
     @property
     def length_unit(self) -> str: ...  # noqa: D102
     @property
+    def directions(self) -> Directions: ...  # noqa: D102
+    @property
     def reports(self) -> Sequence[ModeReport]: ...  # noqa: D102
     @property
     def notes(self) -> Sequence[str]: ...  # noqa: D102
@@ -66,7 +70,7 @@ class Model(Protocol):
         """Begin trajectories where recorded frames end.
 
         Args:
-            frames: one uninterrupted piece, at least ``memory`` frames, deck units.
+            frames: one uninterrupted piece, at least ``memory`` frames, deck units, d columns.
             seed: of starts and noise; equal seeds, devices and frames give equal bits.
             n_trajectories: independent trajectories, more than the frames have molecules where wanted.
             device: "auto", "cpu" or "cuda".

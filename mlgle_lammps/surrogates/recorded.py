@@ -36,10 +36,10 @@ def require_channels(frames: Frames, needs: Sequence[str], surrogate: str) -> No
         )
 
 
-def require_history(frames: Frames, memory: int, n_modes: int) -> None:
-    """Raise UserError where frames are not one uninterrupted piece of m frames or more with k modes and a chain."""
+def require_history(frames: Frames, memory: int, n_modes: int, n_dimensions: int = 3) -> None:
+    """Raise UserError where frames are not one whole piece, m or more, with k modes of d columns and a chain."""
     shape = tuple(frames.modes.shape)
-    if shape[0] < memory or shape[1] < 1 or shape[2:] != (n_modes, 3):
+    if shape[0] < memory or shape[1] < 1 or shape[2:] != (n_modes, n_dimensions):
         raise UserError(
             f"starting history has shape {shape}; {memory} frames or more of {n_modes} modes are needed, and a chain"
         )

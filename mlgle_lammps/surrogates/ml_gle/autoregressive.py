@@ -31,7 +31,7 @@ class CoreChoice:
     Attributes:
         orders: order per mode.
         widths: smoothing width in log lag per mode, 0 for none.
-        nll: held-out negative log-likelihood per chain, nats per 3D frame in units of σ_z, (chain, mode).
+        nll: held-out negative log-likelihood per chain, nats per frame of d components in units of σ_z, (chain, mode).
     """
 
     orders: tuple[int, ...]
@@ -155,7 +155,7 @@ def fit_core(
 def _mean_square(modes: Float64) -> Float64:
     """Return <y²> per component, (mode,), at least 1e-12 so that a mode that does not move is no special case."""
     total = np.einsum("tckx,tckx->k", modes, modes, dtype=np.float64)
-    return np.maximum(total / (modes.shape[0] * modes.shape[1] * 3), _LEAST_VARIANCE)
+    return np.maximum(total / (modes.shape[0] * modes.shape[1] * modes.shape[3]), _LEAST_VARIANCE)
 
 
 def ladder_up_to(max_order: int) -> tuple[int, ...]:
@@ -192,7 +192,10 @@ def choose_core(
     for mode in range(modes.shape[2]):
         products, n_targets = held_out_products(modes[:, :, mode], segments, n_train, max_order)
         table = np.stack(
-            [_ladder_nll(products, n_targets, kappa[mode], variance[mode], ladder) for kappa in smoothed]
+            [
+                _ladder_nll(products, n_targets, kappa[mode], variance[mode], ladder, modes.shape[3])
+                for kappa in smoothed
+            ]
         )  # (width, order, chain)
         order, width = _memory_within_error(table, ladder, float(longest[mode]))
         orders.append(ladder[order])
@@ -267,9 +270,9 @@ def _target_products(y: Float64, order: int) -> Float64:
 
 
 def _ladder_nll(
-    products: Float64, n_targets: int, reflection: Float64, variance: float, ladder: tuple[int, ...]
+    products: Float64, n_targets: int, reflection: Float64, variance: float, ladder: tuple[int, ...], n_dimensions: int
 ) -> Float64:
-    """Return NLL per 3D frame of each order, (order, chain)."""
+    """Return NLL per frame of d components of each order, (order, chain)."""
     if n_targets == 0:
         raise ValueError("no held-out frame has a history of the order asked for")
     nll = []
@@ -277,5 +280,5 @@ def _ladder_nll(
         weight = np.concatenate([[1.0], -step_up(reflection[None, :order])[0]])
         innovation = variance * np.prod(1 - reflection[:order] ** 2)
         square = weight @ products[:, : order + 1, : order + 1] @ weight / n_targets
-        nll.append(0.5 * square / innovation + 1.5 * np.log(2 * np.pi * innovation))
+        nll.append(0.5 * square / innovation + n_dimensions / 2 * np.log(2 * np.pi * innovation))
     return np.array(nll)

@@ -33,7 +33,7 @@ class _Group:
         self._fill_block: Work | None = None
 
     def advance(self, n_steps: int, first_step: int) -> torch.Tensor:
-        """Return the next steps, y (mode, n, 3, trajectory), at most a block of them; a view until ``roll``."""
+        """Return the next steps, y (mode, n, d, trajectory), at most a block of them; a view until ``roll``."""
         self._noise.normal_(generator=self._generator)
         if n_steps == BLOCK:
             self._fill_block = self._fill_block or captured(self._fill_whole, [self._buffer])
@@ -69,13 +69,13 @@ class Batch:
     """Trajectories that advance together, with noise of their own: modes and centre of mass."""
 
     def __init__(self, model: MlGleModel, steppers: list[Stepper], start: torch.Tensor, seeds: list[int]) -> None:
-        """Begin at ``start``, y (mode, m, 3, trajectory)."""
+        """Begin at ``start``, y (mode, m, d, trajectory)."""
         pairs, remedy = zip(steppers, seeds[1:], strict=True), model.dynamics.remedy
         self._groups = [_Group(stepper, start, seed, remedy) for stepper, seed in pairs]
         self._generator = torch.Generator(start.device).manual_seed(seeds[0])
         self.sigma = torch.as_tensor(model.dynamics.sigma, dtype=start.dtype, device=start.device)
         self._origin = torch.einsum("j,jxc->xc", self.sigma, start[:, -1]).double()
-        self.n_trajectories = start.shape[3]
+        self.n_dimensions, self.n_trajectories = start.shape[2:]
         self._walk = torch.zeros_like(self._origin)
         self._step_size = model.alpha * math.sqrt(model.dt)
         self._beta = math.sqrt(max(model.beta_sq, 0.0))
@@ -83,7 +83,7 @@ class Batch:
     def advance(
         self, com: torch.Tensor, modes: torch.Tensor, first_step: int, given_up: Callable[[], bool] = lambda: False
     ) -> None:
-        """Fill com (time, 3, trajectory) and modes (mode, time, 3, trajectory) with the next steps, unless given up."""
+        """Fill com (time, d, trajectory) and modes (mode, time, d, trajectory) with the next steps, unless given up."""
         with torch.inference_mode():
             for done in range(0, len(com), BLOCK):
                 if given_up():

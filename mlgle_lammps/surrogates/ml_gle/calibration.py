@@ -59,7 +59,7 @@ def calibrate(core: LinearCore, networks: Networks, y: torch.Tensor, seed: int) 
     Args:
         core: of all modes.
         networks: of some modes.
-        y: recorded standardized frames, (time, chain, mode, 3).
+        y: recorded standardized frames, (time, chain, mode, d).
         seed: of the noise.
     """
     lags = relaxation_lags(core, _LONGEST_LAG)[list(networks.modes)]
@@ -136,7 +136,7 @@ def generated_over_core(
     reach = max(stepper.reach for stepper in steppers)
     chains = torch.arange(_TRAJECTORIES, device=device) % y.shape[1]
     start = y[-reach:][:, chains][:, :, list(modes)].permute(2, 0, 3, 1)
-    shape = (len(modes), reach + n_steps, 3, _TRAJECTORIES)
+    shape = (len(modes), reach + n_steps, start.shape[2], _TRAJECTORIES)
     variance, rate = np.empty((2, len(modes))), np.ones((2, len(modes)))
     with torch.inference_mode():
         for i, stepper in enumerate(steppers):

@@ -5,6 +5,7 @@ rotation of the history rotates the prediction exactly. Invariants are the Gram 
 mean squared increments of the recent past, whose slow change is most of what a linear model leaves. |r| and |v| are
 bounded and vanish for |y| beyond ``FADE_END``: the generator is a stable filter driven by bounded-variance noise.
 
+Vectors have d components, those of the free directions: 3, 2 or 1, where it is reflections that turn the prediction.
 All networks are evaluated as one batch: every tensor has a leading network axis.
 """
 
@@ -124,12 +125,12 @@ def neutral_scales(architecture: Architecture, n_networks: int) -> dict[str, tor
 
 
 def make_basis(last: torch.Tensor, earlier: torch.Tensor, core: torch.Tensor) -> torch.Tensor:
-    """Return the basis vectors, (network, basis, 3, sample).
+    """Return the basis vectors, (network, basis, d, sample).
 
     Args:
-        last: y_{t-1}, (network, 3, sample).
-        earlier: y_{t-1-l} of each lag, (network, lag, 3, sample).
-        core: the core's mean of y_t, (network, 3, sample).
+        last: y_{t-1}, (network, d, sample).
+        earlier: y_{t-1-l} of each lag, (network, lag, d, sample).
+        core: the core's mean of y_t, (network, d, sample).
     """
     last = last.unsqueeze(1)
     return torch.cat([last, last - earlier, core.unsqueeze(1) - last], dim=1)
@@ -140,10 +141,10 @@ def invariants(scales: Tensors, basis: torch.Tensor, activity: torch.Tensor) -> 
 
     Args:
         scales: of the networks.
-        basis: (network, basis, 3, sample), divided by its scale.
+        basis: (network, basis, d, sample), divided by its scale.
         activity: mean |y_t - y_{t-1}|² over each window, (network, window, sample).
     """
-    gram = (_gram_at_once(basis) if basis.device.type == "cuda" else _gram_by_rows(basis)) / 3
+    gram = (_gram_at_once(basis) if basis.device.type == "cuda" else _gram_by_rows(basis)) / basis.shape[2]
     calm = torch.log(activity / scales["activity_scale"] + 1e-6)
     return torch.cat([torch.sign(gram) * torch.log1p(gram.abs()), calm], dim=1)
 
@@ -151,13 +152,13 @@ def invariants(scales: Tensors, basis: torch.Tensor, activity: torch.Tensor) -> 
 def evaluate(
     tensors: Tensors, basis: torch.Tensor, activity: torch.Tensor, learned_only: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the residual r (network, 3, sample) and the log-variance v (network, sample), in units of the core's s.
+    """Return the residual r (network, d, sample) and the log-variance v (network, sample), in units of the core's s.
 
     The sample axis is the last everywhere, so that every operation runs over contiguous samples.
 
     Args:
         tensors: weights and scales.
-        basis: of ``make_basis``, (network, basis, 3, sample).
+        basis: of ``make_basis``, (network, basis, d, sample).
         activity: mean squared increments, (network, window, sample).
         learned_only: leave out the corrections ``linear_part`` and ``log_variance_offset``.
     """
@@ -201,9 +202,9 @@ def _upper_triangle(n: int, device: torch.device) -> torch.Tensor:
 
 
 def _products(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Return scalar products over the axis before the last; three fused operations instead of one with a sum over 3."""
+    """Return scalar products over the axis before the last; fused operations instead of one with a sum over d."""
     product = first[..., 0, :] * second[..., 0, :]
-    for component in (1, 2):
+    for component in range(1, first.shape[-2]):
         product = torch.addcmul(product, first[..., component, :], second[..., component, :])
     return product
 
@@ -227,12 +228,12 @@ def conserve_second_moments(tensors: dict[str, torch.Tensor], basis: torch.Tenso
     """Set the corrections such that the network leaves variance and NACF to the core (in place).
 
     The part of r that is linear in the basis is projected out, so that r is uncorrelated with the past, and v is
-    shifted such that <exp v> + <|r|²>/3 = 1: core innovations keep their covariance, and with it, to first
+    shifted such that <exp v> + <|r|²>/d = 1: core innovations keep their covariance, and with it, to first
     order, the stationary variance and autocorrelation of y. One-step likelihood says next to nothing about these.
 
     Args:
         tensors: weights and scales.
-        basis: of representative samples, (network, basis, 3, sample).
+        basis: of representative samples, (network, basis, d, sample).
         activity: (network, window, sample).
     """
     n_networks, n_basis = basis.shape[:2]
@@ -247,6 +248,6 @@ def conserve_second_moments(tensors: dict[str, torch.Tensor], basis: torch.Tenso
     tensors["linear_part"] = linear.to(basis.dtype)
     tensors["log_variance_offset"] = torch.zeros_like(tensors["log_variance_offset"])
     residual, log_variance = evaluate(tensors, basis, activity)
-    explained = residual.square().sum(1).mean(1) / 3
+    explained = residual.square().sum(1).mean(1) / basis.shape[2]
     target = (1 - explained).clamp_min(0.05)
     tensors["log_variance_offset"] = (target / log_variance.exp().mean(1)).log().clamp(-1, 1).unsqueeze(1)

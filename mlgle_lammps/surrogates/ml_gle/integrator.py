@@ -33,6 +33,17 @@ def random_rotations(n: int, generator: np.random.Generator) -> Float64:
     return np.moveaxis(np.array(rows), 2, 0)
 
 
+def random_turns(n: int, n_dimensions: int, generator: np.random.Generator) -> Float64:
+    """Return ``n`` turns under which the dynamics stay as they are, (n, d, d): SO(3), SO(2), or a sign on a line."""
+    if n_dimensions == 3:
+        return random_rotations(n, generator)
+    if n_dimensions == 1:
+        return generator.choice([-1.0, 1.0], size=(n, 1, 1))
+    angle = generator.uniform(0.0, 2 * np.pi, n)
+    cosine, sine = np.cos(angle), np.sin(angle)
+    return np.moveaxis(np.array([[cosine, -sine], [sine, cosine]]), 2, 0)
+
+
 def starting_histories(history: Float32, memory: int, n_trajectories: int, generator: np.random.Generator) -> Float32:
     """Return a history of m frames for every trajectory, distinct even where chains are fewer.
 
@@ -40,13 +51,13 @@ def starting_histories(history: Float32, memory: int, n_trajectories: int, gener
     times of the record, and each is turned by a random rotation (the dynamics are isotropic).
 
     Args:
-        history: (time >= m, chain, mode, 3).
+        history: (time >= m, chain, mode, d).
         memory: m.
         n_trajectories: trajectories wanted.
         generator: of the rotations.
 
     Returns:
-        (m, trajectory, mode, 3) float32.
+        (m, trajectory, mode, d) float32.
     """
     n_times, n_chains = history.shape[:2]
     n_rounds = -(-n_trajectories // n_chains)
@@ -55,7 +66,7 @@ def starting_histories(history: Float32, memory: int, n_trajectories: int, gener
     for number, end in enumerate(ends):
         piece = history[end - memory : end]
         if number:
-            piece = np.einsum("cxy,tcky->tckx", random_rotations(n_chains, generator), piece)
+            piece = np.einsum("cxy,tcky->tckx", random_turns(n_chains, piece.shape[3], generator), piece)
         rounds.append(piece.astype(np.float32))
     return np.concatenate(rounds, axis=1)[:, :n_trajectories]
 
@@ -90,7 +101,7 @@ class MlGleMotion:
 
         Args:
             model: the model.
-            history: recorded modes, (time >= m, chain, mode, 3), deck units; the last frame is step 0.
+            history: recorded modes, (time >= m, chain, mode, d), deck units; the last frame is step 0.
             seed: of starts and noise.
             n_trajectories: independent trajectories.
             device: "auto", "cpu" or "cuda".
@@ -172,8 +183,8 @@ class _Jobs:
         sizes = [batch.n_trajectories for batch in batches]
         like = batches[0].sigma
         self._first_step = first_step
-        self._com = like.new_empty(n_steps, 3, sum(sizes), dtype=torch.float64)
-        self._modes = like.new_empty(len(like), n_steps, 3, sum(sizes), dtype=torch.float32)
+        self._com = like.new_empty(n_steps, batches[0].n_dimensions, sum(sizes), dtype=torch.float64)
+        self._modes = like.new_empty(len(like), n_steps, batches[0].n_dimensions, sum(sizes), dtype=torch.float32)
         columns = zip(batches, self._com.split(sizes, 2), self._modes.split(sizes, 3), strict=True)
         self._futures = [
             pool.submit(batch.advance, com, modes, first_step, given_up.is_set) for batch, com, modes in columns

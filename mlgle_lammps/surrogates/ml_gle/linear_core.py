@@ -1,6 +1,6 @@
 """Linear autoregression of every mode: scalar coefficients on past vectors, so exactly rotation-equivariant.
 
-In standardized units y = z/σ_z: y_t = Σ_i a_i y_{t-i} + s ε_t with ε three independent standard normals.
+In standardized units y = z/σ_z: y_t = Σ_i a_i y_{t-i} + s ε_t with ε of d independent standard normals.
 """
 
 from __future__ import annotations
@@ -164,12 +164,12 @@ def predict(core: LinearCore, frames: torch.Tensor) -> torch.Tensor:
 
     Args:
         core: of the modes.
-        frames: y, (time, chain, mode, 3).
+        frames: y, (time, chain, mode, d).
 
     Returns:
         The same shape; exact only from the order-th frame of a segment on.
     """
-    n_times, n_chains, n_modes, _ = frames.shape
+    n_times, n_chains, n_modes, d = frames.shape
     order = core.max_order
     block = max(BLOCK, order)
     taps = np.zeros((n_modes, block, block + order))
@@ -177,10 +177,10 @@ def predict(core: LinearCore, frames: torch.Tensor) -> torch.Tensor:
         taps[:, s, s : s + order] = core.coefficients[:, ::-1]
     matrix = torch.as_tensor(taps, dtype=frames.dtype, device=frames.device)
     prediction = torch.empty_like(frames)
-    padded = torch.cat([frames.new_zeros(order, n_chains, n_modes, 3), frames])
+    padded = torch.cat([frames.new_zeros(order, n_chains, n_modes, d), frames])
     for start in range(0, n_times, block):
         n = min(block, n_times - start)
-        source = padded[start : start + n + order].permute(2, 0, 1, 3).reshape(n_modes, n + order, n_chains * 3)
+        source = padded[start : start + n + order].permute(2, 0, 1, 3).reshape(n_modes, n + order, n_chains * d)
         mean = torch.bmm(matrix[:, :n, : n + order], source)
-        prediction[start : start + n] = mean.reshape(n_modes, n, n_chains, 3).permute(1, 2, 0, 3)
+        prediction[start : start + n] = mean.reshape(n_modes, n, n_chains, d).permute(1, 2, 0, 3)
     return prediction

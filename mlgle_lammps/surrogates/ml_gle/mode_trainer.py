@@ -247,6 +247,6 @@ def _unjudged_reports(core: LinearCore) -> tuple[ModeReport, ...]:
 
 
 def _increment_offset(frames: TrainingFrames, core: LinearCore) -> Float64:
-    """Return what turns NLL in units of s into NLL of standardized increments: 3 log(s σ_z/σ_Δz), per mode."""
+    """Return what turns NLL in units of s into NLL of standardized increments: d log(s σ_z/σ_Δz), per mode."""
     scale = np.sqrt(core.innovation_variance) * frames.sigma / frames.sigma_increment
-    return 3 * np.log(scale)
+    return frames.y.shape[3] * np.log(scale)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from mlgle_lammps.directions import ALL_FREE, Directions
 from mlgle_lammps.errors import UserError, one_line
 from mlgle_lammps.records import CHAINS, Float32, Frames, ModeReport
 from mlgle_lammps.surrogates.ml_gle import NAME, model_pt, plain_values
@@ -39,7 +40,8 @@ class MlGleModel:
         dt: time between two frames.
         time_unit: of ``dt``.
         length_unit: of positions.
-        history: the last recorded modes that were learned from, (m, chain, mode, 3) float32, deck units.
+        history: the last recorded modes that were learned from, (m, chain, mode, d) float32, deck units.
+        directions: whose d columns these are.
     """
 
     surrogate: ClassVar[str] = NAME
@@ -51,6 +53,7 @@ class MlGleModel:
     time_unit: str
     length_unit: str
     history: Float32
+    directions: Directions = ALL_FREE
 
     @property
     def preset(self) -> str:
@@ -93,7 +96,7 @@ class MlGleModel:
             UserError: frames without modes, of other modes, too few, or interrupted.
         """
         require_channels(frames, ("modes",), NAME)
-        require_history(frames, self.memory, self.n_modes)
+        require_history(frames, self.memory, self.n_modes, self.directions.n)
         return MlGleMotion(self, frames.modes, seed, n_trajectories, device=device, threads=threads)
 
     def learned_up_to(self, frame: Frames) -> bool:
@@ -111,6 +114,8 @@ class MlGleModel:
             "alpha": float(self.alpha), "beta_sq": float(self.beta_sq), "dt": float(self.dt),
             "time_unit": self.time_unit, "length_unit": self.length_unit,
         }  # fmt: skip
+        if self.directions != ALL_FREE:
+            values["directions"] = self.directions.plain()
         write_model(path, NAME, values, tensors | {"history": torch.tensor(self.history)})
 
     @staticmethod
@@ -151,9 +156,12 @@ def _from_plain(plain: Mapping[str, Any], most_bytes: int) -> MlGleModel:
     if history.shape[1] < 1:
         raise ValueError("a history without chains")
     dynamics = _OF_PRESET[preset](plain, most_bytes)
-    plain_values.expect_shape("history", history.shape[2:], (dynamics.n_modes, 3))
+    directions = Directions.from_plain(plain["directions"]) if "directions" in plain else ALL_FREE
+    plain_values.expect_shape("history", history.shape[2:], (dynamics.n_modes, directions.n))
+    if directions.n != 3 and preset == PublishedModes.preset:
+        raise ValueError(f"preset {preset} of {directions.n} directions")
     return MlGleModel(
         dynamics, plain_values.number(plain, "alpha", 0.0), plain_values.number(plain, "beta_sq"),
         plain_values.number(plain, "dt", *DT_BOUNDS), plain_values.unit(plain, "time_unit"),
-        plain_values.unit(plain, "length_unit"), history,
+        plain_values.unit(plain, "length_unit"), history, directions,
     )  # fmt: skip

@@ -25,9 +25,9 @@ class Samples:
     """Inputs and targets of some frames.
 
     Attributes:
-        basis: (network, basis, 3, sample).
+        basis: (network, basis, d, sample).
         activity: (network, window, sample).
-        target: y_t less the core's mean, in units of s, (network, 3, sample).
+        target: y_t less the core's mean, in units of s, (network, d, sample).
     """
 
     basis: torch.Tensor
@@ -42,7 +42,7 @@ class ResidualData:
         self.frames = frames
         y = frames.y
         self._scale = torch.as_tensor(core.innovation_variance, device=y.device).sqrt().to(y.dtype)[:, None, None]
-        self._core = predict(core, y).reshape(-1, frames.n_modes * 3)
+        self._core = predict(core, y).reshape(-1, frames.n_modes * y.shape[3])
         self._lags = torch.tensor(architecture.lags, device=y.device, dtype=torch.int64)
         squares = torch.zeros(y.shape[:3], dtype=torch.float64, device=y.device)
         squares[1:] = y.diff(dim=0).square().sum(-1)
@@ -61,7 +61,7 @@ class ResidualData:
         frames, n = self.frames, len(index)
         last = index - frames.n_chains
         earlier = last[None] - self._lags[:, None] * frames.n_chains
-        core = self._core.index_select(0, index).reshape(n, frames.n_modes, 3).permute(1, 2, 0)
+        core = self._core.index_select(0, index).reshape(n, frames.n_modes, -1).permute(1, 2, 0)
         last_rows, earlier_rows = frames.rows(last).mT, frames.rows(earlier).mT
         basis = equivariant.make_basis(last_rows, earlier_rows, core)
         activity = self._activity.index_select(0, index).reshape(n, frames.n_modes, -1).permute(1, 2, 0)
@@ -73,15 +73,16 @@ class ResidualData:
 
 
 def sample_nll(tensors: equivariant.Tensors, samples: Samples, learned_only: bool = False) -> torch.Tensor:
-    """Return -log N(y_t | core + s r, s² exp(v)) + 3 log s per sample, (network, sample), nats per 3D frame."""
+    """Return -log N(y_t | core + s r, s² exp(v)) + d log s, (network, sample), nats per frame of d components."""
     residual, log_variance = equivariant.evaluate(tensors, samples.basis, samples.activity, learned_only)
     square = (samples.target - residual).square().sum(1)
-    return 0.5 * square * torch.exp(-log_variance) + 1.5 * (log_variance + _LOG_2PI)
+    half = samples.target.shape[1] / 2
+    return 0.5 * square * torch.exp(-log_variance) + half * (log_variance + _LOG_2PI)
 
 
 def core_nll(samples: Samples) -> torch.Tensor:
     """Return the same for the core alone, r = v = 0."""
-    return 0.5 * samples.target.square().sum(1) + 1.5 * _LOG_2PI
+    return 0.5 * samples.target.square().sum(1) + samples.target.shape[1] / 2 * _LOG_2PI
 
 
 def over_targets(data: ResidualData, index: torch.Tensor, nll: Callable[[Samples], torch.Tensor]) -> torch.Tensor:

@@ -51,7 +51,7 @@ class MlGleTrainer:
 
     Args:
         options: preset, memory, frames, device and seed.
-        system: of the frames.
+        system: of the frames, whose columns are those of its free directions.
         fit: returns the last GLE fit; asked when training is finished.
         should_stop: asked between updates; True ends training with the best weights so far.
     """
@@ -96,7 +96,7 @@ class MlGleTrainer:
             raise RunFailure(f"{system.source}: no GLE could be fitted, and without one nothing can be generated")
         return MlGleModel(
             dynamics, alpha=float(np.sqrt(max(fit.alpha_sq, 0.0))), beta_sq=fit.beta_sq, dt=system.dt,
-            time_unit=system.time_unit, length_unit=system.length_unit, history=history,
+            time_unit=system.time_unit, length_unit=system.length_unit, history=history, directions=system.directions,
         )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ class TrainingFrames:
     """Standardized frames and what they are used for.
 
     Attributes:
-        y: z/σ_z, (time, chain, mode, 3) float32 on the training device.
+        y: z/σ_z, (time, chain, mode, d) float32 on the training device.
         segments: (time,).
         sigma: σ_z per component from the training frames, (mode,), length units.
         sigma_increment: σ_Δz, likewise.
@@ -66,9 +66,9 @@ class TrainingFrames:
         return torch.as_tensor(self.sigma / self.sigma_increment, device=self.y.device).to(self.y.dtype)
 
     def rows(self, index: torch.Tensor) -> torch.Tensor:
-        """Return y at flat indices of any shape, (mode, *index, 3)."""
-        flat = self.y.reshape(-1, self.n_modes * 3)
-        picked = flat.index_select(0, index.reshape(-1)).reshape(*index.shape, self.n_modes, 3)
+        """Return y at flat indices of any shape, (mode, *index, d)."""
+        flat = self.y.reshape(-1, self.n_modes * self.y.shape[3])
+        picked = flat.index_select(0, index.reshape(-1)).reshape(*index.shape, self.n_modes, self.y.shape[3])
         return picked.movedim(-2, 0)
 
 
