@@ -36,7 +36,7 @@ class PhysicsWatch:
 
     def __init__(self, lmp: Any, cell: Float64) -> None:
         self._lmp = lmp
-        self._d = lmp.extract_setting("dimension")
+        self._d = 2 if lmp.extract_setting("dimension") == 2 else 3
         edges = np.linalg.norm(cell, axis=1)
         edges[self._d :] = 0.0  # the thickness of a system of two dimensions is nobody's image
         self._periodic = edges > 0

@@ -78,11 +78,13 @@ def _moments_along(frames: Frames, column: int, whole: Moments) -> Moments:
     reach = int(lags[-1]) + 1
     per_chain = mean_squared_displacements(com[:, :, None], frames.segments, reach)[lags] * share
     modes = frames.modes[:, :, :k, column]
-    paths = modes.reshape(len(frames), n_chains * k, 1)
-    of_modes = mean_squared_displacements(paths, frames.segments, reach)[lags].reshape(len(lags), n_chains, k)
+    of_modes = np.empty((len(lags), k))
+    for p in range(k):
+        of_modes[:, p] = mean_squared_displacements(modes[:, :, p, None], frames.segments, reach)[lags].mean(axis=1)
+    squares = np.einsum("tcm,tcm->m", modes, modes, dtype=np.float64)
     return replace(
-        whole, msd_com=per_chain.mean(axis=1), msd_com_chain=per_chain, msd_modes=of_modes.mean(axis=1),
-        mode_variance=np.mean(np.square(modes, dtype=np.float64), axis=(0, 1)), n_dimensions=1,
+        whole, msd_com=per_chain.mean(axis=1), msd_com_chain=per_chain, msd_modes=of_modes,
+        mode_variance=squares / max(len(frames) * n_chains, 1), n_dimensions=1,
     )  # fmt: skip
 
 

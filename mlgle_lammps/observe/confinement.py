@@ -24,6 +24,8 @@ LEVEL = 3e-5
 """Probability of a chance difference that is taken for none (four standard errors of a normal number)."""
 STILL = 1e-12
 LEAST_FRAMES = 32
+LEAST_CHAINS = 5
+"""Of fewer the scatter says too little: only a direction in which they stand still is bounded."""
 
 
 def bounded_by_motion(frames: Frames, known: Directions, design_effect: float = 1.0) -> dict[str, str]:
@@ -54,7 +56,7 @@ def bounded_by_motion(frames: Frames, known: Directions, design_effect: float = 
     for i, axis in enumerate(known.free):
         if means[i] <= STILL * means[first]:
             found[axis] = "the chains' centres do not move there"
-        elif i != first and _is_held(short, long, i, first, design_effect):
+        elif i != first and n_chains >= LEAST_CHAINS and _is_held(short, long, i, first, design_effect):
             ratio = means[i] / short[i].mean()
             found[axis] = (
                 f"its motion is bounded (MSD {means[i]:.3g} at {2 * lag} frames, {ratio:.2f} times that at {lag}; "
@@ -86,5 +88,5 @@ def _exponents(short: Float64, long: Float64) -> tuple[Float64, Float64]:
     """Return ν (direction,), and without each of the chains, (direction, chain)."""
     sums, longer = short.sum(axis=1), long.sum(axis=1)
     tiny = 1e-300
-    whole = np.log2(longer / np.maximum(sums, tiny))
-    return whole, np.log2((longer[:, None] - long) / np.maximum(sums[:, None] - short, tiny))
+    without = np.maximum(longer[:, None] - long, tiny) / np.maximum(sums[:, None] - short, tiny)
+    return np.log2(np.maximum(longer, tiny) / np.maximum(sums, tiny)), np.log2(without)

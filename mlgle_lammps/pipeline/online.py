@@ -45,7 +45,8 @@ class Online:
     def __init__(self, run: Run) -> None:
         """Make room for the frames of a run; raise UserError where there is no such surrogate."""
         setup, options = run.setup, run.setup.options
-        self._run, self._form = run, find_preset(options).fit_form
+        self._run, self._preset = run, find_preset(options)
+        self._form = self._preset.fit_form
         self._start()
         channels = tuple(dict.fromkeys(("com", "modes", *self.trainer.needs)))
         held = replace(setup.system.species[0], n_modes=setup.n_modes, channels=channels)
@@ -114,16 +115,24 @@ class Online:
         run = self._run
         progress.remark(f"D = {run.describe(run.findings.fits[-1].D)}")
         started = time.monotonic()
-        self.trainer.partial_fit(self.window())
+        if run.findings.directions.n in self._preset.dimensions:
+            self.trainer.partial_fit(self.window())
         run.findings.train_s += time.monotonic() - started
         run.write_result(Stages())
 
     def wants_hand_off(self) -> bool:
         """Return whether the policy hands off now."""
-        options, fit = self._run.setup.options, self.last_fit()
+        options = self._run.setup.options
         if options.handoff_frames is not None:
             return self._ring.n_appended >= options.handoff_frames
-        D = fit.D if fit else None
+        reached = self._interval_reached()
+        if reached and self._look_at_motion():
+            reached = self.fit() and self._interval_reached()
+        return reached
+
+    def _interval_reached(self) -> bool:
+        fit = self.last_fit()
+        D, options = fit.D if fit else None, self._run.setup.options
         return D is not None and D.value > 0 and (D.ci95[1] - D.ci95[0]) / 2 <= options.target_ci * D.value
 
     def hand_off(self) -> HandOff:

@@ -122,8 +122,9 @@ def _direction_lines(result: Mapping[str, Any]) -> list[str]:
     if free == AXES:
         return []
     how = " (as --directions says)" if told.get("given") else ""
+    closed = {} if told.get("given") else told.get("closed") or {}
     said = f"D is that of {', '.join(free)} alone{how}."
-    return [said, *(f"{axis} is closed: {why}." for axis, why in (told.get("closed") or {}).items())]
+    return [said, *(f"{axis} is closed: {why}." for axis, why in closed.items())]
 
 
 def _direction_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -70,6 +70,7 @@ COMMANDS = {
         "--save-every",
         "--ensemble",
         "--device",
+        "--directions",
         "--seed",
         "--threads",
         "--every",
@@ -84,6 +85,7 @@ COMMANDS = {
         "--memory",
         "--handoff",
         "--target-ci",
+        "--directions",
         "--topology",
         "--select",
         "--dt",
@@ -104,7 +106,7 @@ COMMANDS = {
         "--beads",
         "--mass",
     ),
-    "compare": ("--temperatures", "--out"),
+    "compare": ("--temperatures", "--directions", "--out"),
 }
 
 
