@@ -6,13 +6,14 @@
 # make fuzz       hundreds of mutated decks, streams and models, of the seed SEED; about half an hour
 # make chaos      50 runs, each killed at random and gone on with; about 20 minutes
 # make bench      coupling, training, generation, estimators, growth, time to D: runs/bench/bench.md; half an hour, idle cores
+# make gpu        tests, agreement with the CPU, speed and memory on a GPU: runs/gpu; six minutes, nothing is fetched
 # make stability  20 models of every kind, generated for 10^5 steps
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo figures temperatures melt-report test test-slow fuzz chaos bench stability lint format clean
+.PHONY: demo figures temperatures melt-report test test-slow fuzz chaos bench gpu stability lint format clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mlgle_lammps needs Python 3.11 or newer; say make PYTHON=/path/to/python3")'
@@ -57,6 +58,15 @@ RECORD ?=
 
 bench: $(READY)
 	$(BIN)/python benchmarks/speed.py --out runs/bench $(if $(RECORD),--record $(RECORD))
+
+# A python that was named is taken as it is, also where .venv is there; without either nothing is installed.
+GPU_OUT ?= runs/gpu
+GPU_OPTIONS ?=
+NAMED := $(filter command environment,$(firstword $(origin PYTHON)))
+GPU_PYTHON := $(if $(NAMED),$(PYTHON),$(if $(wildcard $(READY)),$(BIN)/python,$(PYTHON)))
+
+gpu:
+	PYTHONPATH=$(CURDIR) $(GPU_PYTHON) benchmarks/gpu.py --out $(GPU_OUT) $(GPU_OPTIONS)
 
 stability: $(READY)
 	cd tests && ../$(BIN)/python -m fuzz.generation --seed $(SEED)

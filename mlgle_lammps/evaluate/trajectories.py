@@ -10,6 +10,7 @@ import numpy as np
 
 from mlgle_lammps.directions import ALL_FREE, Directions
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.evaluate.units import recording_in_units
 from mlgle_lammps.records import Float32, Float64, Frames, Int64, System, joined
 from mlgle_lammps.statistics.correlation import chain_groups
 from mlgle_lammps.store.recording import Recording, checked_blocks, open_recording
@@ -116,7 +117,12 @@ class Trajectory:
 
 
 def read_trajectory(
-    path: Path, start: int = 0, stop: int | None = None, stride: int = 1, directions: Directions | None = None
+    path: Path,
+    start: int = 0,
+    stop: int | None = None,
+    stride: int = 1,
+    like: tuple[System, Path] | None = None,
+    directions: Directions | None = None,
 ) -> Trajectory:
     """Return frames start..stop-1 of a recording, checked, described and not kept.
 
@@ -125,12 +131,16 @@ def read_trajectory(
         start: first frame.
         stop: one after the last; None for the end.
         stride: take each so many-th frame of every uninterrupted piece, from its first one on.
+        like: system in whose units frames are given, and where that is from; None for their own.
         directions: that are taken; None takes those that the recording says are free.
 
     Raises:
-        UserError: a file that is missing, damaged or not a stream, or no frame in the stretch.
+        UserError: a file that is missing, damaged or not a stream, no frame in the stretch, or units that cannot be
+            brought to those.
     """
     recording = open_recording(path)
+    if like is not None:
+        recording = recording_in_units(recording, path, *like)
     directions = directions or recording.system.directions
     segments, center, n_mode_frames = [], [], 0
     ends: list[Float64] = []

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import torch
@@ -143,8 +144,7 @@ def invariants(scales: Tensors, basis: torch.Tensor, activity: torch.Tensor) -> 
         basis: (network, basis, d, sample), divided by its scale.
         activity: mean |y_t - y_{t-1}|² over each window, (network, window, sample).
     """
-    pairs = [_products(basis[:, i : i + 1], basis[:, i:]) for i in range(basis.shape[1])]
-    gram = torch.cat(pairs, dim=1) / basis.shape[2]
+    gram = (_gram_at_once(basis) if basis.device.type == "cuda" else _gram_by_rows(basis)) / basis.shape[2]
     calm = torch.log(activity / scales["activity_scale"] + 1e-6)
     return torch.cat([torch.sign(gram) * torch.log1p(gram.abs()), calm], dim=1)
 
@@ -180,6 +180,25 @@ def evaluate(
     residual = (coefficients.unsqueeze(2) * scaled).sum(1)
     shrink = torch.rsqrt(1 + residual.square().sum(1) / RESIDUAL_BOUND**2)
     return residual * (fade * shrink).unsqueeze(1), log_variance * fade
+
+
+def _gram_by_rows(basis: torch.Tensor) -> torch.Tensor:
+    """Return the scalar products of vectors i <= j, (network, pair, sample): no more arithmetic than there must be."""
+    return torch.cat([_products(basis[:, i : i + 1], basis[:, i:]) for i in range(basis.shape[1])], dim=1)
+
+
+def _gram_at_once(basis: torch.Tensor) -> torch.Tensor:
+    """Return the same by fewer launches: all pairs, of which half are kept."""
+    pairs = _products(basis.unsqueeze(2), basis.unsqueeze(1)).flatten(1, 2)
+    return pairs.index_select(1, _upper_triangle(basis.shape[1], basis.device))
+
+
+@lru_cache
+def _upper_triangle(n: int, device: torch.device) -> torch.Tensor:
+    """Return the flat indices of i <= j in a matrix of n × n; kept, since nothing may be copied during a capture."""
+    with torch.inference_mode(False):
+        rows, columns = torch.triu_indices(n, n)
+        return (rows * n + columns).to(device)
 
 
 def _products(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:

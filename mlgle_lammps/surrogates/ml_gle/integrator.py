@@ -194,6 +194,19 @@ class _Jobs:
         """Wait for all batches and return the chunk; raise the RunFailure of the first that ran away."""
         for future in self._futures:
             future.result()
-        com, modes = self._com.cpu().numpy(), self._modes.cpu().numpy()
+        com, modes = _on_host(self._com).numpy(), _on_host(self._modes).numpy()
         steps = np.arange(self._first_step, self._first_step + len(com), dtype=np.int64)
         return Frames.of_chains(steps, np.zeros_like(steps), com.transpose(0, 2, 1), modes.transpose(1, 3, 0, 2))
+
+
+def _on_host(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor in the host's memory; from a GPU through page-locked memory, which is ten times as fast."""
+    if tensor.device.type != "cuda":
+        return tensor.cpu()
+    try:
+        host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)  # torch keeps such memory for more chunks
+    except RuntimeError:  # the system grants none
+        return tensor.cpu()
+    host.copy_(tensor, non_blocking=True)
+    torch.cuda.current_stream(tensor.device).synchronize()
+    return host

@@ -10,6 +10,7 @@ import torch
 
 from mlgle_lammps.surrogates.ml_gle import equivariant
 from mlgle_lammps.surrogates.ml_gle.best_weights import BestWeights, clip_each
+from mlgle_lammps.surrogates.ml_gle.captured import RepeatedStep, optimizer_tensors, take_step
 from mlgle_lammps.surrogates.ml_gle.linear_core import LinearCore, predict
 from mlgle_lammps.surrogates.ml_gle.training_frames import TrainingFrames
 
@@ -112,10 +113,12 @@ class ResidualTrainer:
             list(self.weights.values()), lr=learning_rate, weight_decay=weight_decay, fused=True
         )
         self._batch, self._averaging = batch, averaging
+        self._step = RepeatedStep(self._gradient_step, self._changed)
         self.n_updates = 0
 
     def measure(self, data: ResidualData) -> None:
         """Set the scales of the invariants from the training targets."""
+        self._step.release()  # it has captured the scales of before
         samples = data.representatives(data.frames.targets.train)
         equivariant.measure_scales(self.scales, samples.basis, samples.activity)
 
@@ -125,16 +128,23 @@ class ResidualTrainer:
         size = (n_updates, min(self._batch, len(train)))
         picks = train[torch.randint(len(train), size, generator=self._generator).to(train.device)]
         for pick in picks:
-            self._optimizer.zero_grad(set_to_none=True)
-            for piece in pick.split(self._at_once()):
-                values = sample_nll(self.weights | self.scales, data.gather(piece), learned_only=True)
-                (values.sum() / len(pick)).backward()
-            clip_each(self.weights, 1.0)
-            self._optimizer.step()
+            self._step(data, pick)
             self.n_updates += 1
-            with torch.no_grad():
-                for name, weight in self.weights.items():
-                    self.mean[name].lerp_(weight, 1 - self._averaging)
+
+    def _gradient_step(self, data: ResidualData, pick: torch.Tensor) -> None:
+        """Step down the gradient at the targets ``pick``, without host synchronisation on a GPU."""
+        self._optimizer.zero_grad(set_to_none=True)
+        for piece in pick.split(self._at_once()):
+            values = sample_nll(self.weights | self.scales, data.gather(piece), learned_only=True)
+            (values.sum() / len(pick)).backward()
+        clip_each(self.weights, 1.0)
+        take_step(self._optimizer)
+        with torch.no_grad():
+            for name, weight in self.weights.items():
+                self.mean[name].lerp_(weight, 1 - self._averaging)
+
+    def _changed(self) -> list[torch.Tensor]:
+        return [*self.weights.values(), *self.mean.values(), *optimizer_tensors(self._optimizer)]
 
     def _at_once(self) -> int:
         """Return how many samples' gradients are taken at once: on a GPU all, on a CPU what leaves MD its cache."""
@@ -151,6 +161,7 @@ class ResidualTrainer:
                 break
             self.update(data, every)
             best.offer(self.mean, self._evaluate(data))
+        self._step.release()
         return best
 
     def _evaluate(self, data: ResidualData) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -58,6 +59,11 @@ class TrainingFrames:
     def n_modes(self) -> int:
         """Modes k."""
         return int(self.y.shape[2])
+
+    @cached_property
+    def increment_ratio(self) -> torch.Tensor:
+        """σ_z/σ_Δz, (mode,), type and device of ``y``; kept, since a captured step may copy nothing to a GPU."""
+        return torch.as_tensor(self.sigma / self.sigma_increment, device=self.y.device).to(self.y.dtype)
 
     def rows(self, index: torch.Tensor) -> torch.Tensor:
         """Return y at flat indices of any shape, (mode, *index, d)."""
@@ -142,12 +148,12 @@ def mean_and_error(values: torch.Tensor, units: torch.Tensor) -> tuple[Float64, 
 
     The error is the scatter of the units' means over √n; infinite for a single unit.
     """
-    present, inverse = torch.unique(units, return_inverse=True)
+    present, inverse = torch.unique(units.cpu(), return_inverse=True)
     n_units = len(present)
-    sums = torch.zeros(len(values), n_units, dtype=torch.float64, device=values.device)
-    sums.index_add_(1, inverse, values.double())
+    sums = torch.zeros(len(values), n_units, dtype=torch.float64)
+    sums.index_add_(1, inverse, values.double().cpu())  # on a GPU the order of the additions would differ every time
     counts = torch.bincount(inverse, minlength=n_units).double()
-    means = (sums / counts).cpu().numpy()
+    means = (sums / counts).numpy()
     if n_units < 2:
         return means.mean(axis=1), np.full(len(means), np.inf)
     return means.mean(axis=1), means.std(axis=1, ddof=1) / np.sqrt(n_units)

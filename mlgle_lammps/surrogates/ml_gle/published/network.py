@@ -56,7 +56,7 @@ def _normalize_or(vector: torch.Tensor, size: torch.Tensor, fallback: torch.Tens
 
 def _any_perpendicular(unit: torch.Tensor) -> torch.Tensor:
     """Return a unit vector perpendicular to each ``unit``, built from the axis it is least along."""
-    axis = torch.nn.functional.one_hot(unit.abs().argmin(-1), 3).to(unit.dtype)
+    axis = (unit.abs().argmin(-1, keepdim=True) == torch.arange(3, device=unit.device)).to(unit.dtype)
     vector = axis - (axis * unit).sum(-1, keepdim=True) * unit
     return vector / vector.square().sum(-1, keepdim=True).sqrt()
 

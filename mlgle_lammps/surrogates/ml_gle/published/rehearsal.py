@@ -19,10 +19,10 @@ _TRAJECTORIES = 30
 
 
 def stand_in(n_modes: int, memory: int, n_trajectories: int) -> MlGleModel:
-    """Return a model of made-up modes with untrained networks."""
+    """Return a model of made-up modes with untrained networks, whose steps are too small to lead anywhere."""
     sigma, generator = np.ones(n_modes), torch.Generator().manual_seed(1)
     weights = network.initial_weights(memory, n_modes, generator)
-    return joined_up(PublishedModes(memory, sigma, 0.01 * sigma, weights), n_trajectories)
+    return joined_up(PublishedModes(memory, sigma, 1e-4 * sigma, weights), n_trajectories)
 
 
 def seconds(n_chains: int, n_modes: int, options: LearnOptions, device: torch.device) -> tuple[float, float, float]:
@@ -30,7 +30,12 @@ def seconds(n_chains: int, n_modes: int, options: LearnOptions, device: torch.de
     training = PublishedOptions(memory=options.memory)
     frames = made_up_frames(min(n_chains, _CHAINS), n_modes, options.memory, device)
     trainer = PublishedTrainer(options.memory, n_modes, device, 1, training.learning_rate, training.batch)
-    update = seconds_of(lambda: trainer.round(frames, _UPDATES)) / _UPDATES
+
+    def work() -> None:
+        trainer.round(frames, _UPDATES)
+        trainer.weights["b1"].sum().item()  # waits for a GPU
+
+    update = seconds_of(work) / _UPDATES
     targets = max(1, options.train_frames - options.memory) * n_chains
     step = seconds_of_step(stand_in(n_modes, options.memory, min(options.ensemble, _TRAJECTORIES)), options)
     return training.epochs * update * targets / training.batch, step, step

@@ -13,6 +13,7 @@ import torch
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import Frames, ModeReport
 from mlgle_lammps.surrogates.ml_gle.best_weights import BestWeights
+from mlgle_lammps.surrogates.ml_gle.captured import RepeatedStep, optimizer_tensors, take_step
 from mlgle_lammps.surrogates.ml_gle.published import network
 from mlgle_lammps.surrogates.ml_gle.published.model import PublishedModes
 from mlgle_lammps.surrogates.ml_gle.training_frames import LEAST_TARGETS, TrainingFrames, prepare_frames
@@ -143,19 +144,25 @@ class PublishedTrainer:
         weights = network.initial_weights(memory, n_modes, self._generator)
         self.weights = {name: w.to(device).requires_grad_(True) for name, w in weights.items()}
         self._optimizer = torch.optim.Adam(list(self.weights.values()), lr=learning_rate, fused=True)
+        self._step = RepeatedStep(self._gradient_step, self._changed)
         self.n_updates = 0
 
     def losses(self, frames: TrainingFrames, index: torch.Tensor) -> torch.Tensor:
         """Return JCP eq. 21 of every sample, (network, sample)."""
         offsets = torch.arange(-self._memory, 0, device=index.device)[:, None] * frames.n_chains
         rotated, frame = network.rotate_history(frames.rows(index[None] + offsets))
-        ratio = torch.as_tensor(frames.sigma / frames.sigma_increment, device=index.device).to(rotated.dtype)
-        increment = (frames.rows(index) - frames.rows(index - frames.n_chains)) * ratio[:, None, None]
+        ratio = frames.increment_ratio[:, None, None]
+        increment = (frames.rows(index) - frames.rows(index - frames.n_chains)) * ratio
         target = (frame @ increment.unsqueeze(-1)).squeeze(-1)
         return network.loss(target, *network.evaluate(self.weights, rotated))
 
     def update(self, frames: TrainingFrames, index: torch.Tensor) -> None:
         """Make one gradient step on the targets ``index``."""
+        self._step(frames, index)
+        self.n_updates += 1
+
+    def _gradient_step(self, frames: TrainingFrames, index: torch.Tensor) -> None:
+        """Step down the gradient, without host synchronisation on a GPU."""
         per_network = self.losses(frames, index).mean(1)
         finite = torch.isfinite(per_network)
         self._optimizer.zero_grad(set_to_none=True)
@@ -163,8 +170,10 @@ class PublishedTrainer:
         for weight in self.weights.values():
             if weight.grad is not None:
                 weight.grad.nan_to_num_(0.0, 0.0, 0.0)
-        self._optimizer.step()
-        self.n_updates += 1
+        take_step(self._optimizer)
+
+    def _changed(self) -> list[torch.Tensor]:
+        return [*self.weights.values(), *optimizer_tensors(self._optimizer)]
 
     def round(self, frames: TrainingFrames, n_updates: int) -> None:
         """Make ``n_updates`` gradient steps on random batches."""
@@ -192,6 +201,7 @@ class PublishedTrainer:
             on_epoch(epoch + 1, value)
             if should_stop() or best.exhausted(patience):
                 break
+        self._step.release()
         return best
 
     def nll(self, frames: TrainingFrames, index: torch.Tensor) -> torch.Tensor:
