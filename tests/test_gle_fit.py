@@ -137,6 +137,31 @@ def test_a_motion_that_the_modes_cannot_explain_is_reported():
     assert fit_gle(altered(lambda com, rng: com), DT).p > 0.01
 
 
+def test_a_centre_apart_from_the_beads_takes_a_constant_and_no_diffusion():
+    """An Ornstein-Uhlenbeck distance between the two, relaxed within two frames, of a size as in combs."""
+    known, fits = rouse_diffusion(N_BEADS), {}
+    for apart in (True, False):
+        fits[apart] = []
+        for seed in range(14):
+            recorded, rng = joined(list(RouseSource(30, N_BEADS, 6, 400, DT, seed))), np.random.default_rng(seed)
+            distance = np.sqrt(2 * known * DT) * rng.standard_normal(recorded.com.shape)
+            for t in range(1, len(distance)):
+                distance[t] = 0.6 * distance[t - 1] + 0.8 * distance[t]
+            accumulator = MomentAccumulator(30, 6, 64, apart=apart)
+            accumulator.add(
+                Frames.of_chains(recorded.steps, recorded.segments, recorded.com + distance, recorded.modes)
+            )
+            fits[apart].append(fit_gle(accumulator.moments(), DT).D)
+    z = {
+        apart: (np.mean([D.value for D in own]) - known) / np.std([D.value for D in own]) * np.sqrt(len(own))
+        for apart, own in fits.items()
+    }
+    assert abs(z[True]) < 3.5
+    assert z[False] < -4  # the modes take part of the diffusion
+    held = sum(D.ci95[0] < known < D.ci95[1] for D in fits[True])
+    assert held >= stats.binom.ppf(0.001, len(fits[True]), 0.95)
+
+
 def test_covariance_is_that_of_simulated_brownian_paths():
     rng = np.random.default_rng(7)
     lags, n_time = np.array([1, 4, 16]), 120

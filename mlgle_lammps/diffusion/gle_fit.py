@@ -5,6 +5,9 @@ is completed: a mode p > k has the shape of mode k, smaller and faster by sin²(
 the shortest lags the model fails, by how much one cannot know, so an allowance is added to the covariance, which
 fades to half a per cent within some relaxation times of mode k (of mode N/2 where that is slower).
 
+Where the centre of mass is not the mean of the beads that the modes are of (side groups, unequal masses), the distance
+between the two adds what relaxes with the side groups, faster than the slow modes: a constant is then fitted beside.
+
 The points at different lags come from the same frames and are strongly correlated. Displacements of centres of mass
 and modes are Gaussian to a good approximation, and for a Gaussian process with stationary increments the covariance
 of time-averaged MSDs follows from the MSD itself; so it is computed from the fitted curve rather than estimated from
@@ -38,12 +41,18 @@ MEMORIES = 64  # of mode k, after which it is taken as relaxed
 
 @dataclass(frozen=True)
 class _Points:
-    """The regression's points in units of frames: y ≈ α² t + β² s with covariance C."""
+    """The regression's points in units of frames: y ≈ α² t + β² s, or with a constant more, with covariance C."""
 
     lags: Int64
     y: Float64
     s: Float64
     covariance: Float64
+    constant: bool = False
+
+    def design(self, start: int) -> Float64:
+        """Return what is fitted to the points from ``start`` on, (point, coefficient)."""
+        columns = [self.lags.astype(float), self.s, np.ones(len(self.lags))]
+        return np.stack(columns[: 3 if self.constant else 2], axis=1)[start:]
 
 
 def fit_gle(moments: Moments, dt: float, form: FitForm = "default", n_beads: int | None = None) -> GleFit:
@@ -82,6 +91,7 @@ def fit_gle(moments: Moments, dt: float, form: FitForm = "default", n_beads: int
         solution, used = _trusted(_with_allowance(points, relaxed), first)
         curve = max(solution.values[0], 1e-12 * points.y[-1]), solution.values[1]
     added = f", {n_added} modes beyond k added" if n_added else ""
+    added += ", a constant for side groups and unequal masses" if moments.apart else ""
     return _record(solution, used, moments, dt, f"GLE fit, generalized least squares, free beta^2{added}")
 
 
@@ -108,7 +118,7 @@ def _points(moments: Moments, alpha_sq: float, beta_sq: float) -> _Points:
     covariance, *of_modes = msd_covariance([com, *curves], lags, moments.segment_lengths)
     covariance = covariance + beta_sq**2 * np.sum(of_modes, axis=0)
     covariance *= moments.design_effect / (moments.n_dimensions * max(moments.n_chains - 1, 1))
-    return _Points(lags, moments.msd_com, moments.msd_modes.sum(axis=1), covariance)
+    return _Points(lags, moments.msd_com, moments.msd_modes.sum(axis=1), covariance, moments.apart)
 
 
 def saturating_msd(time: Float64, lags: Int64, msd: Float64, variance: float) -> Float64:
@@ -204,8 +214,7 @@ def _with_allowance(points: _Points, relaxed: float | None) -> _Points:
 def _trusted(points: _Points, start: int) -> tuple[GlsSolution, Int64]:
     """Leave out the shortest lags until the residuals agree with their covariance."""
     while True:
-        design = np.stack([points.lags[start:].astype(float), points.s[start:]], axis=1)
-        solution = generalized_least_squares(design, points.y[start:], points.covariance[start:, start:])
+        solution = generalized_least_squares(points.design(start), points.y[start:], points.covariance[start:, start:])
         if len(points.lags) - start <= LEAST_LAGS or solution.p >= TRUST_LEVEL:
             return solution, points.lags[start:]
         start += 1

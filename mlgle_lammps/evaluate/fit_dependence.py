@@ -54,7 +54,12 @@ def moments_of_parts(md: Trajectory, run: RunResult) -> dict[int, Moments]:
 def _accumulator(stream: Trajectory, k: int, memory: int) -> MomentAccumulator:
     system = stream.system
     return MomentAccumulator(
-        system.n_chains, k, memory, center_held=system.center_held, n_dimensions=stream.directions.n
+        system.n_chains,
+        k,
+        memory,
+        center_held=system.center_held,
+        n_dimensions=stream.directions.n,
+        apart=system.whole_molecules,
     )
 
 

@@ -61,7 +61,7 @@ class Online:
         system = replace(setup.system, directions=directions)
         self.moments = MomentAccumulator(
             system.n_chains, setup.n_modes, setup.options.memory, center_held=system.center_held,
-            n_dimensions=directions.n,
+            n_dimensions=directions.n, apart=system.whole_molecules,
         )  # fmt: skip
         self.trainer = make_trainer(setup.options, system, self.last_fit, self._run.broken)
 

@@ -45,6 +45,7 @@ class Moments:
         segment_lengths: frames in each uninterrupted piece.
         center_held: it would, but is held in place; the factor P/(P-1) is due all the same.
         n_dimensions: d, directions that were averaged over.
+        apart: centres of mass are not the means of the beads that the modes are of (`System.whole_molecules`).
     """
 
     lags: Int64
@@ -61,6 +62,7 @@ class Moments:
     segment_lengths: tuple[int, ...]
     center_held: bool = False
     n_dimensions: int = 3
+    apart: bool = False
 
 
 class MomentAccumulator:
@@ -74,9 +76,10 @@ class MomentAccumulator:
         lags_per_octave: int = 2,
         center_held: bool = False,
         n_dimensions: int = 3,
+        apart: bool = False,
     ) -> None:
-        """Make room for lags up to ``longest_lag`` frames of ``n_dimensions`` columns; ``center_held`` as in System."""
-        self._center_held, self._d = center_held, n_dimensions
+        """Make room for lags up to ``longest_lag`` frames of ``n_dimensions`` columns; the others as in Moments."""
+        self._center_held, self._d, self._apart = center_held, n_dimensions, apart
         self.lags = np.array(logarithmic_lags(longest_lag, lags_per_octave), dtype=np.int64)
         n_lags, depth = len(self.lags), longest_lag + 1
         self._com = np.zeros((depth, n_chains, n_dimensions))
@@ -194,6 +197,7 @@ class MomentAccumulator:
             segment_lengths=tuple(self._segment_lengths),
             center_held=self._center_held,
             n_dimensions=self._d,
+            apart=self._apart,
         )
 
     def _design_effect(self) -> tuple[float, float]:
