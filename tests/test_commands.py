@@ -42,7 +42,7 @@ def runs(tmp_path_factory):
         arguments = [folder / "in.T", "-var", "T", T, "-var", "length", "500", *SHORT, "--out", out]
         done = subprocess.run(
             [*launched, *arguments],
-            env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120,
+            env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-2000:]
         made.append(out)

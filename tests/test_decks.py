@@ -25,7 +25,7 @@ def _run(deck: str, folder: Path, **variables: object) -> list[dict[str, float]]
     command: list[object] = [Path(sys.executable).with_name("lmp"), "-in", DECKS / deck, "-log", "none"]
     for name, value in {"deckdir": DECKS, **variables}.items():
         command += ["-var", name, value]
-    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, cwd=folder, timeout=120)
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, cwd=folder, timeout=300)
     assert done.returncode == 0, done.stdout[-2000:]
     warnings = [line for line in done.stdout.splitlines() if "WARNING" in line]
     assert not [line for line in warnings if not any(harmless in line for harmless in INFLECTION)]

@@ -113,7 +113,7 @@ def test_and_what_the_lmp_program_does(folders, name, monkeypatch):
         flow.write_deck(folder, name)
     lmp = Path(sys.executable).with_name("lmp")
     words = [str(lmp), "-in", "in.deck", "-var", "given", "3", "-log", "log.log", "-screen", "none"]
-    assert subprocess.run(words, cwd=plain, timeout=60).returncode == 0
+    assert subprocess.run(words, cwd=plain, timeout=180).returncode == 0
     monkeypatch.chdir(service)
     drive(service.absolute() / "log.log")
     assert said(service / "log.log") == said(plain / "log.log")

@@ -43,7 +43,7 @@ def launch(folder: Path, n_ranks: int, *arguments: object) -> subprocess.Popen[s
 
 
 def ends(process: subprocess.Popen[str]) -> tuple[int, str]:
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=180)
     assert "Traceback" not in error
     return process.returncode, error
 

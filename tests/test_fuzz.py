@@ -50,7 +50,7 @@ def fuzz(tmp_path, *names):
     """Run the named cases in a process of its own; return its table by kind and the defects."""
     done = subprocess.run(
         [sys.executable, "-m", "fuzz", "--only", *names, "--folder", tmp_path / "fuzz", "--json", tmp_path / "f.json"],
-        cwd=Path(__file__).parent, capture_output=True, text=True, timeout=200,
+        cwd=Path(__file__).parent, capture_output=True, text=True, timeout=500,
     )  # fmt: skip
     assert (tmp_path / "f.json").exists(), done.stderr[-2000:]
     return done.returncode, json.loads((tmp_path / "f.json").read_text())

@@ -25,7 +25,7 @@ def command(*words, n_ranks=1):
     launcher = [BIN / "mpirun", "-n", n_ranks] if n_ranks > 1 else []
     line = [str(word) for word in (*launcher, sys.executable, "-m", *words)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
 
 

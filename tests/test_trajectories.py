@@ -67,7 +67,7 @@ def live(tmp_path_factory):
                "--every", 10, "--memory", 4, "--train-frames", 31, "--val-frames", 10, "--modes", 9,
                "-var", "folder", folder, "--out", folder / "run"]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(DECKS.parent.parent)}
-    done = subprocess.run([str(c) for c in command], env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([str(c) for c in command], env=environment, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr
     with FramesReader(folder / "run" / "modes.h5") as reader:
         chunk = reader.read(0, len(reader.steps))
