@@ -439,7 +439,9 @@ def test_a_film_from_replay_to_comparison(tmp_path: Path, capsys: pytest.Capture
     run = tmp_path / "run"
     longer = ["--memory", "64", "--generate-steps", "800", "--ensemble", "150"]
     assert replay([str(stream), "--out", str(run), *QUICK, *longer]) == 0
-    assert "free directions: x, y; z is closed: its motion is bounded" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "free directions: x, y; z is closed: its motion is bounded" in said
+    assert "D is that of x, y alone." in said.splitlines()  # as on the first screen of the report
     result = result_of(run)
     D, generated = result["D"], result["D_generated"]
     assert result["directions"]["free"] == "xy"

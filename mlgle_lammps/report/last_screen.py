@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlgle_lammps.report.page import traffic_light
-from mlgle_lammps.report.report import comparisons_of, headline_of
+from mlgle_lammps.report.report import comparisons_of, direction_lines, headline_of
 
 
 def last_screen(result: Mapping[str, Any], folder: Path) -> tuple[list[str], list[str]]:
@@ -23,6 +23,7 @@ def last_screen(result: Mapping[str, Any], folder: Path) -> tuple[list[str], lis
     if result.get("n_beads"):
         chains += f" × {result['n_beads']} beads"
     lines.append(f"{result.get('source') or 'a stream'}: {chains}, {result.get('status') or 'partial'}")
+    lines += direction_lines(result)
     light = traffic_light(result)
     lines.append(light.words.replace("below", "above"))
     lines += [f"- {reason}" for reason in light.reasons]

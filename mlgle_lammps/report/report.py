@@ -115,7 +115,7 @@ def free_directions(result: Mapping[str, Any]) -> str:
     return str((result.get("directions") or {}).get("free") or AXES)
 
 
-def _direction_lines(result: Mapping[str, Any]) -> list[str]:
+def direction_lines(result: Mapping[str, Any]) -> list[str]:
     """Return what the page says of directions; nothing where all are free."""
     told = result.get("directions") or {}
     free = free_directions(result)
@@ -167,7 +167,7 @@ def write_report(
         units=D_units(result),
         time_unit=unit_symbol(str(result.get("time_unit") or "")),
         length_unit=unit_symbol(str(result.get("length_unit") or "")),
-        directions=_direction_lines(result),
+        directions=direction_lines(result),
         by_direction=_direction_rows(result),
         equal_p=(result.get("D_by_direction") or {}).get("equal_p"),
     )
