@@ -67,7 +67,7 @@ def test_it_goes_on_there_and_what_overwrites_its_file_goes_on_overwriting(tmp_p
     begin(tmp_path)
     out = tmp_path / "out"
     process = launch(tmp_path, 2, "in.deck", *FRAMES, "--train-frames", 10**6, "--out", "out")
-    wait_for(lambda: len(chunk_paths(out / "checkpoint")) >= 2 or process.poll() is not None, 30)
+    wait_for(lambda: len(chunk_paths(out / "checkpoint")) >= 2 or process.poll() is not None)
     process.send_signal(signal.SIGTERM)
     code, error = ends(process)
     assert code == 0, error

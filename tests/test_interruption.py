@@ -22,7 +22,7 @@ LONG_GENERATION = (*WINDOWS, "--train-frames", "40", "--val-frames", "20", "--ge
                    "--save-every", "100000")  # fmt: skip
 
 
-def wait_for(condition, process, seconds=60):
+def wait_for(condition, process, seconds=180):
     until = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, process.stderr.read()[-2000:]

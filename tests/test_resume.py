@@ -28,7 +28,7 @@ EXACT = (("atom_style  bond", "atom_style  bond\natom_modify sort 0 0.0"),
 
 def interrupt(process, out, n_chunks, number):
     """Send a signal to mpirun, or to all ranks for SIGKILL, once so many chunks are journalled."""
-    wait_for(lambda: len(chunk_paths(out / "checkpoint")) >= n_chunks or process.poll() is not None, 30)
+    wait_for(lambda: len(chunk_paths(out / "checkpoint")) >= n_chunks or process.poll() is not None)
     process.send_signal(number)
     _, error = process.communicate(timeout=120)
     return process.returncode, error
@@ -69,7 +69,7 @@ def test_a_killed_run_without_noise_goes_on_to_the_last_bit(tmp_path):
     frames = (*FRAMES, "--train-frames", "100", "--val-frames", "100", "--every", "100", "-var", "length", "15000")
     out, unbroken = tmp_path / "killed", tmp_path / "unbroken"
     process = start(n_ranks, deck, *frames, "--out", out)
-    wait_for(lambda: len(chunk_paths(out / "checkpoint")) >= 1, 30)
+    wait_for(lambda: len(chunk_paths(out / "checkpoint")) >= 1)
     os.kill(int(rank_of(process.pid)), signal.SIGKILL)
     process.communicate(timeout=120)
     assert len(journalled(out)) < 200
@@ -139,7 +139,7 @@ def test_a_changed_deck_or_missing_restart_file_is_named(tmp_path):
 def test_two_runs_cannot_share_a_folder(tmp_path):
     out = tmp_path / "out"
     process = start(1, SMALL, *FRAMES, "--train-frames", "100000", "--out", out)
-    wait_for(lambda: (out / "checkpoint" / "md.json").exists(), 30)
+    wait_for(lambda: (out / "checkpoint" / "md.json").exists())
     for options in (("--resume", out), (SMALL, *FRAMES, "--train-frames", "10", "--out", out, "--overwrite")):
         code, error = run(1, *options)
         assert (code, "in use by a run" in error) == (2, True)
@@ -172,7 +172,7 @@ def test_md_is_recorded_to_its_end_where_learning_fails(tmp_path):
 def test_a_run_killed_before_its_first_frame_begins_again(tmp_path):
     deck, out = variant(tmp_path, replace=[("run         50", "run 150000")]), tmp_path / "out"
     process = start(1, deck, *FRAMES, "--train-frames", "20", "--out", out)
-    wait_for(lambda: (out / "log.lammps").exists(), 30)
+    wait_for(lambda: (out / "log.lammps").exists())
     os.kill(int(rank_of(process.pid)), signal.SIGKILL)
     process.communicate(timeout=120)
     assert not chunk_paths(out / "checkpoint")

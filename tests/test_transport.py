@@ -30,7 +30,7 @@ def ends():
 
 
 def wait_for(condition):
-    until = time.monotonic() + 5
+    until = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.002)
