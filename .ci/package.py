@@ -158,7 +158,8 @@ def use(wheel: Path, out: Path) -> Path:
     result = json.loads((work / "run" / "result.json").read_text(encoding="utf-8"))
     if not (work / "run" / "report.html").is_file():
         raise Complaint("the run left no report.html")
-    say(f"run: {result['status']}, D {result['D']['value']:.3g}, report.html")
+    low, high = result["D"]["ci95"]
+    say(f"run: {result['status']}, D {result['D']['value']:.2g} ({low:.2g} to {high:.2g}; exact: 0.1), report.html")
     return programs
 
 
