@@ -7,13 +7,14 @@
 # make chaos      50 runs, each killed at random and gone on with; about 20 minutes
 # make bench      coupling, training, generation, estimators, growth, time to D: runs/bench/bench.md; half an hour, idle cores
 # make gpu        tests, agreement with the CPU, speed and memory on a GPU: runs/gpu; six minutes, nothing is fetched
+# make package    wheel and sdist in runs/package/dist; the wheel in an empty environment, from a start structure to D
 # make stability  20 models of every kind, generated for 10^5 steps
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo figures temperatures melt-report test test-slow fuzz chaos bench gpu stability lint format clean
+.PHONY: demo figures temperatures melt-report test test-slow fuzz chaos bench gpu package stability lint format clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mlgle_lammps needs Python 3.11 or newer; say make PYTHON=/path/to/python3")'
@@ -67,6 +68,9 @@ GPU_PYTHON := $(if $(NAMED),$(PYTHON),$(if $(wildcard $(READY)),$(BIN)/python,$(
 
 gpu:
 	PYTHONPATH=$(CURDIR) $(GPU_PYTHON) benchmarks/gpu.py --out $(GPU_OUT) $(GPU_OPTIONS)
+
+package:
+	$(PYTHON) .ci/package.py --out runs/package
 
 stability: $(READY)
 	cd tests && ../$(BIN)/python -m fuzz.generation --seed $(SEED)

@@ -6,8 +6,6 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from mlgle_lammps import __version__
-
 COMMANDS = {
     "run": "run a LAMMPS deck and learn its chains' diffusion while it runs (under mpirun)",
     "replay": "do the same on a recorded stream or a trajectory",
@@ -22,11 +20,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command named first; return its exit status."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     if given and given[0] == "--version":
-        sys.stdout.write(f"mlgle {__version__}\n")
+        from mlgle_lammps.commands import versions
+
+        sys.stdout.write("\n".join(versions.lines()) + "\n")
         return 0
     if not given or given[0] in ("-h", "--help"):
         lines = [f"  {name:12s}{meaning}" for name, meaning in COMMANDS.items()]
-        sys.stdout.write("usage: mlgle COMMAND [OPTIONS]; mlgle COMMAND --help\n\n" + "\n".join(lines) + "\n")
+        usage = "usage: mlgle COMMAND [OPTIONS]; mlgle COMMAND --help; mlgle --version\n\n"
+        sys.stdout.write(usage + "\n".join(lines) + "\n")
         return 0
     if given[0] not in COMMANDS:
         sys.stderr.write(f"mlgle: error: no command {given[0]!r}; there are {', '.join(COMMANDS)}\n")
