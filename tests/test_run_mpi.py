@@ -211,7 +211,7 @@ BAD_DECKS = {
          "replace": [("thermo      100", "variable s string x")]},
         "changes the box during production|the box change",
     ),
-    "unequal": ({"data": "unequal"}, "chains differ in length: 9 of 10 beads, 1 of 9"),
+    "unequal": ({"data": "unequal"}, "molecules differ: 9 molecules of 10 beads, 1 molecule of 9 beads"),
     "no atoms": ({"production": "", "replace": [("units       lj", "units lj\n#mlgle production")]}, "no atoms when"),
 }  # fmt: skip
 
