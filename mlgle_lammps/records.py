@@ -93,8 +93,11 @@ class System:
         mode_variances: variance per component of all modes 1..N-1 over the chains of the first frame; None where
             unknown. It says what the modes that are not streamed add to bead positions.
         center_held: fixes hold the system's centre of mass in place, which would diffuse without them.
+        whole_molecules: centres are summed over all atoms of the molecules by mass, where that is not the mean of
+            the chains' beads.
         channels: what a frame holds of the chains.
         others: further species.
+        left_out: which molecules were chosen and which are in none of the numbers, one line; empty where none are.
     """
 
     n_chains: int
@@ -110,8 +113,10 @@ class System:
     box: tuple[float, ...] | None = None
     mode_variances: tuple[float, ...] | None = None
     center_held: bool = False
+    whole_molecules: bool = False
     channels: tuple[str, ...] = ("com", "modes")
     others: tuple[Species, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def species(self) -> tuple[Species, ...]:

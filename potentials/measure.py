@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from mlgle_lammps.acquire import mpi
 from mlgle_lammps.acquire.deck import read_deck
 from mlgle_lammps.acquire.driver import Driver
+from mlgle_lammps.acquire.wanted import FramesWanted
 from mlgle_lammps.chains.beads import bead_positions
 from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.diffusion.slope import normal_diffusion
@@ -26,7 +27,6 @@ from mlgle_lammps.observe.bond_crossing import CrossingCounter
 from mlgle_lammps.observe.chain_segments import inner_segments, segment_slope, squared_segments
 from mlgle_lammps.observe.pair_distribution import PairDistribution, intermolecular_distribution
 from mlgle_lammps.options.deck import DeckOptions
-from mlgle_lammps.options.learn import LearnOptions
 from mlgle_lammps.records import Estimate, Frames, System
 from mlgle_lammps.statistics.correlation import autocorrelation, mode_statistics
 from mlgle_lammps.statistics.moments import MomentAccumulator, Moments
@@ -90,7 +90,7 @@ def beads(frame: Frames, system: System) -> Array:
 
 
 class _Listener:
-    """Takes the driver's frames, in place of the service's outbox."""
+    """Takes the driver's frames (a FrameSink)."""
 
     handed_off: int | None = None
     told_to_stop = False
@@ -101,14 +101,16 @@ class _Listener:
         self._on_frame = on_frame
 
     def hello(self, system: System) -> None:
+        """Hear what the frames are about."""
         self.system = system
 
     def send(self, frame: Frames) -> None:
+        """Pass a frame on."""
         assert self.system is not None
         self._on_frame(frame, self.system)
 
     def listen(self) -> None:
-        """Hear nothing: there is no trainer."""
+        """Change no mind: all frames are wanted."""
 
 
 def run_deck(
@@ -131,11 +133,8 @@ def run_deck(
     given = tuple((name, (str(value),)) for name, value in variables.items())
     with tempfile.TemporaryDirectory() as scratch:
         log = Path(scratch) / "log.lammps"
-        learn = LearnOptions(
-            out=Path(scratch), modes=10_000, memory=4, train_frames=max(8, n_frames - 4), val_frames=4, handoff="train"
-        )
         scanned, options = read_deck(deck, given), DeckOptions(deck, given, every)
-        with Driver(mpi.start(), scanned, options, learn, listener, log, lambda: False) as driver:
+        with Driver(mpi.start(), scanned, options, FramesWanted(10_000, n_frames), listener, log) as driver:
             driver.prepare()
             ending = driver.produce()
         if ending.status != "complete" or listener.system is None:

@@ -11,8 +11,10 @@ import measure
 import numpy as np
 from measure import Array, Recording, Value
 
-from mlgle_lammps.commands.build import DEFAULTS, box_length, data_text
+from mlgle_lammps.chains.start_structure import box_length
+from mlgle_lammps.commands.build import DEFAULTS
 from mlgle_lammps.commands.build import build as build_melt
+from mlgle_lammps.formats.melt_data import data_text
 from mlgle_lammps.observe.chain_segments import squared_segments
 from mlgle_lammps.observe.displacements import mean_squared_displacements
 from mlgle_lammps.observe.exponent import anomalous_exponent

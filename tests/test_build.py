@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from mlgle_lammps.chains.random_walks import ChainModel, grow_chains, internal_distances
-from mlgle_lammps.commands.build import box_length, main, parse, place_chains
+from mlgle_lammps.chains.start_structure import box_length, place_chains
+from mlgle_lammps.commands.build import main, parse
 
 POLYBUTADIENE = parse(["x.data"])[1]
 KREMER_GREST = parse(["x.data", "--units", "lj"])[1]

@@ -14,10 +14,11 @@ import flow
 
 from mlgle_lammps.acquire import mpi
 from mlgle_lammps.acquire.deck import read_deck
-from mlgle_lammps.acquire.driver import ENOUGH, Driver
+from mlgle_lammps.acquire.driver import Driver
+from mlgle_lammps.acquire.frame_taker import ENOUGH
+from mlgle_lammps.acquire.wanted import FramesWanted
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.deck import DeckOptions
-from mlgle_lammps.options.learn import LearnOptions
 
 pytestmark = pytest.mark.lammps
 
@@ -64,14 +65,14 @@ def drive_plainly(log: Path) -> None:
     lmp.close()
 
 
-def drive(log: Path | None, variables=GIVEN, every=1000, learn=None, run_on=False, stop=lambda: False):
+def drive(log: Path | None, variables=GIVEN, every=1000, wanted=None, run_on=False, stop=lambda: False):
     """Have the service run ``in.deck`` to its end; return the driver, what took its frames, and how it ended."""
     outbox = Nobody()
     options = DeckOptions(Path("in.deck"), variables, every=every)
-    learn = learn or LearnOptions(Path("out"), modes=2, memory=4, train_frames=1000)
-    driver = Driver(mpi.start(), read_deck(options.deck, variables, 1), options, learn, outbox, log, stop)
+    wanted = wanted or FramesWanted(2, 1200)
+    driver = Driver(mpi.start(), read_deck(options.deck, variables, 1), options, wanted, outbox, log, stop)
     if not run_on:
-        driver._run_on = lambda: setattr(driver, "_verdict", ENOUGH)
+        driver._run_on = lambda: setattr(driver._taker, "verdict", ENOUGH)
     try:
         driver.prepare()
         return driver, outbox, driver.produce()
@@ -195,8 +196,8 @@ def test_a_loop_that_only_steps_would_end_ends_with_the_frames(folders, jump, mo
     monkeypatch.setattr("mlgle_lammps.acquire.deck_files.PATIENCE", 0.2)
     loop = f'label a\nrun 50\nif "$(step) < 100000" then "{jump}"\nprint "end"\n'
     Path("in.deck").write_text(f"include head.lmp\nrun 1\n#mlgle production\n{loop}")
-    learn = LearnOptions(Path("out"), modes=2, memory=4, train_frames=8, val_frames=4)
-    _, outbox, ending = drive(None, every=20, learn=learn, run_on=True)
+    wanted = FramesWanted(2, 12)
+    _, outbox, ending = drive(None, every=20, wanted=wanted, run_on=True)
     assert [frame.last_step for frame in outbox.frames] == list(range(20, 260, 20))
     assert ending.status == "complete"
     assert any("in a loop that only more steps would end" in note for note in ending.notes)

@@ -171,8 +171,10 @@ def test_paper_preset_runs_and_says_so(stream, tmp_path):
 
 def test_several_streams_pool(stream, tmp_path):
     out = tmp_path / "pooled"
+    other = joined(list(RouseSource(12, 16, 4, 700, DT, seed=4)))
+    np.savez(tmp_path / "other.npz", com=other.com, modes=other.modes, dt=DT)
     never = ["--handoff", "converged", "--target-ci", "0.001", "--modes", "2"]
-    assert replay.main([str(stream), str(stream), "--out", str(out), *never, *QUICK]) == 0
+    assert replay.main([str(stream), str(tmp_path / "other.npz"), "--out", str(out), *never, *QUICK]) == 0
     result = result_of(out)
     assert result["n_frames"] == 1400
     assert any("ended at 1400 frames" in warning for warning in result["warnings"])

@@ -23,8 +23,8 @@ from mlgle_lammps.chains.beads import (
 from mlgle_lammps.chains.modes import chain_modes
 from mlgle_lammps.chains.random_walks import ChainModel, grow_chains
 from mlgle_lammps.chains.rouse import RouseSource, rouse_mode_variance
-from mlgle_lammps.commands.reconstruct import compare_sizes
 from mlgle_lammps.commands.reconstruct import main as reconstruct
+from mlgle_lammps.evaluate.reconstruction import compare_sizes
 from mlgle_lammps.formats.bead_files import SUFFIXES
 from mlgle_lammps.formats.trajectory import open_trajectory
 from mlgle_lammps.options.trajectory import TrajectoryOptions

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent / "decks"))
 from make_data import write as write_data
 
 from mlgle_lammps.acquire import mpi
-from mlgle_lammps.acquire.driver import check_stride
+from mlgle_lammps.acquire.frame_taker import check_stride
 from mlgle_lammps.acquire.snapshot import Snapshots
 from mlgle_lammps.acquire.system import read_system
 from mlgle_lammps.chains.modes import chain_modes
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.lammps
 SETUP = """
 units {units}
 atom_style bond
-read_data {data}
+read_data {data} {extra}
 bond_style harmonic
 bond_coeff 1 100.0 0.9
 special_bonds lj 0 1 1
@@ -40,10 +40,10 @@ def comm():
 
 @pytest.fixture
 def open_system(tmp_path, comm):
-    def opener(more="", kind="linear", units="lj"):
+    def opener(more="", kind="linear", units="lj", extra=""):
         write_data(tmp_path / "data", kind=kind)
         lmp = mpi.open_lammps(["-screen", "none", "-log", "none"], comm)
-        lmp.commands_string(SETUP.format(units=units, data=tmp_path / "data", more=more))
+        lmp.commands_string(SETUP.format(units=units, data=tmp_path / "data", more=more, extra=extra))
         return lmp
 
     return opener
@@ -100,7 +100,7 @@ def test_data_files_without_image_flags_are_refused_unless_unwrapped(tmp_path, c
         lines[i] = " ".join([*names, *map(str, np.array([x, y, z], dtype=float) + shift)])
     path.write_text("\n".join(lines) + "\n")
     lmp = mpi.open_lammps(["-screen", "none", "-log", "none"], comm)
-    lmp.commands_string(SETUP.format(units="lj", data=path, more=""))
+    lmp.commands_string(SETUP.format(units="lj", data=path, more="", extra=""))
     if unwrapped:
         assert read_system(lmp, comm, deck="d", every=10, n_modes=2)[0].n_chains == 10
         return
@@ -151,7 +151,18 @@ def test_system_has_units_and_notes(open_system, comm):
     assert (system.dt, system.time_unit, system.length_unit) == (100.0, "fs", "Angstrom")
     assert system.n_chains == 9
     assert system.notes[0] == "1 atom without bonds belongs to no chain"
-    assert system.notes[1].startswith("chains of 10 beads are used (9); left out: 1 of 9 beads")
+    assert system.left_out[0].startswith("D is of 9 molecules of 10 beads, the main species")
+    assert system.left_out[0].endswith("left out: 1 molecule of 9 beads")
+
+
+def test_a_blend_of_one_length_is_two_species(open_system, comm):
+    lmp = open_system()
+    whole, _ = read_system(lmp, comm, deck="d", every=10, n_modes=9)
+    assert whole.left_out == ()
+    lmp = open_system("mass 2 1.0\ngroup few molecule <> 1 4\nset group few type 2", extra="extra/atom/types 1")
+    system, _ = read_system(lmp, comm, deck="d", every=10, n_modes=9)
+    assert system.n_chains == whole.n_chains - 4
+    assert f"left out: 4 molecules of {whole.n_beads} beads (type 2)" in system.left_out[0]
 
 
 @pytest.mark.parametrize(

@@ -62,15 +62,6 @@ def test_many_rings_are_counted():
         find_chains(np.array(bonds))
 
 
-def test_most_frequent_length_is_taken_and_the_rest_named():
-    bonds = chain_bonds([1, 2, 3]) + chain_bonds([4, 5, 6]) + chain_bonds([7, 8, 9, 10])
-    found = find_chains(np.array(bonds))
-    assert found.ids.tolist() == [[1, 2, 3], [4, 5, 6]]
-    assert "left out: 1 of 4 beads" in found.notes[0]
-    with pytest.raises(UserError, match="differ in length"):
-        find_chains(np.array(bonds), strict=True)
-
-
 def test_group_cuts_side_beads_off():
     bonds = np.array([*chain_bonds([1, 2, 3, 4]), (2, 20), (3, 30)])
     assert find_chains(keep_group(bonds, np.array([1, 2, 3, 4]), "backbone")).ids.tolist() == [[1, 2, 3, 4]]

@@ -333,8 +333,8 @@ def test_frames_that_go_back_to_the_beginning_are_refused(melt, steps, message):
 
 
 def test_independent_runs_are_pooled(melt):
-    folder, positions, ids, topology = melt
-    paths = [write_dump(folder / f"{i}.dump", positions, ids) for i in range(2)]
+    folder, _, ids, topology = melt
+    paths = [write_dump(folder / f"{i}.dump", walkers(seed=5 + i)[0], ids) for i in range(2)]
     streams = open_streams(paths, TrajectoryOptions(topology=topology, dt=2.0), 5)
     frames = list(RecordedSource(streams, n_modes=5))
     assert [f.last_segment for f in frames] == [0] * 12 + [1] * 12
@@ -389,7 +389,7 @@ def test_masses_that_differ_and_selections(melt):
     path = write_dump(folder / "t.dump", positions, ids)
     mixed = write_topology(folder / "mixed.data", ids, masses=(1.0, 1.5))
     system, *_ = frames_of(path, n_modes=5, topology=mixed, dt=1.0)
-    assert "masses in the chains differ (1 to 1.5)" in system.notes[0]
+    assert "masses in the molecules differ (1 to 1.5)" in system.notes[0]
     with pytest.raises(UserError, match="--select 'type 3' finds no atom"):
         frames_of(path, topology=mixed, dt=1.0, select="type 3")
     with pytest.raises(UserError, match=r"no bond joins two atoms of group .* check --select"):

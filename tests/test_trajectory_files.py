@@ -472,8 +472,8 @@ def test_without_steps_names_give_the_order_and_a_cut_file_is_left_out(melt):
 
 
 def test_files_of_several_frames_stay_independent_runs(melt):
-    folder, positions, ids, topology = melt
-    paths = [write_dump(folder / f"{i}.dump", positions, ids) for i in range(2)]
+    folder, _, ids, topology = melt
+    paths = [write_dump(folder / f"{i}.dump", walkers(seed=5 + i)[0], ids) for i in range(2)]
     assert len(open_streams(paths, TrajectoryOptions(topology=topology, dt=1.0), 5)) == 2
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import math
 import os
 import threading
 import time
@@ -16,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 
@@ -27,25 +26,22 @@ from mlgle_lammps.acquire.deck import REACHED, Deck
 from mlgle_lammps.acquire.deck_files import DeckFiles
 from mlgle_lammps.acquire.fixes import Setup, changes_bonds, holds_center, read_setup
 from mlgle_lammps.acquire.flow import ENTER
+from mlgle_lammps.acquire.frame_taker import ENOUGH, GO, STOP, FrameTaker
 from mlgle_lammps.acquire.restart_writer import RestartWriter
-from mlgle_lammps.acquire.resumption import Resumption, same_frame
+from mlgle_lammps.acquire.resumption import Resumption
 from mlgle_lammps.acquire.scan import AT_THE_END, BEFORE, BONDS_CHANGE, FIX_ID
 from mlgle_lammps.acquire.snapshot import Snapshots
 from mlgle_lammps.acquire.system import bond_pairs, read_system
+from mlgle_lammps.acquire.wanted import FramesWanted
 from mlgle_lammps.chains.topology import Chains
 from mlgle_lammps.errors import RunFailure, UserError, one_line
 from mlgle_lammps.options.deck import DeckOptions
-from mlgle_lammps.options.learn import LearnOptions
-from mlgle_lammps.records import Ending, Frames, Int64, System
+from mlgle_lammps.records import Ending, Int64, System
 from mlgle_lammps.stream.sink import FrameSink
 
-NEVER = 2_000_000_000
 FAR_AHEAD = 1_000_000_000
 LONGEST_RUN = 2**31 - 1
-CHECK_STEPS = 100
-LEAST_STRIDE = 20
 INTERRUPTED_EARLY = "interrupted before production began: no frames, nothing to save"
-GO, ENOUGH, STOP, FAIL = range(4)
 
 
 class LostRank(RunFailure):
@@ -53,18 +49,23 @@ class LostRank(RunFailure):
 
 
 class Driver:
-    """Owns LAMMPS on the MD ranks; all methods are collective over them.
+    """Owns LAMMPS on the MD ranks; all methods are collective over them. A context manager, which closes LAMMPS.
 
     Args:
         world: the ranks.
         deck: the scanned deck.
         options: how frames are taken.
-        learn: of these, k and how many frames are wanted.
-        outbox: where the first MD rank sends frames.
+        wanted: which frames, and how many.
+        sink: takes them, on the first MD rank.
         log: LAMMPS's log file, None for none.
         stop_requested: tells whether a signal asked this rank to end.
         checkpoint: folder for restart files, None for none.
         resumption: where an earlier run goes on.
+
+    Attributes:
+        system: what the frames are about, once `prepare` has run.
+        reading: LAMMPS reads what comes before production.
+        producing: production has begun.
     """
 
     def __init__(
@@ -72,10 +73,10 @@ class Driver:
         world: mpi.World,
         deck: Deck,
         options: DeckOptions,
-        learn: LearnOptions,
-        outbox: FrameSink,
+        wanted: FramesWanted,
+        sink: FrameSink,
         log: Path | None,
-        stop_requested: Callable[[], bool],
+        stop_requested: Callable[[], bool] = lambda: False,
         checkpoint: Path | None = None,
         resumption: Resumption | None = None,
     ) -> None:
@@ -83,22 +84,12 @@ class Driver:
         self._resumption, self._folder = resumption, checkpoint
         if resumption is not None and resumption.continuation is not None:
             deck = resumption.continuation.deck
-        self._deck, self._options, self._learn = deck, options, learn
-        self._outbox, self._stop_requested = outbox, stop_requested
-        self._target = learn.md_frames
+        self._deck, self._options, self._wanted = deck, options, wanted
+        self._sink, self._stop_requested = sink, stop_requested
         self._every = options.every
-        self._error: BaseException | None = None
-        self._verdict = GO
-        self._cut_short = False
-        self._last_step = None if resumption is None else resumption.last.last_step
-        self._segment = 0 if resumption is None else resumption.last.last_segment
         self._restarts: RestartWriter | None = None
         self._began = 0.0
-        self._callback_s = 0.0
         self._warnings: list[str] = []
-        self._notes: list[str] = []
-        self.n_frames = 0 if resumption is None else resumption.n_frames
-        self._greeted = False
         self.reading = self.producing = False
         log_arguments = ["-log", str(log) if log and resumption is None else "none"]
         where = [] if checkpoint is None else ["-var", "mlgle_folder", str(checkpoint.absolute())]
@@ -106,9 +97,11 @@ class Driver:
         self._files = DeckFiles(self._lmp, self._comm, checkpoint)
         if log and checkpoint and resumption is not None:
             self._lmp.command(f"log {named(log, checkpoint)} append")
+        self._taker = FrameTaker(world, self._lmp, wanted, sink, self._every, stop_requested, self._end_run, resumption)
+        self._notes = self._taker.notes
         self.system: System
         self._chains: Chains
-        self._lock, self._open = threading.Lock(), True
+        self._lock, self._open = threading.RLock(), True
 
     def __enter__(self) -> Driver:
         """Return the driver."""
@@ -117,8 +110,9 @@ class Driver:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close, unless this rank failed alone or unforeseen: LAMMPS closes on all ranks together."""
-        if kind is None or (issubclass(kind, UserError) and not issubclass(kind, LostRank)):
+        """Close LAMMPS; not where this rank alone fails, whose part in closing the others would not take."""
+        known = error is None or (isinstance(error, UserError) and not isinstance(error, LostRank))
+        if known or self._comm.size == 1:
             self.close()
 
     def close(self) -> None:
@@ -128,6 +122,17 @@ class Driver:
                 self._open = False
                 ctypes.CDLL(None).fflush(None)  # LAMMPS forgets what its xtc dumps hold in C's buffers when it closes
                 self._lmp.close()
+                self._taker.release()
+
+    @property
+    def n_frames(self) -> int:
+        """Frames so far, those of an earlier run that goes on among them."""
+        return self._taker.n_frames
+
+    def _end_run(self) -> None:
+        """End the run in progress and skip later ones; may be called again at each step until it has ended."""
+        self._lmp.force_timeout()
+        self._files.end_soon()
 
     # ------------------------------------------------------------------ before production
 
@@ -146,12 +151,13 @@ class Driver:
         if self._deck.production is None:
             notes = ("the deck has no '#mlgle production' line: production is a run of its own after the deck's end",)
         setup = self._read_setup()
-        n_modes = self._learn.modes if self._resumption is None else self._resumption.system.n_modes
+        n_modes = self._wanted.n_modes if self._resumption is None else self._resumption.system.n_modes
         self.system, self._chains = read_system(
             self._lmp, self._comm, deck=str(self._deck.path), every=self._every, n_modes=n_modes,
             chain_group=self._options.chain_group, strict=self._options.strict, notes=notes,
             marked=self._deck.production is not None, setup=setup, center_held=self._holds_center(setup),
         )  # fmt: skip
+        self.system = replace(self.system, channels=self._wanted.channels)
         if self._resumption is not None:
             self._go_on(self._resumption)
         return self.system
@@ -194,10 +200,15 @@ class Driver:
 
     def _go_on(self, resumption: Resumption) -> None:
         """Take the place of the run before; raise UserError where the melt is not its."""
-        for name in ("n_chains", "n_beads", "n_modes", "dt", "every", "units"):
+        for name in ("n_chains", "n_beads", "n_modes", "dt", "every", "units", "channels"):
             now, before = getattr(self.system, name), getattr(resumption.system, name)
             if now != before:
                 raise UserError(f"{self._deck.path}: {name} is {now}, and was {before} when the run began")
+        if self.system.whole_molecules != resumption.system.whole_molecules:
+            raise UserError(
+                f"{self._deck.path}: centres are those of whole molecules by mass, and were those of the chains' beads "
+                "when the run began: start a run of its own"
+            )
         self.system = resumption.system
         seamless = resumption.seamless(self._comm.size, self._lmp.version())
         step, last = resumption.step, resumption.last.last_step
@@ -205,7 +216,7 @@ class Driver:
         if seamless:
             self._notes.append(f"went on from the restart file of step {step}, exactly{again}")
         else:
-            self._segment += 1
+            self._taker.segment += 1
             self._notes.append(
                 f"went on from the restart file of step {step}{again}; frames after step {last} are a new segment: no "
                 "lag and no window reaches across"
@@ -237,16 +248,16 @@ class Driver:
         if self._stop_requested_anywhere():
             if self._resumption is None:
                 raise RunFailure(INTERRUPTED_EARLY)
-            self._verdict, self._folder = STOP, None
+            self._taker.verdict, self._folder = STOP, None
         self._began = time.perf_counter()
         bonds = bond_pairs(self._lmp)
-        self._snapshots = Snapshots(self._lmp, self._comm, self._chains.ids, self.system.n_modes)
-        self._install()
+        self._snapshots = Snapshots(self._lmp, self._comm, self._chains.ids, self.system.n_modes, self._chains.centres)
+        self._taker.install(FIX_ID, self.system, self._snapshots, self._look_after_restarts)
         self._begin_restarts()
         if self._resumption is not None:
-            self._greet()
+            self._taker.greet(self.system)
         self.producing = True
-        if self._verdict == GO and self._deck.production is not None:
+        if self._taker.verdict == GO and self._deck.production is not None:
             text = self._deck.production_file()
             if ENTER in text:
                 self._execute(f"variable {ENTER} string 1")
@@ -254,11 +265,11 @@ class Driver:
                 self._files.run(SECOND_FILE, text, self._deck.other_files)
             self._raise_kept()
             self._report_deck_end()
-        if self._verdict == GO:
+        if self._taker.verdict == GO:
             self._run_on()
         self._compare_bonds(bonds)
         if self._restarts is not None:
-            self._restarts.finish(self._elapsed(), write=self._verdict == STOP)
+            self._restarts.finish(self._elapsed(), write=self._taker.verdict == STOP)
             self._warnings += self._restarts.warnings
         return self._ending()
 
@@ -271,13 +282,6 @@ class Driver:
                 f"bonds changed during production: {len(pairs - others)} of {len(pairs)} are gone and "
                 f"{len(others - pairs)} are new; modes and D are those of the beads that were chains when it began"
             )
-
-    def _install(self) -> None:
-        self._lmp.command(f"fix {FIX_ID} all external pf/callback {check_stride(self._every)} {NEVER}")
-        self._lmp.command("variable mlgle_elapsed equal ramp(0,1)")
-        # Not lammps.set_fix_external_callback: its wrapper fails on a rank without atoms, and the failure is swallowed.
-        self._callback = self._lmp.FIX_EXTERNAL_CALLBACK_FUNC(self._on_step)
-        self._lmp.lib.lammps_set_fix_external_callback(self._lmp.lmp, FIX_ID.encode(), self._callback, self)
 
     def _begin_restarts(self) -> None:
         """Let LAMMPS write restart files as it runs, and one now where production begins."""
@@ -292,6 +296,10 @@ class Driver:
             self._restarts.write()
         self._restarts.write_every(self._options.checkpoint_every * self._every, alternates_restarts(self._deck))
 
+    def _look_after_restarts(self, step: int) -> None:
+        if self._restarts is not None:
+            self._restarts.visit(step, self._elapsed())
+
     def _elapsed(self) -> float:
         """Return the wall seconds of production, those of earlier runs included."""
         before = 0.0 if self._resumption is None else self._resumption.record.md_s
@@ -304,13 +312,13 @@ class Driver:
             self._notes.append(
                 f"the deck's production went on in a loop that only more steps would end: it was ended at step {step}"
             )
-        if self._verdict == ENOUGH and self._cut_short:
+        if self._taker.verdict == ENOUGH and self._taker.cut_short:
             self._notes.append(
                 f"MD ended at step {step} with the {self.n_frames} frames asked for; "
                 "the rest of the deck's run is skipped"
             )
-        elif self._verdict == GO:
-            wanted = self._target or "those needed"
+        elif self._taker.verdict == GO:
+            wanted = self._taker.target or "those needed"
             self._notes.append(
                 f"the deck's production ended at step {step} with {self.n_frames} frames (of {wanted}); "
                 "MD went on with a run of its own"
@@ -320,140 +328,40 @@ class Driver:
         """Run the steps that are missing, as one run."""
         if not self._lmp.has_id("fix", FIX_ID):
             raise RunFailure(f"{self._deck.path}: the deck removed fix {FIX_ID}, which takes the frames")
-        steps = FAR_AHEAD
-        if self._target is not None:
+        steps, target, last_step = FAR_AHEAD, self._taker.target, self._taker.last_step
+        if target is not None:
             now = self._lmp.extract_global("ntimestep")
             following = -(-now // self._every) * self._every
-            if self._last_step is not None:
-                following = max(following, self._last_step + self._every)
-            steps = following + (self._target - self.n_frames - 1) * self._every - now
+            if last_step is not None:
+                following = max(following, last_step + self._every)
+            steps = following + (target - self.n_frames - 1) * self._every - now
         if steps > LONGEST_RUN:
             raise UserError(
                 f"{steps} more steps are more than LAMMPS can run at once ({LONGEST_RUN}): ask for fewer frames"
             )
         self._execute(f"timer timeout off\nrun {steps}")
         self._raise_kept()
-        if self._verdict == GO and self._target is None:
-            self._verdict = ENOUGH
+        if self._taker.verdict == GO and self._taker.target is None:
+            self._taker.verdict = ENOUGH
             self._warnings.append(f"D's interval was not reached within {steps} steps: MD ended")
-        elif self._verdict == GO:
+        elif self._taker.verdict == GO:
             raise RunFailure(
                 f"LAMMPS ended its run at step {self._lmp.extract_global('ntimestep')} by itself, "
                 f"after {self.n_frames} frames"
             )
 
-    def _greet(self) -> None:
-        """Say what the frames are about, once."""
-        if self._world.leads_md and not self._greeted:
-            self._outbox.hello(self.system)
-        self._greeted = True
-
     def _ending(self) -> Ending:
-        self._greet()
+        self._taker.greet(self.system)
         return Ending(
-            status="complete" if self._verdict == ENOUGH else "interrupted",
-            message="" if self._verdict == ENOUGH else f"interrupted after {self.n_frames} frames",
-            step=self._last_step or self._lmp.extract_global("ntimestep"),
+            status="complete" if self._taker.verdict == ENOUGH else "interrupted",
+            message="" if self._taker.verdict == ENOUGH else f"interrupted after {self.n_frames} frames",
+            step=self._taker.last_step or self._lmp.extract_global("ntimestep"),
             md_s=self._elapsed(),
-            callback_s=self._callback_s,
-            waits=self._outbox.waits,
+            callback_s=self._taker.callback_s,
+            waits=self._sink.waits,
             warnings=(*self._warnings, *self._snapshots.warnings),
             notes=tuple(self._notes),
         )
-
-    # ------------------------------------------------------------------ inside the run
-
-    def _on_step(self, caller: Any, step: int, n_local: int, ids: Any, positions: Any, forces: Any) -> None:
-        """Be called by LAMMPS; whatever goes wrong is kept, since LAMMPS would swallow it."""
-        start = time.perf_counter()
-        try:
-            self._visit(step, n_local, ids, positions)
-        except BaseException as error:
-            self._error = self._error or error
-        self._callback_s += time.perf_counter() - start
-
-    def _visit(self, step: int, n_local: int, ids: Any, positions: Any) -> None:
-        if self._verdict != GO:
-            self._lmp.force_timeout()
-            return
-        due = step % self._every == 0 and (self._last_step is None or step > self._last_step)
-        again = self._resumption is not None and not due and step == self._resumption.last.last_step
-        part, far, verdict = None, False, STOP if self._stop_requested() else GO
-        try:
-            if self._world.leads_md:
-                verdict = max(verdict, self._listen())
-                if self._restarts is not None:
-                    self._restarts.visit(step, self._elapsed())
-            if due or again:
-                part, far = self._local(n_local, ids, positions)
-        except Exception as error:
-            self._error = self._error or error
-        verdict, far = self._agree(FAIL if self._error else verdict, far)
-        self._snapshots.follow_images |= far
-        total = None
-        if part is not None and verdict != FAIL:
-            try:
-                total = self._snapshots.total(part)
-            except RunFailure as error:
-                self._error = self._error or error
-            self.n_frames += due
-            self._last_step = step
-            if verdict == GO and self._target is not None and self.n_frames >= self._target:
-                verdict = ENOUGH
-                self._cut_short = self._lmp.extract_variable("mlgle_elapsed", None, 0) < 1 - 1e-12
-        if verdict != GO:
-            self._verdict = verdict
-            self._lmp.force_timeout()
-            self._files.end_soon()
-        if total is not None and due:
-            self._send(step, total)
-        elif total is not None:
-            self._compare(step, total)
-
-    def _local(self, n_local: int, ids: Any, positions: Any) -> tuple[Any, bool]:
-        if n_local == 0:
-            return self._snapshots.local(np.empty(0, dtype=np.int64), np.empty((0, 3)))
-        view = self._lmp.numpy
-        return self._snapshots.local(
-            view.iarray(self._lmp.c_tagint, ids, n_local, 1), view.darray(positions, n_local, 3)
-        )
-
-    def _listen(self) -> int:
-        """Hear what the trainer says; return STOP where it wants no more frames."""
-        self._outbox.listen()
-        if self._outbox.handed_off is not None and self._learn.handoff_frames is None:
-            self._target = self._outbox.handed_off + self._learn.full_md
-            if self.n_frames >= self._target:
-                return ENOUGH
-        return STOP if self._outbox.told_to_stop else GO
-
-    def _send(self, step: int, total: np.ndarray) -> None:
-        if not np.isfinite(total).all():
-            raise RunFailure(f"positions are no longer finite at step {step}: the run has blown up")
-        self._greet()
-        self._outbox.send(self._frame(step, total))
-
-    def _frame(self, step: int, total: np.ndarray) -> Frames:
-        """Return a frame from the sum z_0..z_k over the ranks, (chain, k+1, 3); modes are rounded here and now."""
-        return Frames.single(step, self._segment, total[:, 0].copy(), total[:, 1:].astype(np.float32))
-
-    def _compare(self, step: int, total: np.ndarray) -> None:
-        """Begin a new segment where the last frame, done again, is not the journalled one to the last bit."""
-        assert self._resumption is not None
-        last = self._resumption.last
-        if not same_frame(last, self._frame(step, total)) and self._segment == last.last_segment:
-            self._segment += 1
-            self._notes.append(f"step {step} came out differently when done again: a new segment begins there")
-
-    def _agree(self, verdict: int, far: bool) -> tuple[int, bool]:
-        """Return the highest verdict, and whether any rank needs image flags to be followed; shares the target."""
-        if self._comm.size == 1:
-            return verdict, far
-        mine = np.array([verdict, far, self._target or 0], dtype=np.int64)
-        highest = np.empty_like(mine)
-        self._comm.Allreduce(mine, highest, op=mpi.MAX())
-        self._target = int(highest[2]) or None
-        return int(highest[0]), bool(highest[1])
 
     # ------------------------------------------------------------------ failures
 
@@ -473,7 +381,7 @@ class Driver:
         except UserError:
             raise
         except Exception as error:
-            if self._error is None:
+            if self._taker.error is None:
                 self._refuse(error)
 
     def _refuse(self, error: Exception) -> NoReturn:
@@ -486,7 +394,8 @@ class Driver:
 
     def _raise_kept(self) -> None:
         """Raise on all ranks what any rank kept from inside the run."""
-        kept = self._comm.allgather(None if self._error is None else (type(self._error), one_line(self._error)))
+        error = self._taker.error
+        kept = self._comm.allgather(None if error is None else (type(error), one_line(error)))
         found = next((entry for entry in kept if entry), None)
         if found is None:
             return
@@ -495,13 +404,4 @@ class Driver:
             message = f"{self._deck.path}: {message}"
         else:
             message = f"{kind.__name__} while taking a frame: {message}"
-        raise (UserError if self.n_frames == 0 and issubclass(kind, UserError) else RunFailure)(
-            message
-        ) from self._error
-
-
-def check_stride(every: int) -> int:
-    """Return the divisor of ``every`` nearest to 100 in ratio, from 20 up: how often signals and trainer are heard."""
-    small = [d for d in range(1, math.isqrt(every) + 1) if every % d == 0]
-    divisors = [d for d in {*small, *(every // d for d in small)} if d >= min(every, LEAST_STRIDE)]
-    return min(divisors, key=lambda d: abs(math.log(d / CHECK_STEPS)))
+        raise (UserError if self.n_frames == 0 and issubclass(kind, UserError) else RunFailure)(message) from error

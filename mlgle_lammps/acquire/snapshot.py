@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mlgle_lammps.acquire.physics import PhysicsWatch
 from mlgle_lammps.chains.modes import LocalModeSum
+from mlgle_lammps.chains.molecules import Centres
 from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.records import Float64, Int64
 
@@ -21,15 +22,16 @@ class Snapshots:
         comm: communicator of the MD ranks.
         chains: (chain, bead) atom ids along the chains.
         n_modes: k.
+        centres: how centres of mass are summed, None where they are the means of the chains' beads.
 
     Attributes:
         cell: rows (lx,0,0),(xy,ly,0),(xz,yz,lz); rows of directions that are not periodic are zero.
         follow_images: image flags have come half-way to their limit, so their wraps are followed from now on.
     """
 
-    def __init__(self, lmp: Any, comm: Any, chains: Int64, n_modes: int) -> None:
+    def __init__(self, lmp: Any, comm: Any, chains: Int64, n_modes: int, centres: Centres | None = None) -> None:
         self._lmp, self._comm = lmp, comm
-        self._sum = LocalModeSum(chains, n_modes)
+        self._sum = LocalModeSum(chains, n_modes, centres)
         self._mask, self._limit, *self._bits = _image_layout(lmp)
         self._timestep = lmp.extract_global("dt")
         self.cell = self._read_cell()
@@ -41,7 +43,7 @@ class Snapshots:
         self.follow_images = False
 
     def local(self, ids: NDArray[np.integer], positions: Float64) -> tuple[Float64, bool]:
-        """Return this rank's part of z_0..z_k, and whether image flags should be followed from the next frame on.
+        """Return this rank's part of centres and modes, and whether image flags should be followed from now on.
 
         Args:
             ids: (local atom,) atom ids.
@@ -64,6 +66,8 @@ class Snapshots:
 
     def total(self, part: Float64) -> Float64 | None:
         """Return the sum over ranks, (chain, k+1, 3), on the first MD rank, None on the others.
+
+        Mode 0 is the centre of mass.
 
         Raises:
             RunFailure: beads of the chains are gone, or their motion cannot be right; on the first MD rank.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +13,10 @@ from mlgle_lammps.acquire.physics import torn_bond
 from mlgle_lammps.acquire.scan import RESPA, TEMPLATE
 from mlgle_lammps.acquire.snapshot import Snapshots
 from mlgle_lammps.chains.modes import component_variances
-from mlgle_lammps.chains.topology import MASS_TOLERANCE, Chains, find_chains, keep_group, limit_modes
+from mlgle_lammps.chains.molecules import centres_of_mass
+from mlgle_lammps.chains.topology import Chains, find_chains, keep_group, limit_modes
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.records import FEW_CHAINS, UNITS, Int64, System
+from mlgle_lammps.records import FEW_CHAINS, UNITS, Float64, Int64, System
 
 LAMMPS_VARIABLE_ATOM = 1  # lammps.LMP_VAR_ATOM
 
@@ -62,10 +65,12 @@ def read_system(
         time_unit=time_unit,
         length_unit=length_unit,
         source=f"deck {deck}",
-        notes=(*notes, *chains.notes, *lowered, *_mass_note(lmp, comm, chains.ids)),
+        notes=(*notes, *chains.notes, *lowered),
         box=_periodic_box(lmp),
         mode_variances=_mode_variances(lmp, comm, chains.ids, deck),
         center_held=center_held,
+        whole_molecules=chains.centres is not None,
+        left_out=chains.left_out,
     )
     return system, chains
 
@@ -102,7 +107,7 @@ def _mode_variances(lmp: Any, comm: Any, chains: Int64, deck: str) -> tuple[floa
 
 
 def _read_chains(lmp: Any, comm: Any, group: str | None, strict: bool) -> Chains:
-    bonds = _gather_bonds(lmp)
+    all_bonds = bonds = _gather_bonds(lmp)
     notes: tuple[str, ...] = ()
     if group is not None:
         bonds = keep_group(bonds, _group_members(lmp, comm, group), group)
@@ -110,8 +115,23 @@ def _read_chains(lmp: Any, comm: Any, group: str | None, strict: bool) -> Chains
         atoms = "1 atom without bonds belongs" if single == 1 else f"{single} atoms without bonds belong"
         notes = (f"{atoms} to no chain",)
     molecules = _molecules(lmp, comm)
-    chains = find_chains(bonds, molecule_of=molecules.__getitem__ if molecules else None, strict=strict)
-    return Chains(chains.ids, notes + chains.notes)
+    chains = find_chains(
+        bonds,
+        molecule_of=molecules.__getitem__ if molecules else None,
+        strict=strict,
+        types_of=_types_of(lmp, comm),
+    )
+    centres = centres_of_mass(chains.ids, all_bonds, lambda ids: _masses(lmp, comm, ids))
+    return replace(chains, notes=notes + chains.notes + (centres.notes if centres else ()), centres=centres)
+
+
+def _types_of(lmp: Any, comm: Any) -> Callable[[Int64], list[str]]:
+    """Return what gives the types of atoms by their ids."""
+    parts = comm.allgather((_local(lmp, "id").astype(np.int64), _local(lmp, "type").astype(np.int64)))
+    ids, types = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    order = np.argsort(ids)
+    ids, names = ids[order], types[order].astype(str)
+    return lambda wanted: names[np.searchsorted(ids, wanted)].tolist()
 
 
 def _gather_bonds(lmp: Any) -> Int64:
@@ -161,16 +181,18 @@ def _molecules(lmp: Any, comm: Any) -> dict[int, int]:
     return {int(atom): int(molecule) for ids, found in pairs for atom, molecule in zip(ids, found, strict=True)}
 
 
-def _mass_note(lmp: Any, comm: Any, chains: Int64) -> tuple[str, ...]:
-    """Return a note where masses along the chains differ: z_0 is then the centroid, not the centre of mass."""
-    ids = _local(lmp, "id")
+def _masses(lmp: Any, comm: Any, wanted: Int64) -> Float64:
+    """Return the masses of atoms; collective over the MD ranks."""
+    ids = _local(lmp, "id").astype(np.int64)
     if lmp.extract_setting("rmass_flag"):
         masses = _local(lmp, "rmass").astype(np.float64)
     else:
         masses = lmp.numpy.extract_atom("mass")[_local(lmp, "type")].astype(np.float64)
-    found = np.unique(np.concatenate(comm.allgather(np.unique(masses[np.isin(ids, chains)]))))
-    if found[-1] - found[0] <= MASS_TOLERANCE * found[-1]:
-        return ()
-    return (
-        f"masses in the chains differ ({found[0]:g} to {found[-1]:g}): mode 0 is the centroid, not the centre of mass",
-    )
+    inside = np.isin(ids, wanted)
+    gathered = comm.allgather((ids[inside], masses[inside]))
+    found, values = (np.concatenate(column) for column in zip(*gathered, strict=True))
+    if len(found) < len(wanted):
+        raise UserError(f"{len(wanted) - len(found)} atoms of the chains' molecules are gone: LAMMPS has lost atoms")
+    order = np.argsort(found)
+    ordered: Float64 = values[order[np.searchsorted(found, wanted, sorter=order)]]
+    return ordered

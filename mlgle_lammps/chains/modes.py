@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mlgle_lammps.chains.molecules import Centres
 from mlgle_lammps.records import Float64, Int64
 
 
@@ -58,25 +59,31 @@ class LocalModeSum:
     Args:
         chains: (chain, bead) atom ids, each chain in the order along its backbone.
         n_modes: k.
+        centres: how centres of mass are summed, None where mode 0 is it.
+
+    Attributes:
+        n_slots: atoms that count: beads of the chains, and what else belongs to their molecules.
     """
 
-    def __init__(self, chains: Int64, n_modes: int) -> None:
+    def __init__(self, chains: Int64, n_modes: int, centres: Centres | None = None) -> None:
         self.n_chains, self.n_beads = chains.shape
         self.n_modes = n_modes
         self._matrix = mode_matrix(self.n_beads, n_modes)
-        self._slot_of_id = np.full(int(chains.max()) + 1, -1, dtype=np.int64)
+        side = np.empty(0, dtype=np.int64) if centres is None else centres.side.ids
+        self._weights = None if centres is None else centres.weights
+        self._slot_of_id = np.full(int(max(chains.max(), side.max(initial=0))) + 1, -1, dtype=np.int64)
         # Bead-major slots: one matrix product serves all chains.
         slots = np.arange(self.n_beads)[None, :] * self.n_chains + np.arange(self.n_chains)[:, None]
         self._slot_of_id[chains] = slots
-        self._positions = np.zeros((self.n_beads * self.n_chains, 3))
-
-    @property
-    def n_slots(self) -> int:
-        """Beads in all chains."""
-        return self.n_beads * self.n_chains
+        self._slot_of_id[side] = chains.size + np.arange(len(side))
+        self.n_slots = chains.size + len(side)
+        self._positions = np.zeros((self.n_slots, 3))
 
     def slots(self, ids: NDArray[np.integer]) -> Int64:
-        """Return each atom's slot (position along the chain · chains + chain), -1 for atoms of no chain."""
+        """Return each atom's slot, -1 for atoms of no chain's molecule.
+
+        Beads have position along the chain · chains + chain; other atoms of the molecules follow.
+        """
         inside = (ids >= 0) & (ids < len(self._slot_of_id))
         if inside.all():
             return self._slot_of_id[ids]
@@ -85,17 +92,21 @@ class LocalModeSum:
         return found
 
     def __call__(self, slots: Int64, positions: Float64) -> Float64:
-        """Return this rank's part of z_0..z_k.
+        """Return this rank's part of centres and modes.
 
         Args:
-            slots: (local bead,) from `slots`, without -1.
-            positions: (local bead, 3), unwrapped.
+            slots: (local atom,) from `slots`, without -1.
+            positions: (local atom, 3), unwrapped.
 
         Returns:
-            (chain, k+1, 3) float64, contiguous.
+            (chain, k+1, 3) float64, contiguous: the centre of mass, then z_1..z_k.
         """
         if len(slots) < self.n_slots:
             self._positions.fill(0.0)
         self._positions[slots] = positions
-        modes = self._matrix @ self._positions.reshape(self.n_beads, self.n_chains * 3)
-        return np.ascontiguousarray(modes.reshape(-1, self.n_chains, 3).transpose(1, 0, 2))
+        beads = self._positions[: self.n_beads * self.n_chains]
+        modes = self._matrix @ beads.reshape(self.n_beads, self.n_chains * 3)
+        part = np.ascontiguousarray(modes.reshape(-1, self.n_chains, 3).transpose(1, 0, 2))
+        if self._weights is not None:
+            part[:, 0] = self._weights @ self._positions
+        return part

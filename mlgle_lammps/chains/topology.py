@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from mlgle_lammps.chains.main_species import choose_main, kinds_of, what_is_left_out
+from mlgle_lammps.chains.molecules import Centres
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import Int64
 
 NAMED_AT_MOST = 3
-
-MASS_TOLERANCE = 1e-6
-"""Relative difference above which the masses of beads are not equal."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +23,15 @@ class Chains:
 
     Attributes:
         ids: (chain, bead) atom ids; each chain from its lower end id, chains by that id.
-        notes: what was left out, one line each.
+        notes: what is worth knowing, one line each.
+        left_out: what was chosen and what was left out, one line; empty where all molecules are alike.
+        centres: how their molecules' centres of mass are summed; None where those are the means of their beads.
     """
 
     ids: Int64
     notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    centres: Centres | None = None
 
 
 def find_chains(
@@ -37,27 +40,42 @@ def find_chains(
     molecule_of: Callable[[int], int] | None = None,
     strict: bool = False,
     option: str = "--chain-group",
+    types_of: Callable[[Int64], Sequence[str]] | None = None,
 ) -> Chains:
-    """Return the linear chains of the most frequent length.
+    """Return the linear chains of the main species (`main_species.choose_main`).
 
     Neither the order of ids nor molecule ids are trusted: chains are the connected components of the bonds.
 
     Args:
         bonds: (bond, 2) atom ids.
         molecule_of: atom id -> molecule id, only to name molecules in messages.
-        strict: refuse chains of unequal length instead of leaving some out.
+        strict: refuse molecules that are not alike instead of leaving some out.
         option: that names the backbone's atoms, for messages.
+        types_of: (atom,) ids -> types, by which molecules of one length are told apart; None where they are not known.
 
     Raises:
-        UserError: no bonds, rings, branched molecules, or unequal lengths where strict.
+        UserError: no bonds, rings, branched molecules, or molecules that differ where strict.
     """
     bonds = np.asarray(bonds, dtype=np.int64).reshape(-1, 2)
     if len(bonds) == 0:
         raise UserError("the system has no bonds, so there are no chains: give bonds in the data file or in the deck")
     graph = _Graph(np.unique(np.sort(bonds, axis=1), axis=0))
     graph.refuse_non_linear(molecule_of, option)
-    length, notes = _choose_length(graph.sizes, strict)
-    return Chains(ids=graph.walk(np.flatnonzero(graph.sizes == length), length), notes=notes)
+    lengths = np.unique(graph.sizes).tolist()
+    walked = [graph.walk(np.flatnonzero(graph.sizes == length), length) for length in lengths]
+    rows = sorted((row for chains in walked for row in chains), key=lambda row: int(row[0]))
+    sizes = np.array([len(row) for row in rows], dtype=np.int64)
+    kinds = kinds_of(sizes, None if types_of is None else _sequences(rows, types_of))
+    main = choose_main(kinds)
+    left_out = what_is_left_out(main, kinds, strict)
+    return Chains(np.stack([rows[i] for i in main.members]), left_out=left_out)
+
+
+def _sequences(rows: Sequence[Int64], types_of: Callable[[Int64], Sequence[str]]) -> list[tuple[str, ...]]:
+    """Return the types along each molecule."""
+    types = tuple(types_of(np.concatenate(rows)))
+    ends = np.cumsum([len(row) for row in rows]).tolist()
+    return [types[end - len(row) : end] for row, end in zip(rows, ends, strict=True)]
 
 
 def keep_group(bonds: Int64, members: Int64, group: str, option: str = "--chain-group") -> Int64:
@@ -149,19 +167,3 @@ class _Graph:
         table = np.full((len(self.ids), 2), -1, dtype=np.int64)
         table[pairs[:, 0], rank] = pairs[:, 1]
         return table
-
-
-def _choose_length(sizes: Int64, strict: bool) -> tuple[int, tuple[str, ...]]:
-    """Return the most frequent length (the longer of equals) and what is left out."""
-    lengths, counts = np.unique(sizes, return_counts=True)
-    chosen = int(lengths[::-1][np.argmax(counts[::-1])])
-    others = [f"{count} of {size} beads" for size, count in zip(lengths, counts, strict=True) if size != chosen]
-    if not others:
-        return chosen, ()
-    kept = int(counts[lengths == chosen][0])
-    if strict:
-        raise UserError(
-            f"chains differ in length: {kept} of {chosen} beads, {', '.join(others)}; "
-            "without --strict the most frequent length is taken"
-        )
-    return chosen, (f"chains of {chosen} beads are used ({kept}); left out: {', '.join(others)}",)

@@ -1,8 +1,8 @@
 """Write a start structure of a polymer melt: a LAMMPS data file of any number and length of chains.
 
 Chains are grown as random walks with the local statistics of the melt (`chains.random_walks`), so that end-to-end
-distances are right from the start and need not relax by diffusion. Whole chains are placed at random where the melt is
-thinnest so far. Beads overlap: a push-off has to follow, see `lammps_inputs/pushoff.lmp`.
+distances are right from the start and need not relax by diffusion, and placed where the melt is thinnest
+(`chains.start_structure`). Beads overlap: a push-off has to follow, see `lammps_inputs/pushoff.lmp`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mlgle_lammps.chains.random_walks import Array, ChainModel, grow_chains, internal_distances
+from mlgle_lammps.chains.random_walks import ChainModel, grow_chains, internal_distances
+from mlgle_lammps.chains.start_structure import BOLTZMANN, box_length, place_chains
 from mlgle_lammps.errors import UserError, one_line
+from mlgle_lammps.formats.melt_data import data_text
 
-BOLTZMANN = {"real": 0.0019872067, "lj": 1.0}  # energy per kelvin (kcal/mol) or per unit temperature
 BOND_DISTRIBUTIONS = ("harmonic", "fixed", "gaussian")
-PLACEMENT_TRIALS = 20
 # Local statistics as measured in the equilibrated melts. For polybutadiene bonds are shorter and angles smaller than
 # the force field's own terms (4.65 A, 1.1 kcal/mol/rad^2, 125) make them: the melt's cohesion folds the chains.
 DEFAULTS: dict[str, dict[str, float | str]] = {
@@ -32,67 +32,6 @@ DEFAULTS: dict[str, dict[str, float | str]] = {
         "bond_distribution": "fixed", "torsion": 0.0, "closest": 1.02,
     },
 }  # fmt: skip
-
-
-def box_length(n_total: int, density: float, mass: float, units: str) -> float:
-    """Return the edge of the cubic box: angstrom from g/cm³ (real), or from a number density (lj)."""
-    number_density = density * 0.602214076 / mass if units == "real" else density
-    return float((n_total / number_density) ** (1.0 / 3.0))
-
-
-def place_chains(chains: Array, box: float, rng: np.random.Generator) -> Array:
-    """Return the chains shifted as wholes, each to the best of a few random places.
-
-    The best place is that where the chain's beads meet fewest beads already there, counted in cells of about two beads:
-    this evens out the density, which a push-off otherwise pays for by stretching chains (Auhl et al. 2003).
-
-    Args:
-        chains: (chains, beads, 3).
-        box: edge of the periodic cube.
-        rng: random numbers.
-    """
-    n_cells = max(1, int((chains.shape[0] * chains.shape[1] / 2.0) ** (1.0 / 3.0)))
-    occupied = np.zeros((n_cells,) * 3, dtype=np.int64)
-    placed = np.empty_like(chains)
-    for index, chain in enumerate(chains):
-        trials = chain - chain.mean(axis=0) + rng.uniform(0.0, box, size=(PLACEMENT_TRIALS, 1, 3))
-        cells = np.floor((trials % box) * (n_cells / box)).astype(np.int64) % n_cells
-        x, y, z = np.moveaxis(cells, -1, 0)
-        best = int(np.argmin(occupied[x, y, z].sum(axis=1)))
-        np.add.at(occupied, (x[best], y[best], z[best]), 1)
-        placed[index] = trials[best]
-    return placed
-
-
-def data_text(chains: Array, box: float, mass: float, angles: bool, title: str) -> str:
-    """Return the text of a LAMMPS data file (atom_style angle, or bond where ``angles`` is false).
-
-    Args:
-        chains: unwrapped positions, (chains, beads, 3); wrapped into the box here, with image flags.
-        box: edge of the periodic cube.
-        mass: of a bead.
-        angles: write an angle for every three consecutive beads.
-        title: first line.
-    """
-    n_chains, n_beads, _ = chains.shape
-    image = np.floor(chains / box).astype(np.int64)
-    wrapped = chains - image * box
-    first = np.arange(n_chains)[:, None] * n_beads + 1
-    sections = {"bonds": (first + np.arange(n_beads - 1)).ravel()}
-    if angles and n_beads > 2:
-        sections["angles"] = (first + np.arange(n_beads - 2)).ravel()
-    lines = [title, "", f"{n_chains * n_beads} atoms", "1 atom types"]
-    for name, starts in sections.items():
-        lines += [f"{len(starts)} {name}", f"1 {name[:-1]} types"]
-    lines += ["", *(f"0.0 {box:.10g} {axis}lo {axis}hi" for axis in "xyz"), "", "Masses", "", f"1 {mass:g}", ""]
-    lines += [f"Atoms # {'angle' if 'angles' in sections else 'bond'}", ""]
-    for atom, (r, i) in enumerate(zip(wrapped.reshape(-1, 3), image.reshape(-1, 3), strict=True)):
-        lines.append(f"{atom + 1} {atom // n_beads + 1} 1 {r[0]:.6f} {r[1]:.6f} {r[2]:.6f} {i[0]} {i[1]} {i[2]}")
-    for name, starts in sections.items():
-        width = 2 if name == "bonds" else 3
-        lines += ["", name.capitalize(), ""]
-        lines += [f"{n} 1 " + " ".join(str(s + j) for j in range(width)) for n, s in enumerate(starts, 1)]
-    return "\n".join(lines) + "\n"
 
 
 class _Parser(argparse.ArgumentParser):

@@ -186,7 +186,7 @@ def _replay_parser() -> _Parser:
     meaning = (
         "modes.h5, a run's folder, .npz with com, modes, dt; with --topology a trajectory (LAMMPS dump, also packed or "
         "one file a frame, H5MD, DCD, XTC, NetCDF ..); .pt with a tensor (time, chain, mode, 3), mode 0 the centre of "
-        "mass; several pool independent runs"
+        "mass; several pool independent runs and join the parts of one"
     )
     parser.add_argument("streams", type=Path, nargs="+", metavar="STREAM", help=meaning)
     _add_trajectory_arguments(parser)

@@ -16,6 +16,7 @@ from mlgle_lammps.formats.trajectory import open_tensor, open_trajectories
 from mlgle_lammps.options.trajectory import TrajectoryOptions
 from mlgle_lammps.records import Ending, Frames, FrameSource, System
 from mlgle_lammps.resources.needs import needs_of, refusal, refuse_without_libraries
+from mlgle_lammps.store.joining import join_recordings
 from mlgle_lammps.store.recorded import RecordedSource
 from mlgle_lammps.store.recording import Recording
 from mlgle_lammps.store.run_folder import RunFolder
@@ -56,7 +57,9 @@ class Journalled:
 def open_streams(
     paths: Sequence[Path], options: TrajectoryOptions, n_modes: int, needed: int = 2
 ) -> list[Path | Recording]:
-    """Return what each path holds: recorded streams by their paths, trajectories and tensors as open recordings.
+    """Return what the paths hold: recorded streams by their paths, trajectories and tensors as open recordings.
+
+    What is of one run is joined: the same frames once, parts one after the other.
 
     Args:
         paths: files, folders, or patterns of file names; trajectories of one frame each are one together.
@@ -76,12 +79,13 @@ def open_streams(
             trajectories.append(path)
         else:
             opened.append(path)
+    others = bool(opened)
     if trajectories:
         opened.extend(open_trajectories(trajectories, options, n_modes, needed))
     if options != TrajectoryOptions() and all(isinstance(entry, Path) for entry in opened):
         given = [f"--{field.name}" for field in fields(options) if getattr(options, field.name) != field.default]
         raise UserError(f"{', '.join(given)}: for trajectories only, and {paths[0]} is a recorded stream or missing")
-    return opened
+    return join_recordings(opened) if others and len(opened) > 1 else opened
 
 
 def _replay(arguments: Sequence[str]) -> int:

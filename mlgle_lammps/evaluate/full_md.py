@@ -10,8 +10,10 @@ import numpy as np
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.evaluate.run_results import RunResult
 from mlgle_lammps.evaluate.trajectories import Trajectory, read_trajectory
+from mlgle_lammps.evaluate.units import unit_factors, units_note
 from mlgle_lammps.records import Int64, System
 from mlgle_lammps.store.reader import FramesReader
+from mlgle_lammps.store.recording import open_recording
 
 LEAST_FRAMES = 8  # in one piece, of a trajectory that is worth a comparison
 
@@ -59,19 +61,21 @@ def _own_full_md(run: RunResult) -> FullMd:
 
 def _other_full_md(run: RunResult, md: Trajectory, full: Path) -> FullMd:
     require_md(full)
-    whole = read_long_trajectory(full)
-    require_same_melt(whole.system, full, run.system, run.folder.path)
+    like = run.system, run.folder.path
+    require_same_melt(open_recording(full).system, full, *like)
+    whole = read_long_trajectory(full, like=like)
+    converted = tuple(units_note(open_recording(full).system, full, *like))
     shared = shared_frames(whole, md)
     if len(shared) < 2:  # one is a start that independent runs may have in common
-        return FullMd(whole, f"{full}, {whole.n_frames} frames")
-    rest, where = _longer_rest(full, whole.n_frames, int(shared[0]), int(shared[-1]) + 1)
+        return FullMd(whole, f"{full}, {whole.n_frames} frames", converted)
+    rest, where = _longer_rest(full, whole.n_frames, int(shared[0]), int(shared[-1]) + 1, like)
     if rest is None or rest.longest_segment < LEAST_FRAMES:
         return FullMd(
             None, notes=(f"{full} holds hardly more than the frames that D was fitted to: nothing to compare with",)
         )
     begins = "begins with" if shared[0] == 0 else "holds"
     note = f"{full} {begins} {len(shared)} frames that D was fitted to: they are left out of the reference"
-    return FullMd(rest, f"{full}, {rest.n_frames} frames {where}", (note,))
+    return FullMd(rest, f"{full}, {rest.n_frames} frames {where}", (*converted, note))
 
 
 def is_generated(path: Path) -> bool:
@@ -91,21 +95,19 @@ def require_md(path: Path) -> None:
         )
 
 
-def read_long_trajectory(path: Path, stride: int = 1) -> Trajectory:
-    """Return a whole stream; raise UserError where it has too few frames in one piece to say anything."""
-    whole = read_trajectory(path, stride=stride)
+def read_long_trajectory(path: Path, stride: int = 1, like: tuple[System, Path] | None = None) -> Trajectory:
+    """Return a whole stream, in the units of another; raise UserError where no piece is long enough to say anything."""
+    whole = read_trajectory(path, stride=stride, like=like)
     if whole.longest_segment < LEAST_FRAMES:
         raise UserError(f"{path} has {whole.n_frames} frames; at least {LEAST_FRAMES} in one piece are needed")
     return whole
 
 
 def require_same_melt(system: System, path: Path, other: System, other_path: Path) -> None:
-    """Raise UserError where two streams are told to be of different chains or in different units."""
-    unknown = {"n_beads": None, "time_unit": "time", "length_unit": "length"}
-    for name, nothing in unknown.items():
-        mine, its = getattr(system, name), getattr(other, name)
-        if nothing not in (mine, its) and mine != its:
-            raise UserError(f"{path} has {name} {mine}, {other_path} has {its}: not the same melt")
+    """Raise UserError where two streams are told to be of different chains, or in units without a common measure."""
+    if None not in (system.n_beads, other.n_beads) and system.n_beads != other.n_beads:
+        raise UserError(f"{path} has n_beads {system.n_beads}, {other_path} has {other.n_beads}: not the same melt")
+    unit_factors(system, path, other, other_path)
 
 
 def shared_frames(whole: Trajectory, md: Trajectory) -> Int64:
@@ -116,8 +118,10 @@ def shared_frames(whole: Trajectory, md: Trajectory) -> Int64:
     return np.array(shared, dtype=np.int64)
 
 
-def _longer_rest(path: Path, n_frames: int, start: int, stop: int) -> tuple[Trajectory | None, str]:
+def _longer_rest(
+    path: Path, n_frames: int, start: int, stop: int, like: tuple[System, Path]
+) -> tuple[Trajectory | None, str]:
     """Return the longer one of the stretches before frame ``start`` and from ``stop`` on, None where both are empty."""
     if n_frames - stop >= start:
-        return read_trajectory(path, stop) if stop < n_frames else None, "after the hand-off"
-    return read_trajectory(path, 0, start), "before those that D was fitted to"
+        return read_trajectory(path, stop, like=like) if stop < n_frames else None, "after the hand-off"
+    return read_trajectory(path, 0, start, like=like), "before those that D was fitted to"

@@ -99,41 +99,58 @@ def _differ(known: Sequence[MeasuredTemperature]) -> bool:
 
 
 def compare_temperatures(runs: Sequence[RunResult], temperatures: Temperatures) -> OverTemperatures:
-    """Order the runs by temperature and fit the laws.
+    """Order the runs by temperature and fit the laws; D is in the units of the first run.
 
     Args:
         runs: at least two, of one kind of melt.
         temperatures: of each run.
 
     Raises:
-        UserError: runs in different units.
+        UserError: runs in units without a common measure, as lj against real ones.
     """
     first = runs[0]
-    for run in runs[1:]:
-        for name in ("length_unit", "time_unit"):
-            own, other = getattr(first.system, name), getattr(run.system, name)
-            if own != other:
-                raise UserError(f"{run.folder.path} has {name} {other}, {first.folder.path} has {own}: no common table")
+    given = [(run.system.length_unit, run.system.time_unit) for run in runs]
+    runs = [run.in_units_of(first) for run in runs]
+    _refuse_unnamed(runs)
     order = np.argsort(temperatures.values, kind="stable")
     ordered, T = tuple(runs[i] for i in order), np.array(temperatures.values, dtype=float)[order]
     notes = [] if temperatures.source == "log" else _disagreements(ordered, T, temperatures.source)
+    if len(set(given)) > 1:
+        units = f"{first.system.length_unit}^2/{first.system.time_unit}"
+        notes.append(f"runs are in different units: every D is given in {units}, those of {first.name}")
     sizes = {(run.system.n_chains, run.system.n_beads) for run in runs}
     if len(sizes) > 1:
         notes.append(
             "the runs are of different melts: " + ", ".join(f"{c} chains × {b} beads" for c, b in sorted(sizes))
+        )
+    vogel = _law(fit_vogel, "Vogel-Fulcher-Tammann", T, [run.D for run in ordered], notes)
+    if vogel is not None and vogel.is_arrhenius:
+        notes.append(
+            f"the T0 of Vogel-Fulcher-Tammann, {vogel.T0:.4g} ± {vogel.T0_se:.2g}, is consistent with 0: the law is "
+            "then that of Arrhenius, whose activation energy is the statement"
         )
     arrhenius = _law(fit_arrhenius, "Arrhenius", T, [run.D for run in ordered], notes)
     return OverTemperatures(
         runs=ordered,
         temperatures=tuple(float(x) for x in T),
         source=temperatures.source,
-        units=first.system.units,
+        units=next((run.system.units for run in runs if run.system.units != "unknown"), "unknown"),
         arrhenius=arrhenius,
-        vogel=_law(fit_vogel, "Vogel-Fulcher-Tammann", T, [run.D for run in ordered], notes),
+        vogel=vogel,
         generated=_law(fit_arrhenius, "", T, [run.D_generated for run in ordered], []),
         full_md=_law(fit_arrhenius, "", T, [run.D_full_md for run in ordered], []),
         notes=tuple(notes),
     )
+
+
+def _refuse_unnamed(runs: Sequence[RunResult]) -> None:
+    """Raise UserError where some runs say their units and others do not."""
+    first = runs[0]
+    for run in runs[1:]:
+        for name in ("length_unit", "time_unit"):
+            own, other = getattr(first.system, name), getattr(run.system, name)
+            if own != other:
+                raise UserError(f"{run.folder.path} has {name} {other}, {first.folder.path} has {own}: no common table")
 
 
 def _disagreements(runs: Sequence[RunResult], T: np.ndarray, source: str) -> list[str]:

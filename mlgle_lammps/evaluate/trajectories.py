@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.evaluate.units import recording_in_units
 from mlgle_lammps.records import Float32, Float64, Frames, Int64, System, joined
 from mlgle_lammps.statistics.correlation import chain_groups
 from mlgle_lammps.store.recording import Recording, checked_blocks, open_recording
@@ -111,7 +112,13 @@ class Trajectory:
         return joined(list(self.frames(self.system.n_modes)))
 
 
-def read_trajectory(path: Path, start: int = 0, stop: int | None = None, stride: int = 1) -> Trajectory:
+def read_trajectory(
+    path: Path,
+    start: int = 0,
+    stop: int | None = None,
+    stride: int = 1,
+    like: tuple[System, Path] | None = None,
+) -> Trajectory:
     """Return frames start..stop-1 of a recording, checked, described and not kept.
 
     Args:
@@ -119,11 +126,15 @@ def read_trajectory(path: Path, start: int = 0, stop: int | None = None, stride:
         start: first frame.
         stop: one after the last; None for the end.
         stride: take each so many-th frame of every uninterrupted piece, from its first one on.
+        like: system in whose units frames are given, and where that is from; None for their own.
 
     Raises:
-        UserError: a file that is missing, damaged or not a stream, or no frame in the stretch.
+        UserError: a file that is missing, damaged or not a stream, no frame in the stretch, or units that cannot be
+            brought to those.
     """
     recording = open_recording(path)
+    if like is not None:
+        recording = recording_in_units(recording, path, *like)
     segments, center, n_mode_frames = [], [], 0
     ends: list[Float64] = []
     for chunk in _thinned(_stretch(recording, start, stop), stride):

@@ -31,6 +31,7 @@ from mlgle_lammps.evaluate.side_by_side import (
     z_scores_of,
 )
 from mlgle_lammps.evaluate.trajectories import Trajectory
+from mlgle_lammps.evaluate.units import unit_factors, units_note
 from mlgle_lammps.records import Estimate, System
 from mlgle_lammps.statistics.moments import Moments
 from mlgle_lammps.store.recording import open_recording
@@ -101,15 +102,17 @@ def _read_at_common_times(path: Path, reference: Path) -> tuple[Trajectory, Traj
     """Return both streams with frames equally far apart: of the finer one each so many-th frame."""
     system, other = open_recording(path).system, open_recording(reference).system
     require_same_melt(system, path, other, reference)
-    ratio = system.dt / other.dt
+    time, _ = unit_factors(system, path, other, reference)
+    ratio = time * system.dt / other.dt
     stride = round(max(ratio, 1 / ratio))
     if not math.isclose(max(ratio, 1 / ratio), stride, rel_tol=1e-6):
         raise UserError(
-            f"frames of {path} are {system.dt:g} apart, those of {reference} {other.dt:g}: neither is a multiple of "
-            "the other, so that they cannot be compared frame by frame"
+            f"frames of {path} are {time * system.dt:g} apart, those of {reference} {other.dt:g}: neither is a "
+            "multiple of the other, so that they cannot be compared frame by frame"
         )
     finer = 0 if ratio < 1 else 1
-    first, md = (read_long_trajectory(p, stride if i == finer else 1) for i, p in enumerate((path, reference)))
+    like = other, reference
+    first, md = (read_long_trajectory(p, stride if i == finer else 1, like) for i, p in enumerate((path, reference)))
     return first, md
 
 
@@ -161,6 +164,7 @@ def _notes(first: Trajectory, path: Path, md: Trajectory, reference: Path, known
         for trajectory, where in ((first, path), (md, reference))
         if trajectory.stride > 1
     ]
+    notes += units_note(open_recording(path).system, path, md.system, reference)
     if first.system.n_modes != md.system.n_modes:
         k = min(first.system.n_modes, md.system.n_modes)
         notes.append(f"modes 1 to {k}, which both have, are held against one another; sizes of chains are not")

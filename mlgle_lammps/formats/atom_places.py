@@ -11,24 +11,24 @@ DENSE = 16
 
 
 class AtomPlaces:
-    """From atom ids to slots, position along the chain · chains + chain.
+    """From atom ids to slots: position along the chain · chains + chain, then the side atoms in their order.
 
     Args:
         chains: (chain, bead) atom ids.
+        side: (side atom,) ids of what else belongs to their molecules.
     """
 
-    def __init__(self, chains: Int64) -> None:
-        n_chains, n_beads = chains.shape
-        slots = np.arange(n_beads)[np.newaxis, :] * n_chains + np.arange(n_chains)[:, np.newaxis]
-        order = np.argsort(chains, axis=None)
-        self._ids, self._slots = chains.ravel()[order], slots.ravel()[order]
+    def __init__(self, chains: Int64, side: Int64 | None = None) -> None:
+        listed = chains.T.ravel() if side is None else np.concatenate([chains.T.ravel(), side])
+        self._slots = np.argsort(listed)
+        self._ids = listed[self._slots]
         self._table: Int64 | None = None
-        if self._ids[0] >= 0 and self._ids[-1] < DENSE * chains.size + 2**20:
+        if self._ids[0] >= 0 and self._ids[-1] < DENSE * len(listed) + 2**20:
             self._table = np.full(int(self._ids[-1]) + 1, -1, dtype=np.int64)
             self._table[self._ids] = self._slots
 
     def __call__(self, ids: Int64) -> Int64:
-        """Return (atom,) slots, -1 for atoms of no chain."""
+        """Return (atom,) slots, -1 for atoms of no chain's molecule."""
         if self._table is not None:
             inside = (ids >= 0) & (ids < len(self._table))
             return np.where(inside, self._table[np.where(inside, ids, 0)], -1)

@@ -57,6 +57,7 @@ class BeadTrajectory:
         length_unit: of positions in the file.
         stamps: yields step and time of each frame, without positions where that is quicker; None reads the frames.
         notes: what is worth knowing about the file, one line each.
+        warnings: what was left out of it, one line each.
     """
 
     path: Path
@@ -66,6 +67,7 @@ class BeadTrajectory:
     length_unit: str = "length"
     stamps: Callable[[], Iterable[Stamp]] | None = None
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def read_stamps(self) -> list[Stamp]:
         """Return when each frame is; what is left out while reading is not told here."""

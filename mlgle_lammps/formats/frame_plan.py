@@ -123,7 +123,7 @@ def plan_frames(
         n = max(len(every) - options.skip, 0)
         raise UserError(f"{path} holds {n} frame{'s' * (n != 1)} after --skip {options.skip}; a stream needs more")
     clock = choose_clock(path, every[options.skip :], options)
-    kept, twice, remarks = _in_order(path, clock, options.skip)
+    kept, twice, remarks = in_order(path, clock, options.skip)
     if len(kept) < 2:
         raise UserError(f"{path} holds 1 frame after --skip {options.skip} (the others repeat it); a stream needs more")
     now = clock.now[kept]
@@ -138,8 +138,16 @@ def plan_frames(
     return FramePlan(path, places, segments, first_step, steps, dt, (*clock.remarks, *remarks, *said), twice)
 
 
-def _in_order(path: Path, clock: Clock, skip: int) -> tuple[Int64, dict[int, int], list[str]]:
+def in_order(path: Path, clock: Clock, skip: int) -> tuple[Int64, dict[int, int], list[str]]:
     """Return the frames in order of time without those that were written again later, and what replaced what.
+
+    Args:
+        path: for messages.
+        clock: that says when frames are.
+        skip: frames before the first of the clock's, for messages.
+
+    Returns:
+        (kept,) numbers of the frames that are kept, frame -> the earlier one whose place it takes, and remarks.
 
     Raises:
         UserError: frames go back to or before the first one.

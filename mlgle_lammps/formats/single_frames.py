@@ -55,7 +55,7 @@ def _joined(single: Sequence[tuple[BeadTrajectory, Stamp]], empty: Sequence[Path
             raise UserError(f"{trajectory.path} is in other units than {first.path}")
     named = sorted(single, key=lambda entry: natural_order(entry[0].path))
     steps = [stamp.step for _, stamp in named]
-    if None not in steps and len(set(steps)) == len(steps):
+    if None not in steps and len(set(steps)) > 1:
         named = sorted(named, key=lambda entry: entry[1].step or 0)
 
     def frames(warn: Warn) -> Iterator[BeadFrame]:

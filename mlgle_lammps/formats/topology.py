@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ class Topology:
         molecules: atom id -> molecule id, empty where there are none.
         masses: (atom,) in the order of ``ids``, None where the file has none.
         selected: ids of the atoms that were selected, None without a selection.
+        types: (atom,) in the order of ``ids``, labels where there are some; None where the file has none.
     """
 
     ids: Int64
@@ -32,6 +34,14 @@ class Topology:
     molecules: dict[int, int]
     masses: Float64 | None
     selected: Int64 | None
+    types: Sequence[str] | None = None
+
+    def types_of(self, ids: Int64) -> list[str]:
+        """Return the types of the atoms with these ids."""
+        assert self.types is not None
+        order = np.argsort(self.ids)
+        places = order[np.searchsorted(self.ids, ids, sorter=order)]
+        return [self.types[place] for place in places]
 
     def masses_of(self, ids: Int64) -> Float64 | None:
         """Return the masses of the atoms with these ids, in their order and shape; None where they are not known."""
@@ -39,7 +49,8 @@ class Topology:
             return None
         order = np.argsort(self.ids)
         masses: Float64 = self.masses[order[np.searchsorted(self.ids, ids, sorter=order)]]
-        return masses
+        known = np.isfinite(masses).all() and masses.min(initial=0.0) >= 0 and masses.any()
+        return masses if known else None  # virtual sites may have none; a file whose masses are all 0 tells nothing
 
 
 def read_topology(path: Path, selection: str | None = None) -> Topology:
@@ -65,12 +76,13 @@ def read_topology(path: Path, selection: str | None = None) -> Topology:
         ids = np.asarray(atoms.ids if hasattr(atoms, "ids") else np.arange(1, len(atoms) + 1), dtype=np.int64)
         pairs = np.asarray(universe.bonds.indices, dtype=np.int64) if hasattr(universe, "bonds") else np.empty((0, 2))
         masses = np.asarray(atoms.masses, dtype=np.float64) if hasattr(atoms, "masses") else None
+        types = [str(name) for name in atoms.types] if hasattr(atoms, "types") else None
         resids = atoms.resids if hasattr(atoms, "resids") else ()
     if len(np.unique(ids)) < len(ids):  # files of several molecules may count from 1 in each
         ids = np.arange(1, len(ids) + 1)
     chosen = None if selection is None else ids[_selected(universe, selection, path)]
     molecules = dict(zip(ids.tolist(), map(int, resids), strict=False))
-    return Topology(ids, ids[pairs.reshape(-1, 2).astype(np.int64)], molecules, masses, chosen)
+    return Topology(ids, ids[pairs.reshape(-1, 2).astype(np.int64)], molecules, masses, chosen, types)
 
 
 def _selected(universe: Any, selection: str, path: Path) -> Int64:
@@ -95,7 +107,7 @@ def _from_data_file(mda: Any, path: Path, selection: str | None) -> Topology:
             universe.add_TopologyAttr("types", np.array(data.labels, dtype=object))  # 'type PE' as well as 'type 1'
             chosen = data.ids[_selected(universe, selection, path)]
     molecules = {} if data.molecules is None else dict(zip(data.ids.tolist(), data.molecules.tolist(), strict=True))
-    return Topology(data.ids, data.bonds, molecules, data.masses, chosen)
+    return Topology(data.ids, data.bonds, molecules, data.masses, chosen, data.labels or data.types)
 
 
 def _universe(mda: Any, data: DataFile) -> Any:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from mlgle_lammps.chains.modes import LocalModeSum, component_variances
-from mlgle_lammps.chains.topology import MASS_TOLERANCE, Chains, find_chains, keep_group, limit_modes
+from mlgle_lammps.chains.molecules import centres_of_mass
+from mlgle_lammps.chains.topology import Chains, find_chains, keep_group, limit_modes
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.formats.atom_places import AtomPlaces
 from mlgle_lammps.formats.bead_frames import BeadFrame, BeadTrajectory
 from mlgle_lammps.formats.frame_plan import FramePlan, plan_frames
+from mlgle_lammps.formats.one_run import join_runs
 from mlgle_lammps.formats.readers import open_beads
+from mlgle_lammps.formats.side_places import SidePlaces
 from mlgle_lammps.formats.single_frames import join_single_frames
 from mlgle_lammps.formats.tensor import open_mode_tensor
 from mlgle_lammps.formats.topology import Topology, read_topology
 from mlgle_lammps.formats.unwrap import Unwrapper
 from mlgle_lammps.options.trajectory import TrajectoryOptions
-from mlgle_lammps.records import UNITS, Float64, Frames, Int64, System
+from mlgle_lammps.records import UNITS, Float64, Frames, System
 from mlgle_lammps.store.recording import Recording
 
 BLOCK_FRAMES = 32
@@ -47,7 +51,7 @@ def open_trajectory(path: Path, options: TrajectoryOptions, n_modes: int, needed
 def open_trajectories(
     paths: Sequence[Path], options: TrajectoryOptions, n_modes: int, needed: int = 2
 ) -> list[Recording]:
-    """Return trajectories as recordings; files that hold one frame each are one trajectory together.
+    """Return trajectories as recordings; files of one frame each, and parts of one run, are one trajectory together.
 
     Args:
         paths: as for `open_trajectory`.
@@ -59,8 +63,10 @@ def open_trajectories(
         UserError: as of `open_trajectory`.
     """
     topology = _topology(paths[0], options)
-    opened = [open_beads(path, topology.ids, options) for path in paths]
-    return [_opened(trajectory, topology, options, n_modes, needed) for trajectory in join_single_frames(opened)]
+    opened = join_single_frames([open_beads(path, topology.ids, options) for path in paths])
+    chains = _chains(topology, options)
+    runs = join_runs(opened, chains.ids) if len(opened) > 1 else opened
+    return [_opened(trajectory, topology, chains, options, n_modes, needed) for trajectory in runs]
 
 
 def _topology(path: Path, options: TrajectoryOptions) -> Topology:
@@ -74,16 +80,22 @@ def _topology(path: Path, options: TrajectoryOptions) -> Topology:
 
 
 def _opened(
-    trajectory: BeadTrajectory, topology: Topology, options: TrajectoryOptions, n_modes: int, needed: int
+    trajectory: BeadTrajectory,
+    topology: Topology,
+    chains: Chains,
+    options: TrajectoryOptions,
+    n_modes: int,
+    needed: int,
 ) -> Recording:
     path = trajectory.path
-    chains = _chains(topology, options)
-    k, lowered = limit_modes(n_modes, chains.ids.shape[1])
     plan = plan_frames(trajectory, options, needed)
-    start = _Snapshot(path, chains, chains.ids.shape[1] - 1, options.unwrapped)
     first = next(plan.placed(trajectory.frames(lambda line: None), lambda line: None))
+    chains, remarks = _without_side_atoms(chains, topology, first.frame)
+    k, lowered = limit_modes(n_modes, chains.ids.shape[1])
+    start = _Snapshot(path, chains, chains.ids.shape[1] - 1, options.unwrapped)
     variances = component_variances(start(first.number, first.frame)[:, 1:])
-    notes = (*chains.notes, *lowered, *_mass_note(topology, chains.ids), *trajectory.notes)
+    centres = () if chains.centres is None else chains.centres.notes
+    notes = (*chains.notes, *centres, *lowered, *trajectory.notes)
     system = System(
         n_chains=chains.ids.shape[0],
         n_beads=chains.ids.shape[1],
@@ -97,8 +109,10 @@ def _opened(
         notes=(*notes, start.unwrap.assumption) if start.unwrap.assumption else notes,
         box=_box(first.frame.cell),
         mode_variances=variances,
+        whole_molecules=chains.centres is not None,
+        left_out=chains.left_out,
     )
-    reader = _TrajectoryReader(trajectory, chains, k, options, plan)
+    reader = _TrajectoryReader(trajectory, chains, k, options, plan, remarks)
     return Recording(path, system, reader.read, reader.warnings)
 
 
@@ -134,22 +148,26 @@ def _chains(topology: Topology, options: TrajectoryOptions) -> Chains:
     if topology.selected is not None:
         bonds = keep_group(bonds, topology.selected, options.select or "", "--select")
     molecule_of = topology.molecules.__getitem__ if topology.molecules else None
-    chains = find_chains(bonds, molecule_of=molecule_of, option="--select")
+    types_of = None if topology.types is None else topology.types_of
+    chains = find_chains(bonds, molecule_of=molecule_of, option="--select", types_of=types_of)
     if len(chains.ids) < 2:
         raise UserError(f"{options.topology} has 1 chain: at least 2 are needed")
-    return chains
+    centres = centres_of_mass(chains.ids, topology.bonds, topology.masses_of)
+    notes = chains.notes
+    if topology.masses_of(chains.ids) is None:
+        notes += ("the topology has no masses: the centre of mass is taken for that of beads of equal mass",)
+    return replace(chains, notes=notes, centres=centres)
 
 
-def _mass_note(topology: Topology, ids: Int64) -> tuple[str, ...]:
-    """Return a note where masses along the chains differ, or are not known."""
-    found = topology.masses_of(ids)
-    if found is None:
-        return ("the topology has no masses: the centre of mass is taken for that of beads of equal mass",)
-    if np.ptp(found) <= MASS_TOLERANCE * found.max():
-        return ()
-    return (
-        f"masses in the chains differ ({found.min():g} to {found.max():g}): "
-        "mode 0 is the centroid, not the centre of mass",
+def _without_side_atoms(chains: Chains, topology: Topology, frame: BeadFrame) -> tuple[Chains, tuple[str, ...]]:
+    """Return the chains, and a warning where a trajectory of backbones only leaves no way to the molecules' centres."""
+    side = () if chains.centres is None else chains.centres.side.ids
+    if not len(side) or np.isin(side, frame.ids).any():
+        return chains, ()
+    centres = centres_of_mass(chains.ids, np.empty((0, 2), dtype=np.int64), topology.masses_of)
+    return replace(chains, centres=centres), (
+        f"the {len(side)} atoms of the molecules beside the backbones are not in the trajectory: D is that of the "
+        "backbones' centres, which move otherwise than the molecules' (dump all atoms)",
     )
 
 
@@ -164,33 +182,54 @@ class _Snapshot:
     """Turns frames into modes; holds what unwrapping needs from frame to frame."""
 
     def __init__(self, path: Path, chains: Chains, n_modes: int, trusted: bool) -> None:
-        self._path = path
-        places = np.arange(chains.ids.size).reshape(chains.ids.shape)  # whatever the ids: they need not be small
-        self._sum, self._slots = LocalModeSum(places, n_modes), AtomPlaces(chains.ids)
-        self.unwrap = Unwrapper(path, len(chains.ids), trusted)
+        n_beads, centres = chains.ids.size, chains.centres
+        side = np.empty(0, dtype=np.int64) if centres is None else centres.side.ids
+        self._path, self._n_beads = path, n_beads
+        self._slots, self.unwrap = AtomPlaces(chains.ids, side), Unwrapper(path, len(chains.ids), trusted)
+        self._side = SidePlaces(path, centres.side, n_beads, trusted) if centres is not None and len(side) else None
+        places = np.arange(n_beads).reshape(chains.ids.shape)  # whatever the ids: they need not be small
+        if centres is not None:
+            centres = replace(centres, side=replace(centres.side, ids=n_beads + np.arange(len(side))))
+        self._sum = LocalModeSum(places, n_modes, centres)
 
     def __call__(self, number: int, frame: BeadFrame) -> Float64:
-        """Return z_0..z_k, (chain, k+1, 3)."""
+        """Return centres and z_1..z_k, (chain, k+1, 3)."""
         slots = self._slots(frame.ids)
-        found = np.bincount(slots[slots >= 0], minlength=self._sum.n_slots)
+        inside = slots >= 0
+        found = np.bincount(slots[inside], minlength=self._sum.n_slots)
         if len(found) != self._sum.n_slots or not (found == 1).all():
+            what = "chains' {} beads" if self._side is None else "molecules' {} atoms"
             raise UserError(
-                f"{self._path}: frame {number} has {np.count_nonzero(found)} of the chains' {self._sum.n_slots} beads"
+                f"{self._path}: frame {number} has {np.count_nonzero(found)} of the {what.format(self._sum.n_slots)}"
                 f"{', some twice' if (found > 1).any() else ''}: trajectory and topology do not belong together"
             )
-        finite = np.isfinite(frame.positions).all(axis=1) | (slots < 0)
+        finite = np.isfinite(frame.positions).all(axis=1) | ~inside
         if not finite.all():
             atom = frame.ids[np.argmin(finite)]
             raise UserError(f"{self._path}: frame {number}: the position of atom {atom} is not a finite number")
-        return self._sum(slots[slots >= 0], self.unwrap(number, frame, slots))
+        if self._side is None:
+            return self._sum(slots[inside], self.unwrap(number, frame, slots))
+        beads = np.where(slots < self._n_beads, slots, -1)
+        stored, placed = np.empty((2, self._sum.n_slots, 3))
+        stored[slots[inside]] = frame.positions[inside]
+        placed[beads[beads >= 0]] = self.unwrap(number, frame, beads)
+        self._side(number, frame, stored, placed)
+        return self._sum(np.arange(self._sum.n_slots), placed)
 
 
 class _TrajectoryReader:
     """Reads a trajectory as blocks of modes, as often as asked."""
 
     def __init__(
-        self, trajectory: BeadTrajectory, chains: Chains, n_modes: int, options: TrajectoryOptions, plan: FramePlan
+        self,
+        trajectory: BeadTrajectory,
+        chains: Chains,
+        n_modes: int,
+        options: TrajectoryOptions,
+        plan: FramePlan,
+        remarks: tuple[str, ...],
     ) -> None:
+        self._remarks = remarks
         self._trajectory, self._chains, self._n_modes, self._options = trajectory, chains, n_modes, options
         self._plan, self._first_step, self._steps = plan, plan.first_step, plan.steps
         self._told: list[str] = []
@@ -198,7 +237,8 @@ class _TrajectoryReader:
 
     def warnings(self) -> tuple[str, ...]:
         """Return what was found so far, also where reading ends before the file does."""
-        return (*self._told, *(() if self._snapshot is None else self._snapshot.unwrap.remarks()))
+        told = (*self._remarks, *self._trajectory.warnings, *self._told)
+        return (*told, *(() if self._snapshot is None else self._snapshot.unwrap.remarks()))
 
     def read(self) -> Iterator[Frames]:
         """Yield blocks of frames in order."""

@@ -19,6 +19,8 @@ from mlgle_lammps.records import Float64
 from mlgle_lammps.statistics.msd_covariance import generalized_least_squares
 
 LEAST_FOR_VOGEL = 5
+NOTHING = 2.0
+"""Standard errors from 0 up to which a T0 is consistent with it."""
 
 
 class NotDetermined(ValueError):
@@ -111,6 +113,16 @@ class VogelFit:
     chi2: float
     dof: int
 
+    @property
+    def T0_se(self) -> float:
+        """Standard error of T0."""
+        return float(np.sqrt(self.covariance[2, 2]))
+
+    @property
+    def is_arrhenius(self) -> bool:
+        """Whether T0 is consistent with 0, where the law is that of Arrhenius."""
+        return NOTHING * self.T0_se >= self.T0
+
     def D(self, temperature: Float64) -> Float64:
         """Return the fitted D at each temperature."""
         result: Float64 = np.exp(self.log_D0 - self.B / (temperature - self.T0))
@@ -126,8 +138,8 @@ def fit_vogel(temperature: Float64, D: Float64, se: Float64) -> VogelFit:
         se: (run,) standard errors of D; runs are independent.
 
     Raises:
-        NotDetermined: fewer than five temperatures, no convergence, or a T0 that the data leave open: at an end of
-            its range, or with a standard error above half its distance from the lowest temperature.
+        NotDetermined: fewer than five temperatures, no convergence, a T0 of 0, or one that the data leave open: at
+            the lowest temperature, or with a standard error above half its distance from that.
 
     Limit: T0 -> 0 is Arrhenius.
     """
@@ -157,11 +169,17 @@ def fit_vogel(temperature: Float64, D: Float64, se: Float64) -> VogelFit:
     except RuntimeError:
         raise NotDetermined("the Vogel-Fulcher-Tammann fit does not converge") from None
     error = float(np.sqrt(covariance[2, 2]))
-    inside = 1e-3 * lowest < best[2] < (1 - 1e-3) * lowest
-    if not inside or not np.isfinite(error) or error > 0.5 * (lowest - best[2]):
+    zero = best[2] <= NOTHING * error
+    if not np.isfinite(error) or error > 0.5 * (lowest - best[2]) or best[2] >= (1 - 1e-3) * lowest:
+        besides = ", 0 among what it may be, where the law is that of Arrhenius" if zero else ""
         raise NotDetermined(
-            f"the data leave the T0 of Vogel-Fulcher-Tammann open (T0 = {best[2]:.3g} ± {error:.2g}): "
+            f"the data leave the T0 of Vogel-Fulcher-Tammann open (T0 = {best[2]:.3g} ± {error:.2g}){besides}: "
             "more temperatures, lower ones, or smaller errors of D are needed"
+        )
+    if best[2] <= 1e-3 * lowest:
+        raise NotDetermined(
+            f"its T0 is consistent with 0 (T0 = {best[2]:.3g} ± {error:.2g}), where the law is that of Arrhenius, "
+            "whose activation energy is the statement"
         )
     chi2 = float((((law(temperature, *best) - np.log(D)) / (se / D)) ** 2).sum())
     return VogelFit(float(best[0]), float(best[1]), float(best[2]), covariance, chi2, len(D) - 3)

@@ -13,12 +13,13 @@ from mlgle_lammps.pipeline.online import Online, hand_off_short_stream, learn_on
 from mlgle_lammps.pipeline.reference import take_reference
 from mlgle_lammps.pipeline.run import Run
 from mlgle_lammps.records import Ending, FrameSource
+from mlgle_lammps.report.last_screen import last_screen
 from mlgle_lammps.report.report import RunCurves, write_run_report
 from mlgle_lammps.report.result import Findings, Setup
 from mlgle_lammps.report.stages import HandOff, Stages, Trained
 from mlgle_lammps.resources.compute import available_cores, describe_device, resolve_device, use_threads
 from mlgle_lammps.resources.needs import announcement, needs_of
-from mlgle_lammps.store.run_folder import RunFolder
+from mlgle_lammps.store.run_folder import RunFolder, plain
 from mlgle_lammps.surrogates.recorded import uninterrupted_end
 
 logger = logging.getLogger("mlgle")
@@ -44,7 +45,7 @@ def learn(
         UserError: a recorded stream too short for one window.
     """
     run = _begin(source, options, folder, variables or {})
-    for line in announcement(needs_of(source.system, options), folder.path):
+    for line in (*source.system.left_out, *announcement(needs_of(source.system, options), folder.path)):
         logger.info(line)
     frames, online = iter(source), Online(run)
     handoff = learn_online(run, online, frames)
@@ -110,11 +111,11 @@ def _finish(run: Run, online: Online, stages: Stages) -> int:
     if complete:
         run.folder.discard_checkpoints()
     D = findings.fits[-1].D if findings.fits else None
-    for line in findings.warnings:
-        logger.warning("warning: %s", line)
-    for line in findings.notes:
-        logger.info("note: %s", line)
-    logger.info("D = %s; results in %s", run.describe(D) if D else "not known yet", run.folder.path)
+    warnings, lines = last_screen(plain(result), run.folder.path)
+    for line in warnings:
+        logger.warning("%s", line)
+    for line in lines:
+        logger.info("%s", line)
     if ending.status == "interrupted":
         return 0
     return 1 if ending.status == "failed" or generation_failed or D is None else 0

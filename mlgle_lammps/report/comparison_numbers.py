@@ -101,6 +101,7 @@ def numbers_of_temperatures(found: OverTemperatures, energy: tuple[float, float,
         "arrhenius_generated": _law(found.generated),
         "arrhenius_full_md": _law(found.full_md),
         "vogel_fulcher_tammann": _law(found.vogel),
+        "vogel_is_arrhenius": found.vogel.is_arrhenius if found.vogel else None,
         "notes": list(found.notes),
     }
 

@@ -133,7 +133,7 @@ def write_report(
         result=Gaps(result),
         surrogate=surrogate_label(result),
         headline=headline_of(result),
-        comparisons=_comparisons(result),
+        comparisons=comparisons_of(result),
         reconstruction=reconstruction_of(reconstruction),
         modes=[Gaps(mode) for mode in result.get("modes") or []],
         units=D_units(result),
@@ -167,7 +167,7 @@ def _standard_error(estimate: Mapping[str, Any]) -> float | None:
     return None if None in bounds else (bounds[1] - bounds[0]) / (2 * 1.96)
 
 
-def _comparisons(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+def comparisons_of(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the rows of D by its several ways, with their distance from the headline in standard errors."""
     own = result.get("D") or {}
     ways = (

@@ -82,7 +82,8 @@ def _verdict(found: OverTemperatures) -> list[str]:
         error = np.sqrt(np.diagonal(found.vogel.covariance))
         lines.append(
             f"Vogel-Fulcher-Tammann, D = D₀ exp(−B/(T−T₀)): B = {found.vogel.B:.4g} ± {error[1]:.2g}, T₀ = "
-            f"{found.vogel.T0:.4g} ± {error[2]:.2g}, χ² = {found.vogel.chi2:.1f} for {found.vogel.dof}."
+            f"{found.vogel.T0:.4g} ± {error[2]:.2g}, χ² = {found.vogel.chi2:.1f} for {found.vogel.dof}"
+            + (": T₀ is consistent with 0, and Arrhenius is the statement." if found.vogel.is_arrhenius else ".")
         )
     return lines
 

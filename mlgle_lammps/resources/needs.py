@@ -185,6 +185,7 @@ def check_lines(system: System, options: LearnOptions, seconds_per_step: float) 
     room = available_memory()
     lines = [
         f"{system.source}: {system.n_chains} chains of {system.n_beads} beads, units {system.units}",
+        *(f"warning: {line}" for line in system.left_out),
         *(f"note: {note}" for note in system.notes),
         f"modes 1..{system.n_modes} every {system.every} steps = {system.dt:g} {system.time_unit}; "
         f"memory of {options.memory} frames = {options.memory * system.dt:g} {system.time_unit}",

@@ -50,11 +50,13 @@ def system_from_mapping(values: Mapping[str, Any], where: str) -> System:
         raise UserError(f"{where}: the box is {kept['box']}, with an edge that is not above 0")
     if min(kept["mode_variances"] or (0.0,)) < 0:
         raise UserError(f"{where}: mode_variances has numbers below 0")
-    notes = kept.get("notes") or ()
-    listed = notes if isinstance(notes, list | tuple) else [notes]
-    kept["center_held"] = kept.get("center_held") in (True, 1)
+    for name in ("center_held", "whole_molecules"):
+        kept[name] = kept.get(name) in (True, 1)
     kept["channels"], kept["others"] = _channels_of(kept, where), _others_of(kept, where)
-    kept["notes"] = tuple(_printable(str(note)) for note in listed[:MOST_NOTES])
+    for name in ("notes", "left_out"):
+        lines = kept.get(name) or ()
+        listed = lines if isinstance(lines, list | tuple) else [lines]
+        kept[name] = tuple(_printable(str(line)) for line in listed[:MOST_NOTES])
     if "source" in kept:
         kept["source"] = _printable(kept["source"])
     return System(**kept)

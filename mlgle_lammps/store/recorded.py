@@ -167,6 +167,7 @@ def _common_system(recordings: Sequence[Recording], n_modes: int | None) -> Syst
         n_modes=available if n_modes is None else min(n_modes, available),
         source=", ".join(recording.system.source for recording in recordings),
         notes=tuple(dict.fromkeys(notes)),
+        left_out=tuple(dict.fromkeys(line for system in systems for line in system.left_out)),
         **common,
     )
 

@@ -30,7 +30,7 @@ from mlgle_lammps.store.sink import Sink, uninterrupted
 
 SCHEMA = 1
 CREATOR = "mlgle_lammps"
-TEXTS = ("units", "time_unit", "length_unit", "source", "notes")
+TEXTS = ("units", "time_unit", "length_unit", "source", "notes", "left_out")
 """Fields of the System that ``/mlgle`` has twice: as text attributes for people, and as JSON in the attribute ``texts``
 for the reader, because HDF5 keeps no checksum of text attributes and can loop for ever in a damaged one."""
 LAYOUT = ("channels", "others")
@@ -125,7 +125,9 @@ class FramesWriter:
         h5md.create_group("author").attrs["name"] = "unknown"
         h5md.create_group("creator").attrs["name"] = CREATOR
         h5md["creator"].attrs["version"] = __version__
-        values = {name: value for name, value in vars(self._system).items() if name not in ("notes", *LAYOUT)}
+        values = {
+            name: value for name, value in vars(self._system).items() if name not in ("notes", "left_out", *LAYOUT)
+        }
         layout = {name: value for name, value in asdict(self._system).items() if name in LAYOUT}
         self._group.attrs["layout"] = np.bytes_(json.dumps(layout).encode())
         texts = {name: getattr(self._system, name) for name in TEXTS}

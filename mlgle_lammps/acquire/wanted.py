@@ -1,0 +1,35 @@
+"""What is asked of the driver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mlgle_lammps.errors import UserError
+
+FILLED = ("com", "modes")
+"""Channels that the driver can fill."""
+
+
+@dataclass(frozen=True)
+class FramesWanted:
+    """Which frames, and how many.
+
+    Attributes:
+        n_modes: k; fewer where the chains have no more.
+        total: frames in all; None where whoever takes them says by a hand-off that they are enough.
+        after_hand_off: frames that follow the hand-off, where that ends it.
+        channels: what a frame holds of each chain, by the names of `records.CHANNELS`.
+    """
+
+    n_modes: int
+    total: int | None
+    after_hand_off: int = 0
+    channels: tuple[str, ...] = FILLED
+
+    def __post_init__(self) -> None:
+        if unknown := [name for name in self.channels if name not in FILLED]:
+            raise UserError(f"frames with {', '.join(unknown)}: the driver fills {' and '.join(FILLED)}")
+        if "com" not in self.channels or len(set(self.channels)) != len(self.channels):
+            raise UserError(f"frames with channels {self.channels}: each once, and com among them")
+        if self.n_modes < 1 or self.after_hand_off < 0 or (self.total is not None and self.total < 1):
+            raise UserError(f"{self} asks for no frames")

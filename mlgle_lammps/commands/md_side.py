@@ -1,0 +1,104 @@
+"""The MD ranks' part of a run: the deck in LAMMPS, its frames to the trainer, or what a run would need."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from mlgle_lammps.acquire.deck import Deck
+from mlgle_lammps.acquire.driver import INTERRUPTED_EARLY, Driver, LostRank
+from mlgle_lammps.acquire.wanted import FramesWanted
+from mlgle_lammps.commands.faults import Faults
+from mlgle_lammps.commands.rank import Rank, complain
+from mlgle_lammps.errors import RunFailure, UserError
+from mlgle_lammps.records import System
+from mlgle_lammps.resources.needs import check_lines, needs_of, refusal
+from mlgle_lammps.store.run_folder import RunFolder
+from mlgle_lammps.surrogates.catalogue import rehearsal_line
+
+CHECK_STEPS = 200
+
+
+class MdSide:
+    """Drives LAMMPS on an MD rank.
+
+    Args:
+        rank: this one.
+        faults: ends the run where this rank fails alone.
+        stop_requested: tells whether a signal asked to end.
+    """
+
+    def __init__(self, rank: Rank, faults: Faults, stop_requested: Callable[[], bool]) -> None:
+        self._rank, self._faults, self._stop_requested = rank, faults, stop_requested
+        self._world, self._learn_options = rank.world, rank.request.learn
+
+    def drive(self, deck: Deck) -> int:
+        """Run MD to its end and tell the trainer how it ended; return the exit code."""
+        rank, outbox = self._rank, self._rank.outbox
+        assert outbox is not None
+        if rank.resumption is not None and rank.resumption.ending is not None:
+            if self._world.leads_md:
+                outbox.hello(rank.resumption.system)
+                outbox.end(rank.resumption.ending)
+            outbox.flush(60.0)
+            return 0
+        with ExitStack() as opened:  # LAMMPS closes once the trainer has heard how MD ended
+            try:
+                rank.driver = opened.enter_context(self._open(deck, self._learn_options.out / "log.lammps"))
+                self._refuse_what_cannot_fit(rank.driver.prepare())
+                ending = rank.driver.produce()
+                if self._world.leads_md:
+                    outbox.end(ending)
+                    if self._stop_requested():
+                        print(f"mlgle run: {ending.message}; writing what there is", file=sys.stderr, flush=True)
+                return 0
+            except LostRank as error:
+                opened.pop_all()  # LAMMPS closes on all ranks together, and the others hang
+                self._faults.fail_alone(str(error), 1 if rank.driver and rank.driver.n_frames else 2)
+                return error.exit_code
+            except UserError as error:
+                return self._tell_failure(error)
+            finally:
+                outbox.flush(60.0)
+
+    def _tell_failure(self, error: UserError) -> int:
+        """Tell people and the trainer why MD failed on all its ranks; return the exit code."""
+        rank, failure = self._rank, error
+        if self._stop_requested() and not (rank.driver and rank.driver.producing):
+            failure = RunFailure(INTERRUPTED_EARLY)
+        if self._world.leads_md:
+            complain(failure)
+            assert rank.outbox is not None
+            rank.outbox.fail(str(failure), failure.exit_code)
+        return failure.exit_code
+
+    def check(self, deck: Deck) -> int:
+        """Print what a run would need; return the exit code."""
+        with self._open(deck, None) as driver:
+            self._rank.driver = driver
+            system = driver.prepare()
+            seconds = driver.seconds_per_step(CHECK_STEPS)
+        if self._world.leads_md:
+            options = self._learn_options
+            print("\n".join(check_lines(system, options, seconds)), flush=True)
+            if not refusal(needs_of(system, options), options.out):
+                print(rehearsal_line(system, options), flush=True)
+        return 0
+
+    def _open(self, deck: Deck, log_file: Path | None) -> Driver:
+        rank, learn = self._rank, self._learn_options
+        assert rank.outbox is not None
+        options = rank.request.deck
+        checkpoint = None if options.check else RunFolder(learn.out).checkpoint
+        wanted = FramesWanted(learn.modes, learn.md_frames, learn.full_md)
+        return Driver(
+            self._world, deck, options, wanted, rank.outbox, log_file, self._stop_requested, checkpoint, rank.resumption
+        )
+
+    def _refuse_what_cannot_fit(self, system: System) -> None:
+        """Raise UserError on all MD ranks where the first one finds too little memory or disk for the learning."""
+        why = refusal(needs_of(system, self._learn_options), self._learn_options.out) if self._world.leads_md else ""
+        if why := self._world.md_comm.bcast(why, root=0):
+            raise UserError(why)
