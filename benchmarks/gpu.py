@@ -124,7 +124,7 @@ def parse(arguments: list[str]) -> Options:
     parser.add_argument("--quick", action="store_true", help="least sizes, all in one process: shows that it runs")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--budget-s", type=float, default=400.0, help="seconds after which no case is begun")
-    parser.add_argument("--repeats", type=int, default=0, help="of each timing (default 5; 3 on a CPU, 1 with --quick)")
+    parser.add_argument("--repeats", type=int, default=0, help="of each timing (default 5; 2 on a CPU, 1 with --quick)")
     parser.add_argument("--cases", default=",".join(CASES), help="comma-separated; default: all")
     given = parser.parse_args(arguments)
     cases = tuple(name.strip() for name in given.cases.split(",") if name.strip())
@@ -219,7 +219,7 @@ def measured(name: str, plan: dict[str, Any], lines: Path, log: TextIO) -> str:
         from gpu_records import Plan
 
         on_gpu = plan["device"] == "cuda"
-        full = Plan(**plan | {"out": Path(plan["out"]), "repeats": plan["repeats"] or (5 if on_gpu else 3)})
+        full = Plan(**plan | {"out": Path(plan["out"]), "repeats": plan["repeats"] or (5 if on_gpu else 2)})
         case: Callable[..., Any] = getattr(importlib.import_module(module), function)
         with lines.open("a", encoding="utf-8") as file:
             for measurement in case(full):
