@@ -16,14 +16,15 @@ import published_way
 import torch
 from accuracy_streams import Stream, collect
 from gpu_records import Plan, graphs, peak_memory, times_of
+from speed_likelihood import core_alone
 from speed_records import Measurement, in_pairs, judged, ratio, with_best_threads
 
 from mlgle_lammps.chains.rouse import RouseSource
 from mlgle_lammps.surrogates.ml_gle import equivariant
-from mlgle_lammps.surrogates.ml_gle.autoregressive import choose_core, estimable_order, fit_core
+from mlgle_lammps.surrogates.ml_gle.autoregressive import fit_core
 from mlgle_lammps.surrogates.ml_gle.mode_trainer import ModeTrainer, TrainOptions
 from mlgle_lammps.surrogates.ml_gle.published.training import PublishedTrainer
-from mlgle_lammps.surrogates.ml_gle.residual_training import ResidualData, ResidualTrainer, core_nll, over_targets
+from mlgle_lammps.surrogates.ml_gle.residual_training import ResidualData, ResidualTrainer
 from mlgle_lammps.surrogates.ml_gle.training_frames import TrainingFrames, prepare_frames
 
 MEMORY, MODES, PATIENCE = 128, 12, 4
@@ -159,16 +160,8 @@ def run_likelihood(plan: Plan) -> Iterator[Measurement]:
     note = f"mode 1, {updates} updates, windows in the host's memory"
     yield Measurement(case, "published: seconds to its best validation NLL, one mode", "s", (seconds,), note=note)
     yield Measurement(case, "published: its best validation NLL", "nats", (best,))
-    start = time.perf_counter()
-    y, segments = frames.y.cpu().numpy(), frames.segments
-    choice = choose_core(y, segments, frames.n_train, MEMORY)
-    order = estimable_order(segments[: frames.n_train], MEMORY)
-    core = fit_core(y[: frames.n_train], segments[: frames.n_train], choice.orders, choice.widths, order)
-    cores = time.perf_counter() - start
-    data = ResidualData(frames, core, equivariant.Architecture.within(MEMORY))
-    held_out = torch.cat([frames.targets.stop, frames.targets.judge])
-    value = float(over_targets(data, held_out, core_nll).double().mean(1)[0])
-    value += 3 * float(np.log(np.sqrt(core.innovation_variance[0]) * frames.sigma[0] / frames.sigma_increment[0]))
+    cores, values = core_alone(frames)
+    value = float(values[0])
     reached = value <= best
     yield Measurement(case, "default: NLL of the linear core on the same frames", "nats", (value,))
     yield Measurement(case, "default: seconds to the linear cores of 12 modes", "s", (cores,), note="on the CPU")

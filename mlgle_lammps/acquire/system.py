@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlgle_lammps.acquire.fixes import Setup
 from mlgle_lammps.acquire.physics import torn_bond
@@ -139,17 +140,33 @@ def _read_chains(lmp: Any, comm: Any, group: str | None, strict: bool) -> Chains
         strict=strict,
         types_of=_types_of(lmp, comm),
     )
-    centres = centres_of_mass(chains.ids, all_bonds, lambda ids: _masses(lmp, comm, ids))
+    centres = centres_of_mass(chains.ids, all_bonds, _masses_of(lmp, comm))
     return replace(chains, notes=notes + chains.notes + (centres.notes if centres else ()), centres=centres)
 
 
 def _types_of(lmp: Any, comm: Any) -> Callable[[Int64], list[str]]:
     """Return what gives the types of atoms by their ids."""
-    parts = comm.allgather((_local(lmp, "id").astype(np.int64), _local(lmp, "type").astype(np.int64)))
-    ids, types = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    types = _gathered(lmp, comm, _local(lmp, "type").astype(np.int64))
+    return lambda wanted: types(wanted).astype(str).tolist()
+
+
+def _gathered(lmp: Any, comm: Any, values: NDArray[Any]) -> Callable[[Int64], NDArray[Any]]:
+    """Return what gives a quantity of all ranks' atoms by their ids; ``values`` are those of this rank's own."""
+    parts = comm.allgather((_local(lmp, "id").astype(np.int64), values))
+    ids, whole = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.argsort(ids)
-    ids, names = ids[order], types[order].astype(str)
-    return lambda wanted: names[np.searchsorted(ids, wanted)].tolist()
+    ids, whole = ids[order], whole[order]
+
+    def of(wanted: Int64) -> NDArray[Any]:
+        places = np.searchsorted(ids, wanted)
+        there = (places < len(ids)) & (ids[np.minimum(places, len(ids) - 1)] == wanted)
+        if not there.all():
+            gone = np.count_nonzero(~there)
+            raise UserError(f"{gone} atoms of the chains' molecules are gone: LAMMPS has lost atoms")
+        found: NDArray[Any] = whole[places]
+        return found
+
+    return of
 
 
 def _gather_bonds(lmp: Any) -> Int64:
@@ -199,18 +216,10 @@ def _molecules(lmp: Any, comm: Any) -> dict[int, int]:
     return {int(atom): int(molecule) for ids, found in pairs for atom, molecule in zip(ids, found, strict=True)}
 
 
-def _masses(lmp: Any, comm: Any, wanted: Int64) -> Float64:
-    """Return the masses of atoms; collective over the MD ranks."""
-    ids = _local(lmp, "id").astype(np.int64)
+def _masses_of(lmp: Any, comm: Any) -> Callable[[Int64], Float64]:
+    """Return what gives the masses of atoms by their ids."""
     if lmp.extract_setting("rmass_flag"):
         masses = _local(lmp, "rmass").astype(np.float64)
     else:
         masses = lmp.numpy.extract_atom("mass")[_local(lmp, "type")].astype(np.float64)
-    inside = np.isin(ids, wanted)
-    gathered = comm.allgather((ids[inside], masses[inside]))
-    found, values = (np.concatenate(column) for column in zip(*gathered, strict=True))
-    if len(found) < len(wanted):
-        raise UserError(f"{len(wanted) - len(found)} atoms of the chains' molecules are gone: LAMMPS has lost atoms")
-    order = np.argsort(found)
-    ordered: Float64 = values[order[np.searchsorted(found, wanted, sorter=order)]]
-    return ordered
+    return _gathered(lmp, comm, masses)

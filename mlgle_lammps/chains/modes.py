@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mlgle_lammps.chains.atom_places import AtomPlaces
 from mlgle_lammps.chains.molecules import Centres
 from mlgle_lammps.records import Float64, Int64
 
@@ -71,11 +72,7 @@ class LocalModeSum:
         self._matrix = mode_matrix(self.n_beads, n_modes)
         side = np.empty(0, dtype=np.int64) if centres is None else centres.side.ids
         self._weights = None if centres is None else centres.weights
-        self._slot_of_id = np.full(int(max(chains.max(), side.max(initial=0))) + 1, -1, dtype=np.int64)
-        # Bead-major slots: one matrix product serves all chains.
-        slots = np.arange(self.n_beads)[None, :] * self.n_chains + np.arange(self.n_chains)[:, None]
-        self._slot_of_id[chains] = slots
-        self._slot_of_id[side] = chains.size + np.arange(len(side))
+        self._places = AtomPlaces(chains, side)  # bead-major slots: one matrix product serves all chains
         self.n_slots = chains.size + len(side)
         self._positions = np.zeros((self.n_slots, 3))
 
@@ -84,12 +81,7 @@ class LocalModeSum:
 
         Beads have position along the chain · chains + chain; other atoms of the molecules follow.
         """
-        inside = (ids >= 0) & (ids < len(self._slot_of_id))
-        if inside.all():
-            return self._slot_of_id[ids]
-        found = np.full(len(ids), -1, dtype=np.int64)
-        found[inside] = self._slot_of_id[ids[inside]]
-        return found
+        return self._places(ids)
 
     def __call__(self, slots: Int64, positions: Float64) -> Float64:
         """Return this rank's part of centres and modes.

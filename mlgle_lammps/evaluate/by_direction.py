@@ -54,11 +54,11 @@ def diffusion_by_direction(
 
     Limit: for an isotropic melt the same D within its errors, which are √d times those of all directions together.
     """
-    longest = int(np.unique(frames.segments, return_counts=True)[1].max())
-    reached = moments.lags < longest
+    lengths = np.unique(frames.segments, return_counts=True)[1]
+    reached = moments.lags < lengths.max()
     whole = replace(
         moments, lags=moments.lags[reached], counts=moments.counts[reached],
-        segment_lengths=tuple(np.unique(frames.segments, return_counts=True)[1].tolist()), n_frames=len(frames),
+        segment_lengths=tuple(lengths.tolist()), n_frames=len(frames),
     )  # fmt: skip
     single = {axis: _moments_along(frames, AXES.index(axis), whole) for axis in directions.free}
     D: dict[str, Estimate | None] = {}

@@ -62,10 +62,10 @@ def _own_full_md(run: RunResult) -> FullMd:
 
 def _other_full_md(run: RunResult, md: Trajectory, full: Path) -> FullMd:
     require_md(full)
-    like = run.system, run.folder.path
-    require_same_melt(open_recording(full).system, full, *like)
+    like, system = (run.system, run.folder.path), open_recording(full).system
+    require_same_melt(system, full, *like)
     whole = read_long_trajectory(full, like=like, directions=run.directions)
-    converted = tuple(units_note(open_recording(full).system, full, *like))
+    converted = tuple(units_note(system, full, *like))
     shared = shared_frames(whole, md)
     if len(shared) < 2:  # one is a start that independent runs may have in common
         return FullMd(whole, f"{full}, {whole.n_frames} frames", converted)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from mlgle_lammps.chains.atom_places import AtomPlaces
 from mlgle_lammps.chains.modes import mode_matrix
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.formats.atom_places import AtomPlaces
 from mlgle_lammps.formats.bead_frames import BeadFrame, BeadTrajectory, Stamp, Warn
 from mlgle_lammps.formats.changing_box import fractions_of
 from mlgle_lammps.formats.clock import SINGLE, UNEVEN, Clock

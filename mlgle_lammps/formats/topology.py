@@ -39,16 +39,18 @@ class Topology:
     def types_of(self, ids: Int64) -> list[str]:
         """Return the types of the atoms with these ids."""
         assert self.types is not None
+        return [self.types[place] for place in self._places(ids)]
+
+    def _places(self, ids: Int64) -> Int64:
+        """Return where the atoms with these ids are in the file's order."""
         order = np.argsort(self.ids)
-        places = order[np.searchsorted(self.ids, ids, sorter=order)]
-        return [self.types[place] for place in places]
+        return order[np.searchsorted(self.ids, ids, sorter=order)]
 
     def masses_of(self, ids: Int64) -> Float64 | None:
         """Return the masses of the atoms with these ids, in their order and shape; None where they are not known."""
         if self.masses is None:
             return None
-        order = np.argsort(self.ids)
-        masses: Float64 = self.masses[order[np.searchsorted(self.ids, ids, sorter=order)]]
+        masses: Float64 = self.masses[self._places(ids)]
         known = np.isfinite(masses).all() and masses.min(initial=0.0) >= 0 and masses.any()
         return masses if known else None  # virtual sites may have none; a file whose masses are all 0 tells nothing
 

@@ -12,7 +12,6 @@ from mlgle_lammps.chains.modes import LocalModeSum, component_variances
 from mlgle_lammps.chains.molecules import centres_of_mass
 from mlgle_lammps.chains.topology import Chains, find_chains, keep_group, limit_modes
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.formats.atom_places import AtomPlaces
 from mlgle_lammps.formats.bead_frames import BeadFrame, BeadTrajectory
 from mlgle_lammps.formats.frame_plan import FramePlan, plan_frames
 from mlgle_lammps.formats.one_run import join_runs
@@ -182,19 +181,15 @@ class _Snapshot:
     """Turns frames into modes; holds what unwrapping needs from frame to frame."""
 
     def __init__(self, path: Path, chains: Chains, n_modes: int, trusted: bool) -> None:
-        n_beads, centres = chains.ids.size, chains.centres
-        side = np.empty(0, dtype=np.int64) if centres is None else centres.side.ids
-        self._path, self._n_beads = path, n_beads
-        self._slots, self.unwrap = AtomPlaces(chains.ids, side), Unwrapper(path, len(chains.ids), trusted)
-        self._side = SidePlaces(path, centres.side, n_beads, trusted) if centres is not None and len(side) else None
-        places = np.arange(n_beads).reshape(chains.ids.shape)  # whatever the ids: they need not be small
-        if centres is not None:
-            centres = replace(centres, side=replace(centres.side, ids=n_beads + np.arange(len(side))))
-        self._sum = LocalModeSum(places, n_modes, centres)
+        self._path, self._n_beads = path, chains.ids.size
+        self._sum = LocalModeSum(chains.ids, n_modes, chains.centres)
+        self.unwrap = Unwrapper(path, len(chains.ids), trusted)
+        side = None if chains.centres is None else chains.centres.side
+        self._side = SidePlaces(path, side, self._n_beads, trusted) if side is not None and len(side.ids) else None
 
     def __call__(self, number: int, frame: BeadFrame) -> Float64:
         """Return centres and z_1..z_k, (chain, k+1, 3)."""
-        slots = self._slots(frame.ids)
+        slots = self._sum.slots(frame.ids)
         inside = slots >= 0
         found = np.bincount(slots[inside], minlength=self._sum.n_slots)
         if len(found) != self._sum.n_slots or not (found == 1).all():

@@ -1,8 +1,9 @@
-"""The place of each atom of a frame in its chain, whatever the ids are: up to 2^63, and in any order."""
+"""The place of each atom in its chain, whatever the ids are: up to 2^63, and in any order."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlgle_lammps.records import Int64
 
@@ -27,10 +28,12 @@ class AtomPlaces:
             self._table = np.full(int(self._ids[-1]) + 1, -1, dtype=np.int64)
             self._table[self._ids] = self._slots
 
-    def __call__(self, ids: Int64) -> Int64:
+    def __call__(self, ids: NDArray[np.integer]) -> Int64:
         """Return (atom,) slots, -1 for atoms of no chain's molecule."""
         if self._table is not None:
             inside = (ids >= 0) & (ids < len(self._table))
+            if inside.all():
+                return self._table[ids]
             return np.where(inside, self._table[np.where(inside, ids, 0)], -1)
         nearest = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
         return np.where(self._ids[nearest] == ids, self._slots[nearest], -1)
