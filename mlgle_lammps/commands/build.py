@@ -16,6 +16,7 @@ import numpy as np
 
 from mlgle_lammps.chains.random_walks import ChainModel, grow_chains, internal_distances
 from mlgle_lammps.chains.start_structure import BOLTZMANN, box_length, place_chains
+from mlgle_lammps.commands.from_fields import Parser
 from mlgle_lammps.errors import UserError, one_line
 from mlgle_lammps.formats.melt_data import data_text
 
@@ -34,15 +35,8 @@ DEFAULTS: dict[str, dict[str, float | str]] = {
 }  # fmt: skip
 
 
-class _Parser(argparse.ArgumentParser):
-    """An argument parser whose complaint is one line with exit code 2."""
-
-    def error(self, message: str) -> None:  # type: ignore[override]
-        raise UserError(f"{message} (see {self.prog} --help)")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="mlgle build",
         description="Write a LAMMPS data file with a melt of linear chains, ready for a push-off.",
         epilog="Defaults with --units real are cis-1,4-polybutadiene, with --units lj the Kremer-Grest melt.",
