@@ -8,7 +8,6 @@ distances are right from the start and need not relax by diffusion, and placed w
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -17,8 +16,9 @@ import numpy as np
 from mlgle_lammps.chains.random_walks import ChainModel, grow_chains, internal_distances
 from mlgle_lammps.chains.start_structure import BOLTZMANN, box_length, place_chains
 from mlgle_lammps.commands.from_fields import Parser
-from mlgle_lammps.errors import UserError, one_line
+from mlgle_lammps.errors import RunFailure, UserError, one_line
 from mlgle_lammps.formats.melt_data import data_text
+from mlgle_lammps.store.atomic import write_bytes_atomically
 
 BOND_DISTRIBUTIONS = ("harmonic", "fixed", "gaussian")
 # Local statistics as measured in the equilibrated melts. For polybutadiene bonds are shorter and angles smaller than
@@ -109,12 +109,10 @@ def parse(argv: list[str] | None = None) -> tuple[argparse.Namespace, ChainModel
 
 
 def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
     try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from None
+        write_bytes_atomically(path, text.encode())
+    except RunFailure as error:
+        raise UserError(str(error)) from None
 
 
 def build(argv: list[str] | None = None) -> str:
