@@ -1,4 +1,4 @@
-"""Frozen records which the stages exchange; no stage imports another.
+"""Frozen records which the stages exchange.
 
 Axis order is always (time, chain, mode, xyz). Lengths and times are in the deck's units.
 """
@@ -327,7 +327,7 @@ class GleFit:
 
     Attributes:
         alpha_sq: α², length²/time.
-        beta_sq: β² (free: may be negative where ``constrained`` is False; the generator takes max(β², 0)).
+        beta_sq: β²; may be negative where the form leaves it free, and then generators take 0.
         D: α²/2 per dimension with its interval.
         lags: lags used, in frames.
         chi2: residuals against their covariance.

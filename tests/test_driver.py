@@ -3,6 +3,7 @@
 import gc
 import signal
 import sys
+import time
 import weakref
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from mlgle_lammps.acquire import mpi
 from mlgle_lammps.acquire.deck import read_deck
 from mlgle_lammps.acquire.driver import Driver
 from mlgle_lammps.acquire.wanted import FramesWanted
+from mlgle_lammps.api.runs import learn
+from mlgle_lammps.api.simulation import Simulation
 from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.options.deck import DeckOptions
 from mlgle_lammps.records import joined
@@ -214,3 +217,53 @@ def test_frames_are_numbers_of_the_right_kind(world, tmp_path):
     run(world, tmp_path / "log", sink, FramesWanted(4, 2))
     frame = sink.frames[0]
     assert (frame.steps.dtype, frame.com.dtype, frame.modes.dtype) == (np.int64, np.float64, np.float32)
+
+
+def simulation(**changes):
+    how = {"every": 10, "n_modes": 4, "n_frames": 6, "variables": {"deckdir": str(SMALL.parent)}, **changes}
+    return Simulation(SMALL, **how)
+
+
+def test_a_simulation_stepped_from_python_gives_the_same_frames(world, tmp_path):
+    sink = Kept()
+    run(world, tmp_path / "log", sink, FramesWanted(4, 6))
+    with simulation() as md:
+        assert md.system.n_chains == 10
+        first = md.step()
+        before = md._driver._lmp.extract_global("ntimestep")
+        time.sleep(0.2)
+        assert md._driver._lmp.extract_global("ntimestep") == before == 50  # MD waits
+        found = joined([first, *md])
+        assert md.step() is None
+        assert md.ending().status == "complete"
+    assert found.same_bits(joined(sink.frames))
+
+
+def test_a_simulation_that_is_left_early_ends(world, tmp_path):
+    with simulation(n_frames=1000, log=tmp_path / "log") as md:
+        for frame in md:
+            if frame.last_step >= 70:
+                break
+    assert md.ending().status == "interrupted"
+    assert CLOSED in (tmp_path / "log").read_text()
+    with simulation() as untouched:
+        pass
+    assert untouched.ending().status == "interrupted"
+
+
+def test_a_simulation_that_fails_says_so(world, tmp_path):
+    deck = broken_deck(tmp_path, "run 50\nbananas")
+    with (
+        Simulation(deck, every=10, n_modes=4, n_frames=40) as md,
+        pytest.raises(RunFailure, match="bananas"),
+    ):
+        list(md)
+    with pytest.raises(UserError, match="absent not found"):
+        Simulation(tmp_path / "absent", every=10, n_frames=3)
+
+
+def test_a_simulation_can_be_learned_from(world, tmp_path, unrendered):
+    with simulation(n_frames=24) as md:
+        found = learn(md, tmp_path / "out", memory=4, train_frames=16, val_frames=8, modes=4, generate_steps=0)
+    assert found.result["n_frames"] == 24
+    assert found.result["status"] == "complete"

@@ -33,7 +33,7 @@ def test_D_of_rouse_melts_is_unbiased(rouse_moments, form):
     values = np.array([fit_gle(moments, DT, form).D.value for moments in rouse_moments])
     se = values.std(ddof=1) / np.sqrt(len(values))
     known = rouse_diffusion(N_BEADS)
-    low = 0.0 if form == "default" else 0.02  # beta >= 0 biases the published fit low (DESIGN 6)
+    low = 0.0 if form == "default" else 0.02  # beta >= 0 biases the published fit low
     assert -4 * se - low * known < values.mean() - known < 4 * se
     wrong = rouse_diffusion(N_BEADS, friction=1.2)
     assert abs(values.mean() - wrong) > 4 * se

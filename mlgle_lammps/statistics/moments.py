@@ -27,7 +27,7 @@ def logarithmic_lags(longest: int, per_octave: int = 2) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Moments:
-    """What the frames so far say about displacements; drift removed (DESIGN: one function for every source).
+    """What the frames so far say about displacements; drift removed, of every source alike.
 
     Attributes:
         lags: (lag,) in frames.
