@@ -41,8 +41,11 @@ temperatures: $(READY)
 melt-report: $(READY)
 	$(BIN)/python potentials/melt_report.py --out runs/melt-report
 
+# Two at a time, all that launches MPI ranks in one of them.
+WORKERS ?= 2
+
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow

@@ -2,8 +2,8 @@
 
 What a notebook needs is here by name and loaded where it is first used, so that the import itself loads neither torch
 nor LAMMPS nor MPI, and changes nothing in the process: `open_run`, `read_stream`, `fit_diffusion`, `learn`,
-`generate_ensemble`, `evaluate`, `Simulation`, the plots and the records that they exchange. `docs/notebook.ipynb` shows
-them at work.
+`generate_ensemble`, `compare_with_md`, `Simulation`, the plots and the records that they exchange. They are shown at
+work in `docs/notebook.ipynb`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         ModeResult,
         Run,
         compare_streams,
-        evaluate,
+        compare_with_md,
         generate_ensemble,
         learn,
         observe_stream,
@@ -47,7 +47,7 @@ __all__ = [
     "__version__",
     "chain_modes",
     "compare_streams",
-    "evaluate",
+    "compare_with_md",
     "fit_diffusion",
     "generate_ensemble",
     "learn",
@@ -64,7 +64,8 @@ __all__ = [
 _HOMES = {
     "api.plots": ("plot_D", "plot_correlation", "plot_msd", "plot_relaxation_times"),
     "api.runs": (
-        "ModeResult", "Run", "compare_streams", "evaluate", "generate_ensemble", "learn", "observe_stream", "open_run",
+        "ModeResult", "Run", "compare_streams", "compare_with_md", "generate_ensemble", "learn", "observe_stream",
+        "open_run",
     ),
     "api.simulation": ("Simulation",),
     "api.streams": ("Stream", "fit_diffusion", "read_stream", "stream_of_arrays"),

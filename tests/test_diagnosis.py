@@ -19,6 +19,8 @@ from mlgle_lammps.records import Ending, Estimate, Frames, GleFit, joined
 from mlgle_lammps.statistics.correlation import autocorrelation
 from mlgle_lammps.store.run_folder import RunFolder
 
+pytestmark = pytest.mark.light
+
 N_BEADS, N_MODES, DT = 20, 6, 0.5
 
 

@@ -13,6 +13,8 @@ from mlgle_lammps.report.last_screen import last_screen
 from mlgle_lammps.report.page import traffic_light
 from mlgle_lammps.store.run_folder import RunFolder
 
+pytestmark = pytest.mark.light
+
 DRIFT, EARLY = "the kinetic temperature went from 1 to 1.4", "the deck's own run ended at step 900"
 
 

@@ -12,6 +12,8 @@ from mlgle_lammps.commands import replay
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.report.page import traffic_light
 
+pytestmark = pytest.mark.light
+
 
 def mixture(*species):
     """Return bonds and types of (number, types along the molecule) in turn."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from mlgle_lammps.errors import RunFailure, UserError, one_line
 from mlgle_lammps.store.atomic import write_bytes_atomically
-from mlgle_lammps.store.json_object import read_object
+from mlgle_lammps.store.json_object import read_object, record_from
 
 RECORD = "md.json"
 SCHEMA = 1
@@ -112,30 +111,11 @@ def checksum(path: Path) -> int:
 def read_record(folder: Path) -> MdRecord:
     """Return the record in a checkpoint folder; raise UserError where it is missing or damaged."""
     path = folder / RECORD
-    values = read_object(path, MAX_RECORD_BYTES, "say how MD stood", SCHEMA)
-    rows = values.get("restarts")
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise UserError(f"{path}: restarts is not a list of files")
-    restarts = tuple(Restart(**_checked(Restart, row, path)) for row in rows)
-    for entry in restarts:
+    record = record_from(MdRecord, read_object(path, MAX_RECORD_BYTES, "say how MD stood", SCHEMA), path)
+    for entry in record.restarts:
         if entry.name != f"md-{entry.step}.restart":
             raise UserError(f"{path}: {entry.name!r} is not the name of a restart file at step {entry.step}")
-    return MdRecord(**_checked(MdRecord, values | {"restarts": ()}, path) | {"restarts": restarts})
-
-
-def _checked(kind: type, values: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Return the fields of a record; raise UserError naming the first that is missing or cannot be one."""
-    kept = {}
-    for entry in fields(kind):
-        value = values.get(entry.name)
-        if entry.type == "int" and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
-            raise UserError(f"{path}: {entry.name} is {value!r} where a whole number belongs")
-        if entry.type == "float" and (not isinstance(value, int | float) or not 0 <= value < float("inf")):
-            raise UserError(f"{path}: {entry.name} is {value!r} where a number belongs")
-        if entry.type == "str" and not isinstance(value, str):
-            raise UserError(f"{path}: {entry.name} is {value!r} where text belongs")
-        kept[entry.name] = value
-    return kept
+    return record
 
 
 def newest_whole(folder: Path, record: MdRecord, last_step: int | None = None) -> Restart | None:

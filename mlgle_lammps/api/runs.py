@@ -240,7 +240,7 @@ def recorded_frames(folder: RunFolder, model: Model) -> tuple[System, Frames]:
     )
 
 
-def evaluate(run: Run, full_md: str | Path | None = None) -> RunAgainstMd:
+def compare_with_md(run: Run, full_md: str | Path | None = None) -> RunAgainstMd:
     """Hold a run against MD: D by every way with its distance, and all observables side by side.
 
     Args:
@@ -250,10 +250,10 @@ def evaluate(run: Run, full_md: str | Path | None = None) -> RunAgainstMd:
     Raises:
         UserError: a stream of another melt, or damaged.
     """
-    from mlgle_lammps.evaluate.run_against_md import compare_with_md
+    from mlgle_lammps.evaluate.run_against_md import compare_with_md as compare
     from mlgle_lammps.evaluate.run_results import open_run as read
 
-    return compare_with_md(read(run.path), None if full_md is None else Path(full_md))
+    return compare(read(run.path), None if full_md is None else Path(full_md))
 
 
 def compare_streams(path: str | Path, reference: str | Path) -> TwoStreams:

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.formats.unit_names import ANGSTROMS, PICOSECONDS
-from mlgle_lammps.records import CHAINS, Frames, System
+from mlgle_lammps.records import ANGSTROMS, CHAINS, PICOSECONDS, Frames, System
 from mlgle_lammps.store.recording import Recording
 
 UNNAMED = {"time_unit": "time", "length_unit": "length"}

@@ -17,8 +17,7 @@ import numpy as np
 
 from mlgle_lammps.errors import UserError, one_line
 from mlgle_lammps.formats.bead_frames import BeadFrame, Stamp
-from mlgle_lammps.formats.unit_names import ANGSTROMS, PICOSECONDS
-from mlgle_lammps.records import Int64
+from mlgle_lammps.records import ANGSTROMS, PICOSECONDS, Int64
 
 TIMED = ("XTC", "TRR")
 """Formats with times of their own, in ps; for others MDAnalysis makes them up."""

@@ -19,8 +19,8 @@ import numpy as np
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.formats.bead_frames import BeadFrame, Stamp
 from mlgle_lammps.formats.mdanalysis import import_mdanalysis
-from mlgle_lammps.formats.unit_names import ANGSTROMS, PICOSECONDS, unit_name, unit_style
-from mlgle_lammps.records import UNITS, Float64, Int64
+from mlgle_lammps.formats.unit_names import unit_name, unit_style
+from mlgle_lammps.records import ANGSTROMS, PICOSECONDS, UNITS, Float64, Int64
 
 MAGIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
 TYPES = {1: "i1", 2: "S1", 3: ">i2", 4: ">i4", 5: ">f4", 6: ">f8", 7: "u1", 8: ">u2", 9: ">u4", 10: ">i8", 11: ">u8"}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from mlgle_lammps.records import UNITS
 
-PICOSECONDS = {"fs": 1e-3, "ps": 1.0, "ns": 1e3, "us": 1e6, "s": 1e12}
-ANGSTROMS = {"Angstrom": 1.0, "nm": 10.0, "um": 1e4, "cm": 1e8, "m": 1e10, "Bohr": 0.529177210903}
 _SPELLINGS = {
     "fs": ("femtosecond",),
     "ps": ("picosecond",),

@@ -12,6 +12,7 @@ import numpy as np
 
 from mlgle_lammps.directions import AXES
 from mlgle_lammps.evaluate.labels import FULL_MD, MD, surrogate_label
+from mlgle_lammps.records import ANGSTROMS, PICOSECONDS
 from mlgle_lammps.report import plots
 from mlgle_lammps.report.page import Gaps, Picture, duration, interval, number, traffic_light, write_page
 from mlgle_lammps.report.plots import Curve, Level, unit_symbol
@@ -51,8 +52,7 @@ _SHOWN = {
     ),
 }
 """Figures of the report in their order: name to title and what one should see."""
-_CENTIMETRES = {"Angstrom": 1e-8, "nm": 1e-7, "pm": 1e-10}
-_SECONDS = {"fs": 1e-15, "ps": 1e-12, "ns": 1e-9, "s": 1.0}
+_PER_CM_SQ_S = 1e-4  # cm²/s in Å²/ps
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,8 @@ def D_units(result: Mapping[str, Any]) -> str:
 def headline_of(result: Mapping[str, Any]) -> dict[str, str]:
     """Return D as text, and in cm²/s where the deck's units are real ones."""
     D = Gaps(result.get("D") or {})
-    factor = _CENTIMETRES.get(str(result.get("length_unit")), 0) ** 2 / _SECONDS.get(str(result.get("time_unit")), 1)
+    length, time = ANGSTROMS.get(str(result.get("length_unit")), 0.0), PICOSECONDS.get(str(result.get("time_unit")))
+    factor = _PER_CM_SQ_S * length**2 / time if time else 0.0
     return {
         "value": number(D["value"], keep_zeros=True),
         "ci95": interval(D["ci95"]),

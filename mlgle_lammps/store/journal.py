@@ -24,7 +24,7 @@ from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import CHAINS, CHANNELS, Ending, Frames, System
 from mlgle_lammps.store.atomic import write_bytes_atomically, written_atomically
 from mlgle_lammps.store.description import system_from_mapping
-from mlgle_lammps.store.json_object import read_object
+from mlgle_lammps.store.json_object import read_object, record_from
 from mlgle_lammps.store.npz import NpzReader
 
 MAX_SYSTEM_BYTES = 2**20
@@ -155,14 +155,7 @@ def read_ending(folder: Path) -> Ending | None:
     path = folder / ENDING
     if not path.exists():
         return None
-    values = read_object(path, MAX_SYSTEM_BYTES, "tell how a stream ended")
-    kinds: dict[str, type] = {"status": str, "message": str, "step": int, "waits": int}
-    kinds |= {"md_s": float, "callback_s": float, "warnings": list, "notes": list}
-    for name, kind in kinds.items():
-        if type(values.get(name)) is not kind:
-            raise UserError(f"{path}: {name} is {values.get(name)!r}, which does not tell how a stream ended")
-    lines = {name: tuple(str(line) for line in values[name]) for name in ("warnings", "notes")}
-    return Ending(**{name: values[name] for name in kinds} | lines)
+    return record_from(Ending, read_object(path, MAX_SYSTEM_BYTES, "tell how a stream ended"), path)
 
 
 def chunk_paths(folder: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from mlgle_lammps import __version__
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.store.atomic import write_bytes_atomically
-from mlgle_lammps.store.json_object import read_object
+from mlgle_lammps.store.json_object import read_object, record_from
 
 ORIGIN = "run.json"
 SCHEMA = 1
@@ -52,11 +52,4 @@ def read_origin(checkpoint: Path) -> Origin:
                 "mlgle replay learns from its frames with other options"
             )
         raise UserError(f"{checkpoint.parent} holds no checkpoint ({path.name}): it is not a run that can go on")
-    values = read_object(path, MAX_BYTES, "tell how a run was started", SCHEMA)
-    arguments = values.get("arguments")
-    if not isinstance(arguments, list) or not all(isinstance(word, str) for word in arguments):
-        raise UserError(f"{path}: arguments is not a list of words")
-    texts = [values.get(name) for name in ("digest", "folder")]
-    if not all(isinstance(text, str) for text in texts):
-        raise UserError(f"{path}: digest or folder is not text")
-    return Origin(tuple(arguments), str(texts[0]), str(texts[1]))
+    return record_from(Origin, read_object(path, MAX_BYTES, "tell how a run was started", SCHEMA), path)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from scipy.spatial.transform import Rotation
 
 from mlgle_lammps.records import Float32, Float64, Frames
 from mlgle_lammps.resources.compute import resolve_device
@@ -23,14 +24,10 @@ _CHUNK_BYTES = 2**26
 
 
 def random_rotations(n: int, generator: np.random.Generator) -> Float64:
-    """Return ``n`` rotations uniform in SO(3), (n, 3, 3), by normalized quaternions."""
-    w, x, y, z = (q := generator.standard_normal((n, 4))).T / np.linalg.norm(q, axis=1)
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
-    return np.moveaxis(np.array(rows), 2, 0)
+    """Return ``n`` rotations uniform in SO(3), (n, 3, 3); of normal quaternions, w first."""
+    w_first = generator.standard_normal((n, 4))
+    matrices: Float64 = Rotation.from_quat(w_first[:, [1, 2, 3, 0]]).as_matrix()
+    return matrices
 
 
 def random_turns(n: int, n_dimensions: int, generator: np.random.Generator) -> Float64:
