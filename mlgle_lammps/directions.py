@@ -42,7 +42,7 @@ class Directions:
         """Return the directions that somebody named, such as "xy"; raise UserError where these are none."""
         letters = text.lower()
         if not letters or set(letters) - set(AXES) or len(set(letters)) < len(letters):
-            raise UserError(f"--directions {text}: give those that are free as letters of xyz, each once, such as xy")
+            raise UserError(f"`directions` {text}: give those that are free as letters of xyz, each once, such as xy")
         free = "".join(axis for axis in AXES if axis in letters)
         reasons = tuple((axis, f"not among --directions {free}") for axis in AXES if axis not in letters)
         return cls(free, reasons, given=True)
@@ -120,4 +120,4 @@ ALL_FREE = Directions()
 def no_direction(directions: Directions) -> str:
     """Return what is said where no direction is free."""
     whys = "; ".join(f"{axis}: {why}" for axis, why in directions.reasons)
-    return f"the chains are confined in every direction ({whys}), so that there is no D: give --directions for one"
+    return f"the chains are confined in every direction ({whys}), so that there is no D: give `directions` for one"

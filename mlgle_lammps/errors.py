@@ -6,7 +6,10 @@ LONGEST_LINE = 1000
 
 
 class UserError(Exception):
-    """What was found, where, and what to do, in one line; ends the command with exit code 2."""
+    """What was found, where, and what to do, in one line; ends the command with exit code 2.
+
+    A field of the options stands in it in backticks, `save_every`; `commands` say it as the flag that it is there.
+    """
 
     exit_code = 2
 

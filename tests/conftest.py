@@ -13,6 +13,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # two workers share the cores: threads 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
     """Keep each module's tests in one worker, which share its fixtures, and all that launch ranks in one: they spin."""
     if not config.pluginmanager.hasplugin("xdist"):

@@ -58,15 +58,15 @@ def test_presets_and_options_are_those_of_the_surrogate(walker):
     assert learned("--surrogate", "walker").preset == "slow"
     assert learned("--surrogate", "walker", "--preset", "fast", "--memory", "9", "--seed", "2").memory == 9
     for words, said in (
-        (("--preset", "paper"), "--preset paper: walker has no such preset; there are: slow, fast"),
-        (("--val-frames", "600"), "--val-frames: not an option of --surrogate walker"),  # also where it is the default
-        (("--val-frames", "7", "--train-frames", "900"), "--train-frames, --val-frames: not an option"),
+        (("--preset", "paper"), "`preset` paper: walker has no such preset; there are: slow, fast"),
+        (("--val-frames", "600"), "`val_frames`: not an option of `surrogate` walker"),  # also where it is the default
+        (("--val-frames", "7", "--train-frames", "900"), "`train_frames`, `val_frames`: not an option"),
     ):
         with pytest.raises(UserError, match=said):
             learned("--surrogate", "walker", *words)
         with pytest.raises(UserError, match=said):
             parse_run(["in.melt", "--surrogate", "walker", *words])
-    with pytest.raises(UserError, match="--surrogate x: there is no such surrogate; there are: ml-gle, walker"):
+    with pytest.raises(UserError, match="`surrogate` x: there is no such surrogate; there are: ml-gle, walker"):
         learned("--surrogate", "x")
     with pytest.raises(UserError, match="there are: ml-gle, walker"):
         parse_generate(["run", "--surrogate", "x"])
@@ -85,9 +85,9 @@ def test_a_run_goes_on_with_what_it_was_begun_with(walker, tmp_path):
     assert (request.learn.surrogate, request.learn.preset, request.changed) == ("ml-gle", "paper", ())
     assert parse_run([*resume, "--preset", "default"]).changed == ("preset",)
     assert parse_run([*resume, "--surrogate", "ml-gle", "--preset", "paper"]).changed == ()
-    with pytest.raises(UserError, match="--val-frames: not an option of --surrogate walker"):
+    with pytest.raises(UserError, match="`val_frames`: not an option of `surrogate` walker"):
         parse_run([*resume, "--surrogate", "walker", "--val-frames", "8"])
-    with pytest.raises(UserError, match="--preset paper: walker has no such preset"):
+    with pytest.raises(UserError, match="`preset` paper: walker has no such preset"):
         parse_run([*resume, "--surrogate", "walker", "--preset", "paper"])
     request = parse_run([*resume, "--surrogate", "walker"])
     assert (request.learn.preset, request.changed) == ("slow", ("surrogate",))

@@ -128,7 +128,7 @@ def test_directions_are_named_and_described() -> None:
         (0, 3, 2), (1, 2, 1), (1, 3, 1), (0, 3, 1),
     ]  # fmt: skip
     for bad in ("", "xx", "w", "x y"):
-        with pytest.raises(UserError, match="--directions"):
+        with pytest.raises(UserError, match="`directions`"):
             Directions.named(bad)
     closed = Directions.closed_by({"z": "a wall"})
     assert Directions.from_plain(json.loads(json.dumps(closed.plain()))) == closed

@@ -54,7 +54,7 @@ def test_which_is_the_main_species(species, chosen, said):
         return
     assert len(found.left_out) == 1
     assert said in found.left_out[0]
-    with pytest.raises(UserError, match="without --strict D is of"):
+    with pytest.raises(UserError, match="without `strict` D is of"):
         find_chains(bonds, types_of=types_of, strict=True)
 
 

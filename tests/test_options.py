@@ -1,6 +1,8 @@
 """Options are declared once: the records' fields are what the command lines are made of."""
 
 import argparse
+import ast
+import re
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
@@ -8,13 +10,16 @@ import pytest
 
 from mlgle_lammps.commands import parsers
 from mlgle_lammps.commands.from_fields import Parser, add_options, record
+from mlgle_lammps.commands.generate import main as generate
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.compare import CompareOptions
 from mlgle_lammps.options.deck import DeckOptions
-from mlgle_lammps.options.declaring import declared, option, require_limits
+from mlgle_lammps.options.declaring import as_flags, declared, option, require_limits
 from mlgle_lammps.options.generate import GenerateOptions, ReconstructOptions
 from mlgle_lammps.options.learn import LearnOptions
 from mlgle_lammps.options.trajectory import TrajectoryOptions
+
+PACKAGE = Path(parsers.__file__).parent.parent
 
 
 @dataclass(frozen=True)
@@ -57,8 +62,8 @@ def test_the_help_says_every_default_once(parser):
 
 
 @pytest.mark.parametrize(("words", "line"), [
-    (["--n-steps", "1"], "--n-steps is 1; the least that makes sense is 2"),
-    (["--n-steps", "10"], "--n-steps is 10; the most that is taken is 9"),
+    (["--n-steps", "1"], "`n_steps` is 1; the least that makes sense is 2"),
+    (["--n-steps", "10"], "`n_steps` is 10; the most that is taken is 9"),
     (["--kind", "c"], "argument --kind: invalid choice: 'c'"),
     (["--n-steps", "x"], "argument --n-steps: invalid int value: 'x'"),
 ])  # fmt: skip
@@ -105,3 +110,29 @@ def test_a_field_without_declaration_is_not_an_argument():
     made = argparse.ArgumentParser()
     add_options(made, DeckOptions)
     assert "variables" not in made.parse_args(["deck"])
+
+
+def test_a_library_speaks_of_fields_and_a_command_of_flags(tmp_path, capsys):
+    with pytest.raises(UserError) as caught:
+        GenerateOptions(tmp_path, steps=2, save_every=3)
+    assert str(caught.value) == "`save_every` 3 is above `steps` 2: no step would be kept"
+    assert as_flags(str(caught.value)) == "--save-every 3 is above --steps 2: no step would be kept"
+    assert generate([str(tmp_path), "--steps", "2", "--save-every", "3"]) == 2
+    assert (
+        capsys.readouterr().err == "mlgle generate: error: --save-every 3 is above --steps 2: no step would be kept\n"
+    )
+
+
+def test_no_error_of_the_library_speaks_of_flags():
+    """Those that are raised; what is a warning of a run goes to people who typed a command."""
+    said = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if path.relative_to(PACKAGE).parts[0] in ("commands", "cli.py"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Raise) and node.exc is not None:
+                texts = [part.value for part in ast.walk(node.exc) if isinstance(part, ast.Constant)]
+                said += [
+                    (path.name, text) for text in texts if isinstance(text, str) and re.search(r"(^|\s)--[a-z]", text)
+                ]
+    assert said == []

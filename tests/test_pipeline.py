@@ -268,7 +268,7 @@ def test_histories_do_not_cross_a_seam():
     segments = np.array([0, 0, 0, 0, 1, 1, 1, 1, 1, 2])
     frames = Frames.of_chains(np.arange(10), segments, np.zeros((10, 1, 3)), np.zeros((10, 1, 1, 3), np.float32))
     assert uninterrupted_end(frames, 4).steps.tolist() == [4, 5, 6, 7, 8]
-    with pytest.raises(UserError, match="lower --memory"):
+    with pytest.raises(UserError, match="lower `memory`"):
         uninterrupted_end(frames, 6)
 
 

@@ -52,7 +52,7 @@ def test_a_folder_is_made_with_its_parents_and_opened_again(tmp_path):
 
 
 def test_a_folder_that_exists_is_refused_even_when_empty(tmp_path):
-    with pytest.raises(UserError, match=r"exists; give --overwrite .* --out"):
+    with pytest.raises(UserError, match=r"exists; give `overwrite` .* `out`"):
         RunFolder.create(tmp_path)
 
 
@@ -106,7 +106,7 @@ def test_a_file_in_the_way_is_named(tmp_path, overwrite):
 def test_a_parent_that_cannot_be_written_gives_one_line():
     with pytest.raises(UserError) as caught:
         RunFolder.create(Path("/proc/1/nowhere/run"))
-    assert "choose another --out" in str(caught.value)
+    assert "choose another `out`" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -115,7 +115,7 @@ def test_a_read_only_parent_gives_one_line(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied", str(self))
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(UserError, match="Permission denied; choose another --out"):
+    with pytest.raises(UserError, match="Permission denied; choose another `out`"):
         RunFolder.create(tmp_path / "run")
 
 
@@ -350,7 +350,7 @@ def test_generation_that_breaks_leaves_no_file(tmp_path):
 
 
 def test_a_disk_without_room_is_noticed_before_anything_is_written(tmp_path):
-    with pytest.raises(UserError, match=r"raise --save-every"):
+    with pytest.raises(UserError, match=r"raise `save_every`"):
         GeneratedWriter(tmp_path / "generated.h5", SYSTEM, 10**6, 10**9)
     assert list(tmp_path.iterdir()) == []
     assert generated_bytes(100_000, 300, 12) == pytest.approx(100_000 * 300 * 13 * 3 * 4, rel=1e-3)

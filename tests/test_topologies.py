@@ -110,7 +110,7 @@ def test_selections_by_number_and_by_label(tmp_path):
         assert set(read_topology(path, selection).selected.tolist()) == light
     assert set(read_topology(path, f"id {IDS[2]}").selected.tolist()) == {IDS[2]}
     assert set(read_topology(path, "prop x < 1.5").selected.tolist()) == set(IDS[:2].tolist())
-    with pytest.raises(UserError, match="--select 'type nothing' finds no atom"):
+    with pytest.raises(UserError, match="`select` 'type nothing' finds no atom"):
         read_topology(path, "type nothing")
 
 

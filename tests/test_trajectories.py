@@ -344,7 +344,7 @@ def test_independent_runs_are_pooled(melt):
 def test_time_must_be_known(melt):
     folder, positions, ids, topology = melt
     path = write_dump(folder / "t.dump", positions, ids)
-    with pytest.raises(UserError, match=r"does not say the time between two frames: give --timestep .* or --dt"):
+    with pytest.raises(UserError, match=r"does not say the time between two frames: give `timestep` .* or `dt`"):
         frames_of(path, topology=topology)
     system, *_ = frames_of(path, topology=topology, timestep=0.02, stride=3)
     assert (system.dt, system.every) == (pytest.approx(6.0), 300)
@@ -390,9 +390,9 @@ def test_masses_that_differ_and_selections(melt):
     mixed = write_topology(folder / "mixed.data", ids, masses=(1.0, 1.5))
     system, *_ = frames_of(path, n_modes=5, topology=mixed, dt=1.0)
     assert "masses in the molecules differ (1 to 1.5)" in system.notes[0]
-    with pytest.raises(UserError, match="--select 'type 3' finds no atom"):
+    with pytest.raises(UserError, match="`select` 'type 3' finds no atom"):
         frames_of(path, topology=mixed, dt=1.0, select="type 3")
-    with pytest.raises(UserError, match=r"no bond joins two atoms of group .* check --select"):
+    with pytest.raises(UserError, match=r"no bond joins two atoms of group .* check `select`"):
         frames_of(path, topology=mixed, dt=1.0, select="type 2")
     ends = " or ".join(f"id {atom}" for atom in ids[:, 0])
     system, *_ = frames_of(path, topology=mixed, dt=1.0, select=f"not ({ends})")
@@ -405,7 +405,7 @@ def test_h5md_units(melt):
     write_h5md(folder / "t.h5", frames, units={"value": "nm", "time": "ps"})
     system, *_ = frames_of(folder / "t.h5", topology=topology)
     assert (system.length_unit, system.time_unit) == ("nm", "ps")
-    with pytest.raises(UserError, match="is in ps, --units real means fs"):
+    with pytest.raises(UserError, match="is in ps, `units` real means fs"):
         frames_of(folder / "t.h5", topology=topology, units="real")
 
 
@@ -413,16 +413,16 @@ def test_h5md_units(melt):
 def test_options_that_do_not_fit_are_named(melt, tmp_path):
     folder, positions, ids, topology = melt
     path = write_dump(folder / "t.dump", positions, ids)
-    with pytest.raises(UserError, match=r"name its LAMMPS data file .* with --topology"):
+    with pytest.raises(UserError, match=r"name its LAMMPS data file .* with `topology`"):
         open_streams([path], TrajectoryOptions(), 5)
-    with pytest.raises(UserError, match="--topology: for trajectories only"):
+    with pytest.raises(UserError, match="`topology`: for trajectories only"):
         open_streams([folder], TrajectoryOptions(topology=topology), 5)
     with pytest.raises(UserError, match="no such file"):
         frames_of(path, topology=folder / "other.data", dt=1.0)
     (tmp_path / "noise.xtc").write_bytes(b"nothing of the kind" * 100)
     with pytest.raises(UserError, match="cannot be read"):
         frames_of(tmp_path / "noise.xtc", topology=topology, dt=1.0)
-    with pytest.raises(UserError, match="--dt is 0; give a time above 0"):
+    with pytest.raises(UserError, match="`dt` is 0; give a time above 0"):
         TrajectoryOptions(dt=0.0)
 
 
@@ -483,5 +483,5 @@ def test_tensors_that_are_none_are_refused(tmp_path, monkeypatch):
     (tmp_path / "t.pt").write_bytes(b"no torch file")
     with pytest.raises(UserError, match=r"t\.pt"):
         open_tensor(tmp_path / "t.pt", options)
-    with pytest.raises(UserError, match="give it with --dt"):
+    with pytest.raises(UserError, match="give it with `dt`"):
         open_tensor(tmp_path / "t.pt", replace(options, dt=None))

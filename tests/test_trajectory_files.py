@@ -353,10 +353,10 @@ def test_netcdf_in_other_units_than_asked_for(melt):
     check(10 * found, positions, ids, exact=False)
     assert system.dt == pytest.approx(1e-3)
     path = netcdf(folder / "t.nc", positions, ids, units=("lj", "lj"))
-    with pytest.raises(UserError, match="is in units lj, --units says real"):
+    with pytest.raises(UserError, match="is in units lj, `units` says real"):
         frames_of(path, topology=topology, units="real")
     path = netcdf(folder / "t.nc", positions, ids, units=("furlong", "angstrom"), program="own")
-    with pytest.raises(UserError, match="is in furlong, --units real means fs"):
+    with pytest.raises(UserError, match="is in furlong, `units` real means fs"):
         frames_of(path, topology=topology, units="real")
 
 
@@ -397,15 +397,15 @@ def test_h5md_with_several_groups(melt):
     assert "of its groups of particles polymer fits the topology and is read, not solvent" in system.notes[0]
     _, again, *_ = frames_of(folder / "t.h5", n_modes=7, topology=topology, group="polymer")
     np.testing.assert_array_equal(again, found)
-    with pytest.raises(UserError, match="has no particles 'water'; --group names one of polymer, solvent"):
+    with pytest.raises(UserError, match="has no particles 'water'; `group` names one of polymer, solvent"):
         frames_of(folder / "t.h5", topology=topology, group="water")
     with h5py.File(folder / "t.h5", "r+") as file:
         file["particles/mirror/position/value"] = np.zeros((12, ids.size, 3))
     with pytest.raises(
-        UserError, match=r"3 groups of particles \(mirror of 32, polymer of 32, solvent of 10\).* --group"
+        UserError, match=r"3 groups of particles \(mirror of 32, polymer of 32, solvent of 10\).* `group`"
     ):
         frames_of(folder / "t.h5", topology=topology)
-    with pytest.raises(UserError, match=r"--group all: .* is not H5MD"):
+    with pytest.raises(UserError, match=r"`group` all: .* is not H5MD"):
         frames_of(folder / "t.dump", topology=topology, group="all", dt=1.0)
 
 
@@ -505,7 +505,7 @@ def test_dcd_files_that_were_written_anew_have_no_steps_to_trust(melt):
             universe.atoms.positions = frame.reshape(-1, 3)[np.argsort(ids.ravel())]
             writer.write(universe.atoms)
     options = {"topology": topology, "unwrapped": True}
-    with pytest.raises(UserError, match="has no steps, so --timestep does not give"):
+    with pytest.raises(UserError, match="has no steps, so `timestep` does not give"):
         frames_of(folder / "t.dcd", timestep=0.01, **options)
     system, found, *_ = frames_of(folder / "t.dcd", n_modes=N_BEADS - 1, dt=2.0, **options)
     assert (system.dt, system.length_unit) == (2.0, "length")

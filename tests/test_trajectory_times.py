@@ -97,11 +97,11 @@ def test_steps_beyond_32_bits_count_on():
 
 
 def test_stamps_of_no_use_need_the_time_between_frames():
-    with pytest.raises(UserError, match="do not tell when the frames are: give --dt"):
+    with pytest.raises(UserError, match="do not tell when the frames are: give `dt`"):
         plan([7] * 40, [0.0] * 40)
     found = plan([7] * 40, [0.0] * 40, dt=0.5)
     assert (found.dt, found.steps, len(used(found))) == (0.5, 1, 40)
-    with pytest.raises(UserError, match=r"has no steps that can be used, so --timestep does not give"):
+    with pytest.raises(UserError, match=r"has no steps that can be used, so `timestep` does not give"):
         plan([7] * 40, [2.0 * i for i in range(40)], timestep=0.1)
 
 
@@ -124,7 +124,7 @@ def test_log_spaced_frames_are_refused_for_what_they_are():
         UserError, match=r"not evenly spaced .* longest evenly spaced piece has \d+ frames .* 61 are needed"
     ):
         plan(steps, None, needed=61, timestep=1.0)
-    with pytest.raises(UserError, match="--dt is the time between two frames, and these are not evenly spaced"):
+    with pytest.raises(UserError, match="`dt` is the time between two frames, and these are not evenly spaced"):
         plan([100 * c + o for c in range(60) for o in (0, 1, 3)], None, needed=30, dt=1.0)
 
 

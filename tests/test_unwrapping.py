@@ -134,7 +134,7 @@ def test_wrapped_positions_that_are_said_to_be_unwrapped_are_refused(melt, image
     folder, positions, ids, topology = melt
     path = write_dump(folder / "t.dump", positions, ids, images=images)
     with pytest.raises(
-        UserError, match=r"what --unwrapped say.* a bond spans 0\.\d+ of the box: they are wrapped: leave"
+        UserError, match=r"what `unwrapped` say.* a bond spans 0\.\d+ of the box: they are wrapped: leave"
     ):
         frames_of(path, topology=topology, dt=1.0, unwrapped=True)
     frames_of(path, topology=topology, dt=1.0)

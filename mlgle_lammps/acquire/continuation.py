@@ -335,6 +335,6 @@ def named(path: Path, folder: Path) -> str:
     if re.search(r"[\s\"'#&]", str(folder)):
         raise UserError(
             f"{folder.parent}: LAMMPS takes no name with both white space (or quotes) and characters beyond ASCII; "
-            "choose another --out"
+            "choose another `out`"
         )
     return f"${{mlgle_folder}}/{os.path.relpath(path, folder)}"

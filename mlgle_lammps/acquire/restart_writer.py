@@ -9,6 +9,7 @@ from typing import Any
 from mlgle_lammps.acquire.checkpoint import Checkpoints, MdRecord
 from mlgle_lammps.acquire.continuation import named
 from mlgle_lammps.errors import RunFailure, UserError
+from mlgle_lammps.options.declaring import as_flags
 
 IN_TURN = ("md.a", "md.b")
 NOW = "md.now"
@@ -34,7 +35,7 @@ class RestartWriter:
 
     def __init__(self, folder: Path, record: MdRecord, lmp: Any, execute: Callable[[str], None], leads: bool) -> None:
         if found := next((sign for sign in PATTERNS if sign in str(folder)), None):
-            raise UserError(f"{folder.parent}: LAMMPS takes {found} in a file name for a pattern; choose another --out")
+            raise UserError(f"{folder.parent}: LAMMPS takes {found} in a file name for a pattern; choose another `out`")
         self._folder, self._lmp, self._execute = folder, lmp, execute
         self._checkpoints = Checkpoints(folder, record) if leads else None
         self._every = 0
@@ -71,7 +72,7 @@ class RestartWriter:
         if not found:
             self.warnings.append(
                 f"no restart file came at step {self._due}: a 'restart' command of the deck's production part took "
-                "the place of the checkpoints'; remove it, or give --checkpoint-every 0"
+                "the place of the checkpoints'; remove it, or give `checkpoint_every` 0"
             )
         self._due = self._due + self._every if found else None
 
@@ -95,4 +96,4 @@ class RestartWriter:
         try:
             self._checkpoints.take(name, step, md_s)
         except RunFailure as error:
-            self.warnings.append(str(error))
+            self.warnings.append(as_flags(str(error)))

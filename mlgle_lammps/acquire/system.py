@@ -200,7 +200,7 @@ def _group_members(lmp: Any, comm: Any, group: str) -> Int64:
     """Return the ids of all atoms in a LAMMPS group."""
     if not lmp.has_id("group", group):
         known = ", ".join(name for name in lmp.available_ids("group") if name)
-        raise UserError(f"--chain-group {group}: the deck defines no such group, but {known}")
+        raise UserError(f"`chain_group` {group}: the deck defines no such group, but {known}")
     lmp.command(f"variable mlgle_members atom gmask({group})")
     inside = np.asarray(lmp.extract_variable("mlgle_members", None, LAMMPS_VARIABLE_ATOM))
     lmp.command("variable mlgle_members delete")

@@ -93,7 +93,7 @@ def what_is_left_out(main: Kind, kinds: Sequence[Kind], strict: bool) -> tuple[s
         counted.append(f"{sum(len(kind.members) for kind in more)} molecules of {len(more)} other kinds")
     chosen = _named(main, kinds)
     if strict:
-        raise UserError(f"molecules differ: {chosen}, {', '.join(counted)}; without --strict D is of {chosen}")
+        raise UserError(f"molecules differ: {chosen}, {', '.join(counted)}; without `strict` D is of {chosen}")
     many = len(main.members) >= LEAST_MOLECULES
     why = f"the longest of {LEAST_MOLECULES} molecules or more" if many else "the most frequent, as all are few"
     return (f"D is of {chosen}, the main species ({why}); left out: {', '.join(counted)}",)

@@ -39,7 +39,7 @@ def find_chains(
     *,
     molecule_of: Callable[[int], int] | None = None,
     strict: bool = False,
-    option: str = "--chain-group",
+    option: str = "`chain_group`",
     types_of: Callable[[Int64], Sequence[str]] | None = None,
 ) -> Chains:
     """Return the linear chains of the main species (`main_species.choose_main`).
@@ -78,7 +78,7 @@ def _sequences(rows: Sequence[Int64], types_of: Callable[[Int64], Sequence[str]]
     return [types[end - len(row) : end] for row, end in zip(rows, ends, strict=True)]
 
 
-def keep_group(bonds: Int64, members: Int64, group: str, option: str = "--chain-group") -> Int64:
+def keep_group(bonds: Int64, members: Int64, group: str, option: str = "`chain_group`") -> Int64:
     """Return the bonds whose atoms are both in a group.
 
     Args:

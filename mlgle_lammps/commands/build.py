@@ -18,6 +18,7 @@ from mlgle_lammps.chains.start_structure import BOLTZMANN, box_length, place_cha
 from mlgle_lammps.commands.from_fields import Parser
 from mlgle_lammps.errors import RunFailure, UserError, one_line
 from mlgle_lammps.formats.melt_data import data_text
+from mlgle_lammps.options.declaring import as_flags
 from mlgle_lammps.store.atomic import write_bytes_atomically
 
 BOND_DISTRIBUTIONS = ("harmonic", "fixed", "gaussian")
@@ -143,6 +144,6 @@ def main(argv: list[str] | None = None) -> int:
     try:
         print(build(argv))
     except UserError as error:
-        print(f"mlgle build: error: {one_line(error)}", file=sys.stderr)
+        print(f"mlgle build: error: {as_flags(one_line(error))}", file=sys.stderr)
         return error.exit_code
     return 0

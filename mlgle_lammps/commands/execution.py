@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
 from mlgle_lammps.errors import UserError, one_line
+from mlgle_lammps.options.declaring import as_flags
 
 
 class _ToStderr(logging.StreamHandler[TextIO]):
@@ -66,7 +67,7 @@ def run_command(name: str, work: Callable[[Sequence[str]], int], arguments: Sequ
         with _orderly_end():
             return work(sys.argv[1:] if arguments is None else list(arguments))
     except UserError as error:
-        print(f"mlgle {name}: error: {one_line(error)}", file=sys.stderr)
+        print(f"mlgle {name}: error: {as_flags(one_line(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print(f"mlgle {name}: interrupted", file=sys.stderr)

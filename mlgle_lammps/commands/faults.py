@@ -11,6 +11,7 @@ from types import TracebackType
 from mlgle_lammps.acquire import mpi
 from mlgle_lammps.acquire.driver import INTERRUPTED_EARLY
 from mlgle_lammps.commands.rank import Rank, complain
+from mlgle_lammps.options.declaring import as_flags
 
 SAVE_SECONDS = 8.0  # for partial results, once a rank failed alone
 ABORT_SECONDS = 9.0  # after which the failed rank ends the run itself
@@ -75,7 +76,7 @@ class Faults:
         complain(message)
         until = time.monotonic() + ABORT_SECONDS
         if rank.outbox is not None:
-            rank.outbox.fail(message, code, alone=rank.world.size > 1)
+            rank.outbox.fail(as_flags(message), code, alone=rank.world.size > 1)
             rank.outbox.flush(1.0)
             while time.monotonic() < until and (rank.learning is None or rank.learning.is_alive()):
                 time.sleep(0.05)

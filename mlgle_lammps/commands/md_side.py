@@ -14,6 +14,7 @@ from mlgle_lammps.commands.faults import Faults
 from mlgle_lammps.commands.rank import Rank, complain
 from mlgle_lammps.directions import no_direction
 from mlgle_lammps.errors import RunFailure, UserError
+from mlgle_lammps.options.declaring import as_flags
 from mlgle_lammps.records import System
 from mlgle_lammps.resources.needs import check_lines, needs_of, refusal
 from mlgle_lammps.store.run_folder import RunFolder
@@ -73,7 +74,7 @@ class MdSide:
         if self._world.leads_md:
             complain(failure)
             assert rank.outbox is not None
-            rank.outbox.fail(str(failure), failure.exit_code)
+            rank.outbox.fail(as_flags(str(failure)), failure.exit_code)
         return failure.exit_code
 
     def check(self, deck: Deck) -> int:

@@ -14,6 +14,7 @@ from mlgle_lammps.acquire.driver import Driver
 from mlgle_lammps.acquire.resumption import Resumption
 from mlgle_lammps.errors import one_line
 from mlgle_lammps.options.deck import RunRequest
+from mlgle_lammps.options.declaring import as_flags
 from mlgle_lammps.store.run_folder import RunFolder
 from mlgle_lammps.stream.links import RankLink, ThreadLink
 from mlgle_lammps.stream.transport import Inbox, Outbox
@@ -61,6 +62,6 @@ class Rank:
 
 def complain(error: object) -> None:
     """Print one line on stderr."""
-    print(f"mlgle run: error: {one_line(error)}", file=sys.stderr, flush=True)
+    print(f"mlgle run: error: {as_flags(one_line(error))}", file=sys.stderr, flush=True)
     if os.environ.get("MLGLE_DEBUG") == "1" and isinstance(error, BaseException):
         traceback.print_exception(error)

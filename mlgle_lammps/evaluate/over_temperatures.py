@@ -89,7 +89,7 @@ def known_temperatures(runs: Sequence[RunResult]) -> Temperatures | None:
     missing = [run.name for run, temperature in zip(runs, measured, strict=True) if temperature is None]
     untold = missing and len(given) < len(runs)
     found = f"the logs of {', '.join(missing)} tell no temperature" if untold else "all runs have the same temperature"
-    raise UserError(f"{found}: give them by --temperatures T1 T2 .., or compare two runs, RUN FULL_RUN")
+    raise UserError(f"{found}: give them by `temperatures` T1 T2 .., or compare two runs, RUN FULL_RUN")
 
 
 def _differ(known: Sequence[MeasuredTemperature]) -> bool:

@@ -85,12 +85,12 @@ def _frame_of(reader: FramesReader, step: int) -> int:
 
 def _with_beads(system: System, n_beads: int | None, n_modes: int, path: Path) -> System:
     if system.n_beads is None and n_beads is None:
-        raise UserError(f"{path} does not say how many beads a chain has: give --beads")
+        raise UserError(f"{path} does not say how many beads a chain has: give `beads`")
     if n_beads is not None and system.n_beads not in (None, n_beads):
-        raise UserError(f"--beads {n_beads}: the chains of {path} have {system.n_beads}")
+        raise UserError(f"`beads` {n_beads}: the chains of {path} have {system.n_beads}")
     beads = system.n_beads or n_beads or 0
     if n_modes > beads - 1:
-        raise UserError(f"--beads {beads}: chains with {n_modes} modes have {n_modes + 1} beads at least")
+        raise UserError(f"`beads` {beads}: chains with {n_modes} modes have {n_modes + 1} beads at least")
     return replace(system, n_beads=beads)
 
 

@@ -171,7 +171,7 @@ def require_directions(generated: Directions, path: Path, wanted: Directions) ->
     if missing := [axis for axis in wanted.free if axis not in generated.free]:
         raise UserError(
             f"{path} was generated along {generated.free} alone, and {', '.join(missing)} is asked for: run mlgle "
-            f"generate again, or give --directions {generated.free}"
+            f"generate again, or give `directions` {generated.free}"
         )
 
 

@@ -73,10 +73,10 @@ def choose_clock(path: Path, stamps: Sequence[Stamp], options: TrajectoryOptions
     if stamped and options.dt is None and coarse:
         raise UserError(
             f"{path}: its times (up to {np.abs(coarse[0]).max():g}) are too coarse to tell its frames apart: "
-            "give --dt (between two frames)"
+            "give `dt` (between two frames)"
         )
     if stamped and options.dt is None:
-        raise UserError(f"{path}: its steps and times do not tell when the frames are: give --dt (between two frames)")
+        raise UserError(f"{path}: its steps and times do not tell when the frames are: give `dt` (between two frames)")
     if stamped:
         remarks = [f"{path}: its steps and times do not tell its frames apart: they are taken to be --dt apart"]
     return Clock("frame", np.arange(len(stamps), dtype=np.float64), None, tuple(remarks))

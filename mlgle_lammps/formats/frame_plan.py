@@ -121,11 +121,11 @@ def plan_frames(
     every = trajectory.read_stamps() if stamps is None else stamps
     if len(every) - options.skip < 2:
         n = max(len(every) - options.skip, 0)
-        raise UserError(f"{path} holds {n} frame{'s' * (n != 1)} after --skip {options.skip}; a stream needs more")
+        raise UserError(f"{path} holds {n} frame{'s' * (n != 1)} after `skip` {options.skip}; a stream needs more")
     clock = choose_clock(path, every[options.skip :], options)
     kept, twice, remarks = in_order(path, clock, options.skip)
     if len(kept) < 2:
-        raise UserError(f"{path} holds 1 frame after --skip {options.skip} (the others repeat it); a stream needs more")
+        raise UserError(f"{path} holds 1 frame after `skip` {options.skip} (the others repeat it); a stream needs more")
     now = clock.now[kept]
     long_enough = (needed - 1) * options.stride + 1
     spacing = evenly_spaced(now, long_enough)
@@ -194,7 +194,7 @@ def _spacing_remarks(path: Path, now: np.ndarray, spacing: Spacing, needed: int)
     if spacing.longest() < needed:
         raise UserError(
             f"{uneven}: the longest evenly spaced piece has {spacing.longest()} frames ({spacing.stride:g} apart), and "
-            f"{needed} are needed: write frames at one distance, or lower --memory"
+            f"{needed} are needed: write frames at one distance, or lower `memory`"
         )
     pieces = int(spacing.segments[-1]) + 1
     return [

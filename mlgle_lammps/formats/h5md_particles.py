@@ -64,7 +64,7 @@ def particle_group(path: Path, wanted: str | None, n_atoms: int) -> tuple[str | 
     except _BROKEN as error:
         raise UserError(f"{path} cannot be read as H5MD: {one_line(error)}") from None
     if wanted is not None and wanted not in sizes:
-        raise UserError(f"{path} has no particles '{wanted}'; --group names one of {', '.join(sizes) or 'none'}")
+        raise UserError(f"{path} has no particles '{wanted}'; `group` names one of {', '.join(sizes) or 'none'}")
     if wanted is not None or len(sizes) < 2:
         return wanted, ""
     fitting = [name for name, size in sizes.items() if size == n_atoms]
@@ -72,7 +72,7 @@ def particle_group(path: Path, wanted: str | None, n_atoms: int) -> tuple[str | 
         listed = ", ".join(f"{name} of {size}" for name, size in sizes.items())
         raise UserError(
             f"{path} has {len(sizes)} groups of particles ({listed}), the topology has {n_atoms} atoms: name one with "
-            "--group"
+            "`group`"
         )
     others = ", ".join(name for name in sizes if name != fitting[0])
     return fitting[0], f"{path}: of its groups of particles {fitting[0]} fits the topology and is read, not {others}"

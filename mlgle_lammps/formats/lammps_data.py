@@ -91,7 +91,7 @@ def read_data_file(path: Path) -> DataFile:
     Raises:
         UserError: not readable, no atoms, or other atoms and bonds than its head counts.
     """
-    where = f"--topology {path}"
+    where = f"`topology` {path}"
     try:
         with open_text(path) as file:
             lines = file.read().split("\n")

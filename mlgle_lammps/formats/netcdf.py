@@ -90,7 +90,7 @@ class NetcdfTrajectory:
         told = unit_style(*written)
         self._time_unit, self._length_unit = unit_name(written[0]) or "ps", unit_name(written[1]) or "Angstrom"
         if told == "lj" and units not in ("unknown", "lj"):
-            raise UserError(f"{self._path} is in units lj, --units says {units}: leave that option out")
+            raise UserError(f"{self._path} is in units lj, `units` says {units}: leave that option out")
         self.units = (told if from_lammps else "unknown") if units == "unknown" else units
         self.time_unit, self.length_unit = UNITS.get(self.units, (self._time_unit, self._length_unit))
         plain = self.units == "lj"
@@ -102,7 +102,7 @@ class NetcdfTrajectory:
         if written == wanted:
             return 1.0
         if written not in table or wanted not in table:
-            raise UserError(f"{self._path} is in {written[:40]}, --units {self.units} means {wanted}")
+            raise UserError(f"{self._path} is in {written[:40]}, `units` {self.units} means {wanted}")
         return table[wanted] / table[written]
 
     @staticmethod

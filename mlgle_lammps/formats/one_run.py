@@ -178,7 +178,7 @@ def _restamped(run: Track, files: Sequence[BeadTrajectory], kind: str) -> list[S
             names = ", ".join(str(files[source].path) for source in sorted(run.members))
             raise UserError(
                 f"{names} are parts of one run, unevenly spaced, and nothing in them says when frames are: give one "
-                "file whose frames are --dt apart"
+                "file whose frames are `dt` apart"
             )
         return [Stamp(None, None)] * len(run)
     if kind == "time":

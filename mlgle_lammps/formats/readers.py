@@ -37,7 +37,7 @@ def open_beads(path: Path, ids: Int64, options: TrajectoryOptions) -> BeadTrajec
     if is_hdf5(path) and path.suffix in (".h5", ".h5md", ".hdf5"):
         return _h5md(path, ids, options)
     if options.group is not None:
-        raise UserError(f"--group {options.group}: {path} is not H5MD and has no groups of particles")
+        raise UserError(f"`group` {options.group}: {path} is not H5MD and has no groups of particles")
     if is_dump(path):
         return _lammps(path, dump_units(path), partial(read_dump, path), partial(dump_stamps, path), options.units)
     if is_yaml_dump(path):
@@ -80,7 +80,7 @@ def _lammps(
     units: str,
 ) -> BeadTrajectory:
     if told in UNITS and units not in ("unknown", told):
-        raise UserError(f"{path} is in units {told}, --units says {units}: leave that option out")
+        raise UserError(f"{path} is in units {told}, `units` says {units}: leave that option out")
     units = told if told in UNITS else units
     return BeadTrajectory(path, frames, units, *UNITS.get(units, ("time", "length")), stamps)
 
@@ -91,7 +91,7 @@ def _h5md(path: Path, ids: Int64, options: TrajectoryOptions) -> BeadTrajectory:
     known, units = h5md_units(path, group), options.units
     for name, wanted in zip(known, UNITS.get(units, known), strict=True):
         if name and name != wanted:
-            raise UserError(f"{path} is in {name}, --units {units} means {wanted}: leave that option out")
+            raise UserError(f"{path} is in {name}, `units` {units} means {wanted}: leave that option out")
     time_unit, length_unit = (a or b for a, b in zip(known, UNITS.get(units, names), strict=True))
     return BeadTrajectory(
         path,

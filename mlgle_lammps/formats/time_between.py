@@ -53,24 +53,24 @@ def time_between(
         stride = float(clock.now[ruler.two] - clock.now[ruler.one])
         if abs(stride - ruler.usual) > (UNEVEN + SINGLE * abs(clock.now[ruler.last]) / stride) * ruler.usual:
             raise UserError(
-                f"{path}: --dt is the time between two frames, and these are not evenly spaced: give --timestep"
+                f"{path}: `dt` is the time between two frames, and these are not evenly spaced: give `timestep`"
             )
         dt, given = options.dt, "--dt"
         others = (("--timestep and steps", by_steps), ("times in the file", in_file))
     elif options.timestep is not None:
         if by_steps is None:
             steps_are = "has no steps" if clock.kind == "frame" else "has no steps that can be used"
-            raise UserError(f"{path} {steps_are}, so --timestep does not give Δt: use --dt, the time between frames")
+            raise UserError(f"{path} {steps_are}, so `timestep` does not give Δt: use `dt`, the time between frames")
         dt, given = by_steps, "--timestep"
         others = (("times in the file", in_file),)
     elif in_file is not None:
         dt, given = in_file, ""
     else:
         raise UserError(
-            f"{path} does not say the time between two frames: give --timestep (of the MD) or --dt (between frames)"
+            f"{path} does not say the time between two frames: give `timestep` (of the MD) or `dt` (between frames)"
         )
     if not 0 < dt < float("inf"):
-        raise UserError(f"{path}: the time between the first two frames is {dt:g}: give --dt")
+        raise UserError(f"{path}: the time between the first two frames is {dt:g}: give `dt`")
     remarks = tuple(
         f"{path}: {given} makes Δt {dt:g} and is used, though {name} say {value:g}"
         for name, value in others
@@ -92,6 +92,6 @@ def _told(path: Path, clock: Clock, ruler: Ruler, options: TrajectoryOptions) ->
     if options.dt is None and options.timestep is None:
         raise UserError(
             f"{path}: its times (up to {np.abs(times).max():g}) are too coarse to tell the time between two frames: "
-            "give --dt or --timestep"
+            "give `dt` or `timestep`"
         )
     return None

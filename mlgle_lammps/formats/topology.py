@@ -67,12 +67,12 @@ def read_topology(path: Path, selection: str | None = None) -> Topology:
     """
     mda = import_mdanalysis()
     if not path.is_file():
-        raise UserError(f"--topology {path}: no such file")
+        raise UserError(f"`topology` {path}: no such file")
     if path.stat().st_size == 0:
-        raise UserError(f"--topology {path} is empty")
+        raise UserError(f"`topology` {path} is empty")
     if is_lammps_data(path):
         return _from_data_file(mda, path, selection)
-    with reported(f"--topology {path}"):
+    with reported(f"`topology` {path}"):
         universe = mda.Universe(str(path), topology_format=_format(path), to_guess=())
         atoms = universe.atoms
         ids = np.asarray(atoms.ids if hasattr(atoms, "ids") else np.arange(1, len(atoms) + 1), dtype=np.int64)
@@ -88,10 +88,10 @@ def read_topology(path: Path, selection: str | None = None) -> Topology:
 
 
 def _selected(universe: Any, selection: str, path: Path) -> Int64:
-    with reported(f"--select '{selection}'"):
+    with reported(f"`select` '{selection}'"):
         chosen: Int64 = universe.select_atoms(selection).ix
     if not len(chosen):
-        raise UserError(f"--select '{selection}' finds no atom in {path}")
+        raise UserError(f"`select` '{selection}' finds no atom in {path}")
     return chosen
 
 
@@ -99,7 +99,7 @@ def _from_data_file(mda: Any, path: Path, selection: str | None) -> Topology:
     data = read_data_file(path)
     chosen = None
     if selection is not None:
-        with reported(f"--topology {path}"):
+        with reported(f"`topology` {path}"):
             universe = _universe(mda, data)
         try:
             chosen = data.ids[_selected(universe, selection, path)]

@@ -70,7 +70,7 @@ def open_trajectories(
 
 def _topology(path: Path, options: TrajectoryOptions) -> Topology:
     if options.topology is None:
-        raise UserError(f"{path} is a trajectory: name its LAMMPS data file (or another topology) with --topology")
+        raise UserError(f"{path} is a trajectory: name its LAMMPS data file (or another topology) with `topology`")
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     if path.stat().st_size == 0:
@@ -122,7 +122,7 @@ def open_tensor(path: Path, options: TrajectoryOptions) -> Recording:
         UserError: no --dt, or not a plain tensor of that shape.
     """
     if options.dt is None:
-        raise UserError(f"{path} does not say the time between two frames: give it with --dt")
+        raise UserError(f"{path} does not say the time between two frames: give it with `dt`")
     tensor = open_mode_tensor(path)[options.skip :: options.stride]
     time_unit, length_unit = UNITS.get(options.units, ("time", "length"))
     n_frames, n_chains, n_modes = tensor.shape[0], tensor.shape[1], tensor.shape[2] - 1
@@ -145,10 +145,10 @@ def open_tensor(path: Path, options: TrajectoryOptions) -> Recording:
 def _chains(topology: Topology, options: TrajectoryOptions) -> Chains:
     bonds = topology.bonds
     if topology.selected is not None:
-        bonds = keep_group(bonds, topology.selected, options.select or "", "--select")
+        bonds = keep_group(bonds, topology.selected, options.select or "", "`select`")
     molecule_of = topology.molecules.__getitem__ if topology.molecules else None
     types_of = None if topology.types is None else topology.types_of
-    chains = find_chains(bonds, molecule_of=molecule_of, option="--select", types_of=types_of)
+    chains = find_chains(bonds, molecule_of=molecule_of, option="`select`", types_of=types_of)
     if len(chains.ids) < 2:
         raise UserError(f"{options.topology} has 1 chain: at least 2 are needed")
     centres = centres_of_mass(chains.ids, topology.bonds, topology.masses_of)

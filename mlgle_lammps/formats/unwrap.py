@@ -128,7 +128,7 @@ class Unwrapper:
             if frame.unwrapped:
                 return np.zeros((3, 3))
             raise UserError(
-                f"{self._path} has no box, so nothing tells whether beads are wrapped: give --unwrapped if they are not"
+                f"{self._path} has no box, so nothing tells whether beads are wrapped: give `unwrapped` if they are not"
             )
         if self._cell is None:
             self._cell = frame.cell
@@ -188,8 +188,8 @@ class Unwrapper:
     def _said(self, frame: BeadFrame) -> tuple[str, str]:
         """Return what says that positions are unwrapped, and what to do where they are not."""
         if self._trusted and not frame.unwrapped:
-            advice = "they are wrapped: leave out --unwrapped, and they are unwrapped by image flags or along bonds"
-            return "--unwrapped", advice
+            advice = "they are wrapped: leave out `unwrapped`, and they are unwrapped by image flags or along bonds"
+            return "`unwrapped`", advice
         if frame.images is not None:
             return "image flags", "the flags do not belong to these positions"
         return "xu yu zu", "they are wrapped"

@@ -31,8 +31,8 @@ class CompareOptions:
         if self.directions is not None:
             Directions.named(self.directions)
         if self.temperatures and len(self.temperatures) != len(self.runs):
-            raise UserError(f"--temperatures has {len(self.temperatures)} values for {len(self.runs)} runs")
+            raise UserError(f"`temperatures` has {len(self.temperatures)} values for {len(self.runs)} runs")
         if not all(0 < T < float("inf") for T in self.temperatures):
-            raise UserError("--temperatures must be above 0")
+            raise UserError("`temperatures` must be above 0")
         if len(self.temperatures) == 1:
-            raise UserError("--temperatures needs two runs or more")
+            raise UserError("`temperatures` needs two runs or more")

@@ -44,7 +44,7 @@ class DeckOptions:
         require_limits(self)
         if not 1 <= self.every <= LONGEST_STRIDE:
             raise UserError(
-                f"--every is {self.every}; give the number of MD steps between two frames, 1 to {LONGEST_STRIDE}"
+                f"`every` is {self.every}; give the number of MD steps between two frames, 1 to {LONGEST_STRIDE}"
             )
 
     @property

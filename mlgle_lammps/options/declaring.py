@@ -6,6 +6,7 @@ what `require_limits` checks, and what `commands.from_fields` makes ``--save-eve
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
@@ -58,6 +59,11 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def as_flags(text: str) -> str:
+    """Return a message as a command line has it: fields stand in it in backticks, and come out as flags."""
+    return re.sub(r"`([a-z_]+)`", lambda found: flag(found[1]), text)
+
+
 def require_limits(options: Any) -> None:
     """Raise UserError naming the first option whose number or choice is not among those that make sense."""
     for entry, told in declared(options):
@@ -65,8 +71,8 @@ def require_limits(options: Any) -> None:
         if value is None:
             continue
         if told.least is not None and value < told.least:
-            raise UserError(f"{flag(entry.name)} is {value}; the least that makes sense is {told.least}")
+            raise UserError(f"`{entry.name}` is {value}; the least that makes sense is {told.least}")
         if told.least is not None and value > told.most:
-            raise UserError(f"{flag(entry.name)} is {value}; the most that is taken is {told.most}")
+            raise UserError(f"`{entry.name}` is {value}; the most that is taken is {told.most}")
         if told.choices and value not in (*told.choices, entry.default):
-            raise UserError(f"{flag(entry.name)} is {value!r}; choose from {', '.join(told.choices)}")
+            raise UserError(f"`{entry.name}` is {value!r}; choose from {', '.join(told.choices)}")

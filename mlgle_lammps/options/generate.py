@@ -29,7 +29,7 @@ class GenerateOptions:
     def __post_init__(self) -> None:
         require_limits(self)
         if self.save_every > self.steps:
-            raise UserError(f"--save-every {self.save_every} is above --steps {self.steps}: no step would be kept")
+            raise UserError(f"`save_every` {self.save_every} is above `steps` {self.steps}: no step would be kept")
 
 
 @dataclass(frozen=True)
@@ -55,4 +55,4 @@ class ReconstructOptions:
     def __post_init__(self) -> None:
         require_limits(self)
         if self.mass is not None and not 0 < self.mass < float("inf"):
-            raise UserError(f"--mass is {self.mass:g}; give a mass above 0")
+            raise UserError(f"`mass` is {self.mass:g}; give a mass above 0")

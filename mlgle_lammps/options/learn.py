@@ -52,16 +52,16 @@ class LearnOptions:
         if self.directions is not None:
             Directions.named(self.directions)
         if not 0 < self.target_ci < 1:
-            raise UserError(f"--target-ci is {self.target_ci:g}; give a fraction of D between 0 and 1, such as 0.1")
+            raise UserError(f"`target_ci` is {self.target_ci:g}; give a fraction of D between 0 and 1, such as 0.1")
         if self.memory >= self.train_frames:
             raise UserError(
-                f"--memory {self.memory} is not shorter than --train-frames {self.train_frames}: "
-                "no window of memory + 1 frames fits; lower --memory or raise --train-frames"
+                f"`memory` {self.memory} is not shorter than `train_frames` {self.train_frames}: "
+                "no window of memory + 1 frames fits; lower `memory` or raise `train_frames`"
             )
 
         if self.generate_steps and self.save_every > self.generate_steps:
             raise UserError(
-                f"--save-every {self.save_every} is above --generate-steps {self.generate_steps}: no step would be kept"
+                f"`save_every` {self.save_every} is above `generate_steps` {self.generate_steps}: no step would be kept"
             )
 
     @property

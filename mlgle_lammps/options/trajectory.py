@@ -42,4 +42,4 @@ class TrajectoryOptions:
         require_limits(self)
         for name, value in (("dt", self.dt), ("timestep", self.timestep)):
             if value is not None and not 0 < value < float("inf"):
-                raise UserError(f"--{name} is {value:g}; give a time above 0")
+                raise UserError(f"`{name}` is {value:g}; give a time above 0")

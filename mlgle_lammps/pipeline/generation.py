@@ -15,6 +15,7 @@ from mlgle_lammps.diffusion.slope import normal_diffusion
 from mlgle_lammps.errors import RunFailure, UserError, one_line
 from mlgle_lammps.evaluate.judgement import judge_against_window, judgement_warnings
 from mlgle_lammps.evaluate.stream_statistics import StreamStatistics, StreamSummary
+from mlgle_lammps.options.declaring import as_flags
 from mlgle_lammps.pipeline.run import Run
 from mlgle_lammps.records import Estimate, Frames, GleFit, System
 from mlgle_lammps.report.stages import Generated, HandOff, Trained
@@ -88,7 +89,7 @@ def generate_and_judge(run: Run, handoff: HandOff, trained: Trained) -> Generate
             threads=options.threads, should_stop=run.broken,
         )  # fmt: skip
     except (RunFailure, UserError, MemoryError, torch.cuda.OutOfMemoryError) as error:
-        findings.warn(f"nothing was generated: {one_line(error)}")
+        findings.warn(f"nothing was generated: {as_flags(one_line(error))}")
         return None
     finally:
         findings.generate_s = time.monotonic() - started

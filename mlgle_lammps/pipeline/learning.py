@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from mlgle_lammps.directions import Directions, no_direction
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.options.declaring import as_flags
 from mlgle_lammps.options.learn import LearnOptions
 from mlgle_lammps.pipeline.generation import generate_and_judge
 from mlgle_lammps.pipeline.online import Online, hand_off_short_stream, learn_online
@@ -109,7 +110,7 @@ def can_train(run: Run) -> bool:
     try:
         find_preset(run.setup.options).require_dimensions(run.findings.directions)
     except UserError as error:
-        run.findings.warn(f"nothing is learned or generated: {error}")
+        run.findings.warn(f"nothing is learned or generated: {as_flags(str(error))}")
         return False
     return True
 

@@ -148,7 +148,7 @@ class Online:
         if fit is None:
             raise RunFailure(
                 f"{system.source}: no D can be fitted to {n_frames} frames ({self._no_fit}): do "
-                "the chains move, and do uninterrupted pieces hold several frames more than --memory?"
+                "the chains move, and do uninterrupted pieces hold several frames more than `memory`?"
             )
         run.source.hand_off()
         window, wall_s = self.window(), run.elapsed()
@@ -233,8 +233,8 @@ def hand_off_short_stream(run: Run, online: Online) -> HandOff | None:
     if n_frames < least:
         if run.source.ending().status == "complete":
             raise UserError(
-                f"{run.setup.system.source}: {n_frames} frames, and --memory {options.memory} needs "
-                f"{least}; record more frames or lower --memory"
+                f"{run.setup.system.source}: {n_frames} frames, and `memory` {options.memory} needs "
+                f"{least}; record more frames or lower `memory`"
             )
         return None
     wanted = options.handoff_frames

@@ -12,7 +12,7 @@ from mlgle_lammps.errors import UserError
 def resolve_device(name: str) -> torch.device:
     """Return the device for "auto", "cpu" or "cuda"; raise UserError where CUDA is asked for and absent."""
     if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda was asked for, but torch finds no CUDA device; use --device cpu or auto")
+        raise UserError("`device` cuda was asked for, but torch finds no CUDA device; use `device` cpu or auto")
     return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
 
 

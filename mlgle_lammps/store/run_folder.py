@@ -71,7 +71,7 @@ class RunFolder:
             raise UserError(_exists(folder.path, Path(str(error.filename or folder.path)))) from None
         except OSError as error:
             raise UserError(
-                f"cannot make the result folder {path}: {error.strerror or one_line(error)}; choose another --out"
+                f"cannot make the result folder {path}: {error.strerror or one_line(error)}; choose another `out`"
             ) from None
         return folder
 
@@ -240,7 +240,7 @@ class RunFolder:
             self._set_aside()
         elif any(self.path.iterdir()):
             raise UserError(
-                f"{self.path} exists and was not made by mlgle, so --overwrite leaves it alone; choose another --out"
+                f"{self.path} exists and was not made by mlgle, so `overwrite` leaves it alone; choose another `out`"
             )
 
     def _set_aside(self) -> None:
@@ -280,8 +280,8 @@ def _move(source: Path, target: Path) -> None:
 
 def _exists(path: Path, culprit: Path) -> str:
     if culprit.is_dir():
-        return f"result folder {path} exists; give --overwrite to replace it or another --out"
-    return f"{culprit} exists and is not a folder; choose another --out"
+        return f"result folder {path} exists; give `overwrite` to replace it or another `out`"
+    return f"{culprit} exists and is not a folder; choose another `out`"
 
 
 def plain(value: Any) -> Any:

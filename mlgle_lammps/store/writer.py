@@ -266,7 +266,7 @@ class GeneratedWriter:
         if free < self.expected_bytes:
             raise UserError(
                 f"{path} needs {self.expected_bytes / 1e9:.2f} GB and the disk has {free / 1e9:.2f} GB free: "
-                "raise --save-every, or lower --ensemble or the number of steps"
+                "raise `save_every`, or lower `ensemble` or the number of steps"
             )
         generated = replace(
             system, n_chains=n_trajectories, dt=system.dt * save_every, every=save_every,

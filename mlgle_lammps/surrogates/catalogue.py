@@ -49,8 +49,8 @@ class Preset:
         """Raise UserError where it cannot learn from so few directions."""
         if directions.n not in self.dimensions:
             raise UserError(
-                f"--preset {self.name}: its networks are of three dimensions, and chains are free in "
-                f"{directions.free} alone: use --preset default"
+                f"`preset` {self.name}: its networks are of three dimensions, and chains are free in "
+                f"{directions.free} alone: use `preset` default"
             )
 
 
@@ -82,15 +82,15 @@ class Surrogate:
             if preset.name == name:
                 return preset
         there = ", ".join(preset.name for preset in self.presets)
-        raise UserError(f"--preset {name}: {self.name} has no such preset; there are: {there}")
+        raise UserError(f"`preset` {name}: {self.name} has no such preset; there are: {there}")
 
     def require_known(self, options: Iterable[str]) -> None:
         """Raise UserError naming the options that were given and mean nothing to it."""
         fields = set(LearnOptions.__dataclass_fields__)
         unknown = sorted((set(options) & fields) - {*COMMON_OPTIONS, *self.options})
         if unknown:
-            flags = ", ".join("--" + name.replace("_", "-") for name in unknown)
-            raise UserError(f"{flags}: not an option of --surrogate {self.name}; leave it out")
+            listed = ", ".join(f"`{name}`" for name in unknown)
+            raise UserError(f"{listed}: not an option of `surrogate` {self.name}; leave it out")
 
 
 def _ml_gle_trainer(
@@ -132,7 +132,7 @@ SURROGATES = {
 def find_surrogate(name: str) -> Surrogate:
     """Return a surrogate; raise UserError naming those there are."""
     if name not in SURROGATES:
-        raise UserError(f"--surrogate {name}: there is no such surrogate; there are: {_names()}")
+        raise UserError(f"`surrogate` {name}: there is no such surrogate; there are: {_names()}")
     return SURROGATES[name]
 
 
@@ -176,7 +176,7 @@ def load_model(path: Path, surrogate: str | None = None) -> Model:
         find_surrogate(surrogate)
     found = _surrogate_of(path)
     if surrogate is not None and found != surrogate:
-        raise UserError(f"{path} is a model of {found}, not of --surrogate {surrogate}; leave the option out")
+        raise UserError(f"{path} is a model of {found}, not of `surrogate` {surrogate}; leave the option out")
     if found not in SURROGATES:
         raise UserError(f"{path} is a model of a surrogate that this program does not have; it has: {_names()}")
     return SURROGATES[found].load(path)

@@ -24,7 +24,7 @@ def uninterrupted_end(frames: Frames, memory: int) -> Frames:
         first, after = np.searchsorted(frames.segments, [segment, segment + 1])
         if after - first >= memory:
             return frames[first:after]
-    raise UserError(f"no uninterrupted piece of the stream holds the {memory} frames of one history: lower --memory")
+    raise UserError(f"no uninterrupted piece of the stream holds the {memory} frames of one history: lower `memory`")
 
 
 def require_channels(frames: Frames, needs: Sequence[str], surrogate: str) -> None:

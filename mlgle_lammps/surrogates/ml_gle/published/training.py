@@ -89,7 +89,7 @@ class PublishedModeTrainer:
         if len(frames.targets.train) == 0:
             raise UserError(
                 f"{len(frames.y)} frames of {frames.n_chains} chains hold no window of memory {options.memory} to "
-                "train the published networks on: record more frames or lower --memory"
+                "train the published networks on: record more frames or lower `memory`"
             )
         trainer, judge = self._trainer(frames), frames.targets.judge
         if len(judge) == 0:
