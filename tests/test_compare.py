@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mlgle_lammps.chains.rouse import RouseSource, rouse_diffusion
-from mlgle_lammps.commands import compare
 from mlgle_lammps.chains.spectrum import linear_spectrum
+from mlgle_lammps.commands import compare
 from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.evaluate.run_results import open_run, set_temperature
 from mlgle_lammps.records import joined

@@ -19,8 +19,8 @@ from test_flow import drive
 from mlgle_lammps.acquire.fixes import REGIONS, Region, Setup
 from mlgle_lammps.acquire.walls import Box, open_directions
 from mlgle_lammps.chains.rouse import rouse_mode_variance, rouse_relaxation_time
-from mlgle_lammps.compare import main as compare
 from mlgle_lammps.chains.spectrum import linear_spectrum
+from mlgle_lammps.compare import main as compare
 from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.diffusion.slope import normal_diffusion, slope_accumulator
 from mlgle_lammps.directions import ALL_FREE, Directions

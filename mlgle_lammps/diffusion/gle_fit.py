@@ -60,9 +60,7 @@ class _Points:
         return np.stack(columns[: 3 if self.constant else 2], axis=1)[start:]
 
 
-def fit_gle(
-    moments: Moments, dt: float, form: FitForm = "default", spectrum: Spectrum | None = None
-) -> GleFit:
+def fit_gle(moments: Moments, dt: float, form: FitForm = "default", spectrum: Spectrum | None = None) -> GleFit:
     """Return α², β² and D = α²/2 with its 95% interval (JCP eq. 26-27).
 
     ``default``: generalized least squares, β² free, the sum over modes that symmetry allows, those not streamed added,

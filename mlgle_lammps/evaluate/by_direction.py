@@ -38,7 +38,11 @@ class ByDirection:
 
 
 def diffusion_by_direction(
-    frames: Frames, directions: Directions, moments: Moments, dt: float, form: FitForm,
+    frames: Frames,
+    directions: Directions,
+    moments: Moments,
+    dt: float,
+    form: FitForm,
     spectrum: Spectrum | None,
 ) -> ByDirection:
     """Return D of each free direction from its own displacements of centres and modes.
