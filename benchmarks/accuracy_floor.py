@@ -12,6 +12,7 @@ frame: about what the fit's allowance there means.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ from mlgle_lammps.chains.spectrum import linear_spectrum
 from mlgle_lammps.diffusion.gle_fit import fit_gle, saturating_msd
 from mlgle_lammps.records import Float64
 from mlgle_lammps.statistics.moments import Moments
+
+LONGEST_LAG = 256
 
 
 def moments_in(path: Path) -> tuple[Moments, int]:
@@ -81,10 +84,11 @@ def main() -> None:
     print("| melt | frames | least error of D, % | with the shortest lags left free, % |\n|---|---|---|---|")
     for path in options.references:
         moments, n_beads = moments_in(path)
-        keep = moments.lags <= 256
-        moments = Moments(**{
-            **vars(moments), **{name: getattr(moments, name)[keep] for name in ("lags", "counts", "msd_com", "msd_modes")}
-        })  # fmt: skip
+        keep = moments.lags <= LONGEST_LAG
+        moments = replace(
+            moments, lags=moments.lags[keep], counts=moments.counts[keep], msd_com=moments.msd_com[keep],
+            msd_modes=moments.msd_modes[keep],
+        )  # fmt: skip
         for n_frames in options.frames:
             known, free = floors(moments, n_beads, n_frames)
             print(f"| {path.stem} | {n_frames} | {100 * known:.2f} | {100 * free:.2f} |", flush=True)
