@@ -17,7 +17,9 @@ from mlgle_lammps.errors import RunFailure, UserError, one_line
 
 DECK = Path(__file__).parent.parent / "lammps_inputs" / "in.melt100"
 EVERY = 2000  # steps between frames
-SHARE_TRAINED = 2 / 3  # of the frames; the others validate
+REPORT = 1000  # steps between lines of thermodynamics
+SHARE_VALIDATING = 1 / 3  # of the frames, where as many are left for training as networks need
+LEAST_TRAINED = 131  # memory, a frame to learn from, and one to spare
 FEMTOSECONDS_PER_100_PS = 1e5
 NORMAL_95 = 1.959964  # half the width of a 95% interval in standard errors
 N_BLOCKS = 10
@@ -58,7 +60,9 @@ class LongRun:
     complete: bool
 
 
-def run(folder: Path, T: int, n_frames: int, variables: Mapping[str, object], deck: Path = DECK) -> LongRun:
+def run(
+    folder: Path, T: int, n_frames: int, variables: Mapping[str, object], deck: Path = DECK, every: int = EVERY
+) -> LongRun:
     """Let the service measure ``n_frames`` frames in ``folder``, going on with what is there.
 
     Args:
@@ -67,29 +71,40 @@ def run(folder: Path, T: int, n_frames: int, variables: Mapping[str, object], de
         n_frames: frames up to the hand-off.
         variables: of the deck, seed among them if need be.
         deck: to be run.
+        every: steps between frames.
 
     Raises:
         RunFailure: the run ended before its frames were there.
     """
     command = [sys.executable, "-m", "mlgle_lammps.run"]
-    if (folder / "result.json").exists():
-        if read(folder).complete:
-            return read(folder)
+    status = _status(folder)
+    if status == "complete":
+        return read(folder)
+    if status is not None:
         command += ["--resume", str(folder)]
     else:
-        n_trained = round(SHARE_TRAINED * n_frames)
-        command += [str(deck), "--every", str(EVERY), "--out", str(folder), "--generate-steps", "0"]
+        n_trained = max(n_frames - round(SHARE_VALIDATING * n_frames), LEAST_TRAINED)
+        command += [str(deck), "--every", str(every), "--out", str(folder), "--generate-steps", "0"]
         command += ["--train-frames", str(n_trained), "--val-frames", str(n_frames - n_trained)]
-        for name, value in {"T": T, **variables}.items():
+        for name, value in {"T": T, "report": REPORT, **variables}.items():
             command += ["-var", name, str(value)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stdout + done.stderr).strip().splitlines()[-1:]
         raise RunFailure(f"the run in {folder} failed: {one_line(' '.join(last))}")
-    found = read(folder)
-    if not found.complete:
-        raise RunFailure(f"the run in {folder} has {found.frames} frames of {n_frames}; start again to go on with it")
-    return found
+    if _status(folder) != "complete":
+        raise RunFailure(f"the run in {folder} was ended before its {n_frames} frames; start again to go on with it")
+    return read(folder)
+
+
+def _status(folder: Path) -> str | None:
+    """Return "complete" or "partial", None where no run has begun."""
+    try:
+        return str(json.loads((folder / "result.json").read_text(encoding="utf-8"))["status"])
+    except FileNotFoundError:
+        return "partial" if (folder / "checkpoint").is_dir() else None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder / 'result.json'}: not what a run leaves ({one_line(error)})") from None
 
 
 def read(folder: Path) -> LongRun:
@@ -124,7 +139,9 @@ def _thermo(log: Path) -> tuple[tuple[float, float], tuple[float, float]]:
     pairs = []
     for name in ("Temp", "Press"):
         values = np.asarray(columns[name][1:], dtype=float)
+        if len(values) < 2:
+            pairs.append((math.nan, math.nan))
+            continue
         blocks = np.array([block.mean() for block in np.array_split(values, min(N_BLOCKS, len(values)))])
-        se = float(blocks.std(ddof=1) / math.sqrt(len(blocks))) if len(blocks) > 1 else float("nan")
-        pairs.append((float(values.mean()), se))
+        pairs.append((float(values.mean()), float(blocks.std(ddof=1) / math.sqrt(len(blocks)))))
     return pairs[0], pairs[1]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy.integrate import cumulative_simpson
 
-from mlgle_lammps.errors import UserError
+from mlgle_lammps.errors import RunFailure, UserError
 
 ROOT = Path(__file__).parent.parent
 POTENTIALS = ROOT / "potentials"
@@ -318,6 +318,37 @@ def test_a_run_of_long_chains_is_read_and_not_run_again(tmp_path):
     for bad in (folder, tmp_path / "none"):
         with pytest.raises(UserError, match=r"result\.json"):
             long_chains.read(bad)
+
+
+def test_a_run_that_was_ended_is_gone_on_with(tmp_path, monkeypatch):
+    commands = []
+
+    def fake(command, **_):
+        commands.append(command[3:])
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(long_chains.subprocess, "run", fake)
+    with pytest.raises(RunFailure, match="start again to go on"):
+        long_chains.run(tmp_path / "new", 350, 300, {"friction": 800})
+    assert commands[0][1:7] == ["--every", "2000", "--out", str(tmp_path / "new"), "--generate-steps", "0"]
+    assert commands[0][7:11] == ["--train-frames", "200", "--val-frames", "100"]
+    assert ["-var", "friction", "800"] == commands[0][-3:]
+    (tmp_path / "killed" / "checkpoint").mkdir(parents=True)
+    ended = _long_run(tmp_path / "ended", 350, 1, 0.1, "partial")
+    for folder in (tmp_path / "killed", ended):
+        with pytest.raises(RunFailure):
+            long_chains.run(folder, 350, 300, {})
+        assert commands[-1] == ["--resume", str(folder)]
+
+
+@pytest.mark.slow
+@pytest.mark.lammps
+def test_the_service_measures_long_chains(tmp_path):
+    run = long_chains.run(tmp_path / "run", 300, 140, {"seed": 3, "report": 40}, DECK, every=4)
+    assert (run.n_beads, run.n_chains, run.frames, run.seed, run.complete) == (20, 20, 140, 3, True)
+    assert run.ns == pytest.approx(139 * 4 * 40e-6)
+    assert abs(run.kinetic_T[0] - 300) < 5 * run.kinetic_T[1] + 10
+    assert run.ci95[0] < run.D[0] < run.ci95[1]
 
 
 def test_long_runs_are_pooled_and_judged(tmp_path):
