@@ -332,7 +332,7 @@ def test_a_run_that_was_ended_is_gone_on_with(tmp_path, monkeypatch):
         long_chains.run(tmp_path / "new", 350, 300, {"friction": 800})
     assert commands[0][1:7] == ["--every", "2000", "--out", str(tmp_path / "new"), "--generate-steps", "0"]
     assert commands[0][7:11] == ["--train-frames", "200", "--val-frames", "100"]
-    assert ["-var", "friction", "800"] == commands[0][-3:]
+    assert commands[0][-3:] == ["-var", "friction", "800"]
     (tmp_path / "killed" / "checkpoint").mkdir(parents=True)
     ended = _long_run(tmp_path / "ended", 350, 1, 0.1, "partial")
     for folder in (tmp_path / "killed", ended):
