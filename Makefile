@@ -45,7 +45,7 @@ melt-report: $(READY)
 WORKERS ?= 2
 
 test: $(READY)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+	$(BIN)/python -m pytest -n $(WORKERS)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow

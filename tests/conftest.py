@@ -13,14 +13,17 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # two workers share the cores: threads 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config, items):
-    """Keep each module's tests in one worker, which share its fixtures, and all that launch ranks in one: they spin."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        group = "ranks" if item.get_closest_marker("mpi") else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Keep each file's tests in one worker, which share its fixtures, and all that launch ranks in one: they spin."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.split("::")[0]
+            return "ranks" if "mark.mpi" in (config.rootpath / file).read_text(encoding="utf-8") else file
+
+    return ByFile(config, log)
 
 
 def _unrendered(self, path, **options):

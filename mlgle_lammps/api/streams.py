@@ -165,6 +165,7 @@ def fit_diffusion(
 
     Limit: for Rouse chains D is kT/(Nζ) and β² is 0.
     """
+    from mlgle_lammps.chains.spectrum import spectrum_of
     from mlgle_lammps.diffusion.gle_fit import fit_gle
     from mlgle_lammps.statistics.moments import MomentAccumulator
 
@@ -172,7 +173,7 @@ def fit_diffusion(
     accumulator = MomentAccumulator(stream.system.n_chains, stream.system.n_modes, memory)
     accumulator.add(stream.frames)
     try:
-        return fit_gle(accumulator.moments(), float(dt), form, n_beads)
+        return fit_gle(accumulator.moments(), float(dt), form, spectrum_of(stream.system))
     except ValueError as error:
         raise UserError(str(error)) from None
 
