@@ -9,7 +9,7 @@ from accuracy_scores import percent, score_estimates
 from accuracy_streams import RouseMelt
 
 from mlgle_lammps.diffusion.gle_fit import fit_gle
-from mlgle_lammps.pipeline.learning import FRAMES_BETWEEN_FITS
+from mlgle_lammps.pipeline.online import FRAMES_BETWEEN_FITS
 from mlgle_lammps.records import Estimate
 
 

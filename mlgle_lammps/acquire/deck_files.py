@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Timer
-from typing import Any
 
 from mlgle_lammps.acquire.flow import labels_only
+from mlgle_lammps.acquire.lammps_handle import Lammps
 from mlgle_lammps.errors import RunFailure, one_line
+from mlgle_lammps.stream.communicator import Communicator
 
 PATIENCE = 2.0
 """Seconds that a deck has for what follows its last run; a loop that only a run would end comes to no end by itself."""
@@ -33,7 +34,7 @@ class DeckFiles:
         cut: a loop of the deck was ended from outside.
     """
 
-    def __init__(self, lmp: Any, comm: Any, folder: Path | None) -> None:
+    def __init__(self, lmp: Lammps, comm: Communicator, folder: Path | None) -> None:
         self._lmp, self._comm, self._folder = lmp, comm, folder
         self._reading: tuple[Path, str] | None = None
         self._timer: Timer | None = None

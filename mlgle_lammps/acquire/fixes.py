@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
+from mlgle_lammps.acquire.lammps_handle import Lammps
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.stream.communicator import Communicator
 
 ACCELERATED = re.compile(r"/(omp|opt|gpu|kk|intel)$")
 BOX_CHANGING = re.compile(r"^(npt|nph|deform|box/relax|press/|msst|nphug|qbmsst|append/atoms)")
@@ -95,7 +96,7 @@ class Setup:
     regions: dict[str, Region] = field(default_factory=dict)
 
 
-def read_setup(lmp: Any, comm: Any) -> Setup:
+def read_setup(lmp: Lammps, comm: Communicator) -> Setup:
     """Return what LAMMPS says of itself by ``info``; collective over the MD ranks.
 
     Raises:

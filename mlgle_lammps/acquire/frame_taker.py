@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlgle_lammps.acquire import mpi
+from mlgle_lammps.acquire.lammps_handle import Lammps
 from mlgle_lammps.acquire.resumption import Resumption, same_frame
 from mlgle_lammps.acquire.snapshot import Snapshots
 from mlgle_lammps.acquire.wanted import FramesWanted
@@ -57,7 +58,7 @@ class FrameTaker:
     def __init__(
         self,
         world: mpi.World,
-        lmp: Any,
+        lmp: Lammps,
         wanted: FramesWanted,
         sink: FrameSink,
         every: int,

@@ -13,11 +13,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
+from mlgle_lammps.acquire.lammps_handle import Lammps
 from mlgle_lammps.errors import RunFailure, UserError, one_line
+from mlgle_lammps.stream.communicator import Communicator
 
 Value = TypeVar("Value")
 
@@ -37,9 +39,9 @@ class World:
         size: of ``comm``.
     """
 
-    comm: Any
-    md_comm: Any
-    stream_comm: Any
+    comm: Communicator
+    md_comm: Communicator
+    stream_comm: Communicator
     rank: int
     size: int
 
@@ -116,10 +118,10 @@ def start() -> World:
         )
     md = comm.Split(0 if comm.size == 1 or comm.rank < comm.size - 1 else 1, comm.rank)
     is_md = comm.size == 1 or comm.rank < comm.size - 1
-    return World(comm, md if is_md else None, comm.Dup(), comm.rank, comm.size)
+    return World(comm, md if is_md else cast(Any, None), comm.Dup(), comm.rank, comm.size)
 
 
-def open_lammps(arguments: Sequence[str], md_comm: Any) -> Any:
+def open_lammps(arguments: Sequence[str], md_comm: Communicator) -> Lammps:
     """Return a LAMMPS instance on the MD ranks."""
     _mpi()
     from lammps import lammps

@@ -7,10 +7,10 @@ frames are taken (`snapshot`, `driver`); a drifting box is diagnosed from the fr
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
+from mlgle_lammps.acquire.lammps_handle import Lammps
 from mlgle_lammps.chains.modes import mode_matrix
 from mlgle_lammps.errors import RunFailure
 from mlgle_lammps.records import Float64, Int64
@@ -34,7 +34,7 @@ class PhysicsWatch:
         cell: rows are the box vectors, zero where it is not periodic.
     """
 
-    def __init__(self, lmp: Any, cell: Float64) -> None:
+    def __init__(self, lmp: Lammps, cell: Float64) -> None:
         self._lmp = lmp
         self._d = 2 if lmp.extract_setting("dimension") == 2 else 3
         edges = np.linalg.norm(cell, axis=1)
@@ -147,7 +147,7 @@ class PhysicsWatch:
         return int(self._lmp.extract_global("ntimestep"))
 
 
-def _masses(lmp: Any) -> tuple[Float64 | None, float]:
+def _masses(lmp: Lammps) -> tuple[Float64 | None, float]:
     """Return (None, mass) for equal masses, (by type, 0) for masses of types, (empty, 1) for masses of atoms."""
     if lmp.extract_setting("rmass_flag"):
         return np.empty(0), 1.0

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from mlgle_lammps.acquire.checkpoint import Checkpoints, MdRecord
 from mlgle_lammps.acquire.continuation import named
+from mlgle_lammps.acquire.lammps_handle import Lammps
 from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.options.declaring import as_flags
 
@@ -33,7 +33,9 @@ class RestartWriter:
         warnings: one line each.
     """
 
-    def __init__(self, folder: Path, record: MdRecord, lmp: Any, execute: Callable[[str], None], leads: bool) -> None:
+    def __init__(
+        self, folder: Path, record: MdRecord, lmp: Lammps, execute: Callable[[str], None], leads: bool
+    ) -> None:
         if found := next((sign for sign in PATTERNS if sign in str(folder)), None):
             raise UserError(f"{folder.parent}: LAMMPS takes {found} in a file name for a pattern; choose another `out`")
         self._folder, self._lmp, self._execute = folder, lmp, execute

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
+from mlgle_lammps.acquire.lammps_handle import Lammps
 from mlgle_lammps.acquire.physics import PhysicsWatch
 from mlgle_lammps.chains.modes import LocalModeSum
 from mlgle_lammps.chains.molecules import Centres
 from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.records import Float64, Int64
+from mlgle_lammps.stream.communicator import Communicator
 
 
 class Snapshots:
@@ -29,7 +29,9 @@ class Snapshots:
         follow_images: image flags have come half-way to their limit, so their wraps are followed from now on.
     """
 
-    def __init__(self, lmp: Any, comm: Any, chains: Int64, n_modes: int, centres: Centres | None = None) -> None:
+    def __init__(
+        self, lmp: Lammps, comm: Communicator, chains: Int64, n_modes: int, centres: Centres | None = None
+    ) -> None:
         self._lmp, self._comm = lmp, comm
         self._sum = LocalModeSum(chains, n_modes, centres)
         self._mask, self._limit, *self._bits = _image_layout(lmp)
@@ -137,10 +139,10 @@ class Snapshots:
         return cell
 
 
-def _image_layout(lmp: Any) -> tuple[int, int, int, int]:
+def _image_layout(lmp: Lammps) -> tuple[int, int, int, int]:
     """Return LAMMPS's mask, offset and shifts of packed image flags; of versions that do not tell, by their width."""
-    told = tuple(lmp.extract_setting(name) for name in ("IMGMASK", "IMGMAX", "IMGBITS", "IMG2BITS"))
-    if min(told) > 0:
-        return told
+    mask, limit, low, high = (lmp.extract_setting(name) for name in ("IMGMASK", "IMGMAX", "IMGBITS", "IMG2BITS"))
+    if min(mask, limit, low, high) > 0:
+        return mask, limit, low, high
     bits = 21 if lmp.extract_setting("imageint") == 8 else 10
     return 2**bits - 1, 2 ** (bits - 1), bits, 2 * bits

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlgle_lammps.acquire.fixes import Setup
+from mlgle_lammps.acquire.lammps_handle import Lammps
 from mlgle_lammps.acquire.physics import torn_bond
 from mlgle_lammps.acquire.scan import RESPA, TEMPLATE
 from mlgle_lammps.acquire.snapshot import Snapshots
@@ -20,13 +21,14 @@ from mlgle_lammps.chains.topology import Chains, find_chains, keep_group, limit_
 from mlgle_lammps.directions import ALL_FREE, Directions
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import FEW_CHAINS, UNITS, Float64, Int64, System
+from mlgle_lammps.stream.communicator import Communicator
 
 LAMMPS_VARIABLE_ATOM = 1  # lammps.LMP_VAR_ATOM
 
 
 def read_system(
-    lmp: Any,
-    comm: Any,
+    lmp: Lammps,
+    comm: Communicator,
     *,
     deck: str,
     every: int,
@@ -85,7 +87,7 @@ def read_system(
 
 
 def _directions(
-    lmp: Any, comm: Any, chains: Int64, setup: Setup | None, definitions: tuple[tuple[str, ...], ...],
+    lmp: Lammps, comm: Communicator, chains: Int64, setup: Setup | None, definitions: tuple[tuple[str, ...], ...],
     later: tuple[str, ...],
 ) -> Directions:  # fmt: skip
     """Return the directions that the deck leaves open to the chains."""
@@ -95,7 +97,7 @@ def _directions(
     return open_directions(setup, definitions, later, read_box(lmp), holds)
 
 
-def _periodic_box(lmp: Any) -> tuple[float, ...] | None:
+def _periodic_box(lmp: Lammps) -> tuple[float, ...] | None:
     """Return lx, ly, lz, xy, xz, yz of the box, None where it is not periodic in all directions."""
     low, high, xy, yz, xz, periodic, _ = lmp.extract_box()
     if not all(periodic):
@@ -104,7 +106,7 @@ def _periodic_box(lmp: Any) -> tuple[float, ...] | None:
     return (lx, ly, lz, xy, xz, yz)
 
 
-def _mode_variances(lmp: Any, comm: Any, chains: Int64, deck: str) -> tuple[float, ...] | None:
+def _mode_variances(lmp: Lammps, comm: Communicator, chains: Int64, deck: str) -> tuple[float, ...] | None:
     """Return the variances of all modes 1..N-1 as the beads lie now.
 
     None on all but the first MD rank, and where the box changes or beads are lost: production says so soon enough.
@@ -126,7 +128,7 @@ def _mode_variances(lmp: Any, comm: Any, chains: Int64, deck: str) -> tuple[floa
     return variances
 
 
-def _read_chains(lmp: Any, comm: Any, group: str | None, strict: bool) -> Chains:
+def _read_chains(lmp: Lammps, comm: Communicator, group: str | None, strict: bool) -> Chains:
     all_bonds = bonds = _gather_bonds(lmp)
     notes: tuple[str, ...] = ()
     if group is not None:
@@ -145,13 +147,13 @@ def _read_chains(lmp: Any, comm: Any, group: str | None, strict: bool) -> Chains
     return replace(chains, notes=notes + chains.notes + (centres.notes if centres else ()), centres=centres)
 
 
-def _types_of(lmp: Any, comm: Any) -> Callable[[Int64], list[str]]:
+def _types_of(lmp: Lammps, comm: Communicator) -> Callable[[Int64], list[str]]:
     """Return what gives the types of atoms by their ids."""
     types = _gathered(lmp, comm, _local(lmp, "type").astype(np.int64))
     return lambda wanted: types(wanted).astype(str).tolist()
 
 
-def _gathered(lmp: Any, comm: Any, values: NDArray[Any]) -> Callable[[Int64], NDArray[Any]]:
+def _gathered(lmp: Lammps, comm: Communicator, values: NDArray[Any]) -> Callable[[Int64], NDArray[Any]]:
     """Return what gives a quantity of all ranks' atoms by their ids; ``values`` are those of this rank's own."""
     parts = comm.allgather((_local(lmp, "id").astype(np.int64), values))
     ids, whole = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -170,7 +172,7 @@ def _gathered(lmp: Any, comm: Any, values: NDArray[Any]) -> Callable[[Int64], ND
     return of
 
 
-def _gather_bonds(lmp: Any) -> Int64:
+def _gather_bonds(lmp: Lammps) -> Int64:
     """Return all bonds' (atom, atom) ids."""
     if not lmp.extract_global("nbonds"):
         return np.empty((0, 2), dtype=np.int64)
@@ -182,7 +184,7 @@ def _gather_bonds(lmp: Any) -> Int64:
     return bonds
 
 
-def bond_pairs(lmp: Any) -> Int64:
+def bond_pairs(lmp: Lammps) -> Int64:
     """Return (bond, 2) atom ids of the bonds there are now, each with the lower id first, in order."""
     if not lmp.extract_global("nbonds"):
         return np.empty((0, 2), dtype=np.int64)
@@ -191,13 +193,13 @@ def bond_pairs(lmp: Any) -> Int64:
     return np.unique(np.sort(bonds[bonds.all(axis=1)], axis=1), axis=0)
 
 
-def _local(lmp: Any, name: str) -> Any:
+def _local(lmp: Lammps, name: str) -> Any:
     """Return a copy of a per-atom quantity of this rank's own atoms."""
     n_local = lmp.extract_setting("nlocal")
     return lmp.numpy.extract_atom(name)[:n_local].copy() if n_local else np.empty(0, dtype=np.int64)
 
 
-def _group_members(lmp: Any, comm: Any, group: str) -> Int64:
+def _group_members(lmp: Lammps, comm: Communicator, group: str) -> Int64:
     """Return the ids of all atoms in a LAMMPS group."""
     if not lmp.has_id("group", group):
         known = ", ".join(name for name in lmp.available_ids("group") if name)
@@ -209,7 +211,7 @@ def _group_members(lmp: Any, comm: Any, group: str) -> Int64:
     return np.concatenate(comm.allgather(ids[inside[: len(ids)] > 0.5].astype(np.int64)))
 
 
-def _molecules(lmp: Any, comm: Any) -> dict[int, int]:
+def _molecules(lmp: Lammps, comm: Communicator) -> dict[int, int]:
     """Return atom id -> molecule id, empty where atoms have none."""
     if not lmp.extract_setting("molecule_flag"):
         return {}
@@ -217,7 +219,7 @@ def _molecules(lmp: Any, comm: Any) -> dict[int, int]:
     return {int(atom): int(molecule) for ids, found in pairs for atom, molecule in zip(ids, found, strict=True)}
 
 
-def _masses_of(lmp: Any, comm: Any) -> Callable[[Int64], Float64]:
+def _masses_of(lmp: Lammps, comm: Communicator) -> Callable[[Int64], Float64]:
     """Return what gives the masses of atoms by their ids."""
     if lmp.extract_setting("rmass_flag"):
         masses = _local(lmp, "rmass").astype(np.float64)

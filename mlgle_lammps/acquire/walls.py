@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from mlgle_lammps.acquire.fixes import Region, Setup, plain
+from mlgle_lammps.acquire.lammps_handle import Lammps
 from mlgle_lammps.directions import AXES, Directions
 from mlgle_lammps.errors import UserError
 
@@ -40,7 +40,7 @@ class Box:
     periodic: tuple[bool, ...]
 
 
-def read_box(lmp: Any) -> Box:
+def read_box(lmp: Lammps) -> Box:
     """Return the box as LAMMPS has it now."""
     low, high, *_, periodic, _ = lmp.extract_box()
     return Box(lmp.extract_setting("dimension"), tuple(low), tuple(high), tuple(map(bool, periodic)))

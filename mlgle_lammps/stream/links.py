@@ -6,7 +6,9 @@ import threading
 import time
 from collections import deque
 from queue import Empty, SimpleQueue
-from typing import Any, Protocol
+from typing import Protocol
+
+from mlgle_lammps.stream.communicator import Communicator, Request
 
 POLL_SECONDS = 0.002
 POOL_BUFFERS = 64  # that many sends may always be in flight
@@ -75,9 +77,9 @@ class RankLink:
         peer: rank to send to; messages are taken from any rank.
     """
 
-    def __init__(self, communicator: Any, peer: int) -> None:
+    def __init__(self, communicator: Communicator, peer: int) -> None:
         self._communicator, self._peer = communicator, peer
-        self._pending: deque[tuple[Any, int]] = deque()
+        self._pending: deque[tuple[Request, int]] = deque()
         self._bytes = 0
         self._lock = threading.Lock()
         self.waits = 0

@@ -1,0 +1,39 @@
+"""What this program uses of an MPI communicator: mpi4py's own, or one that a test makes."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+
+class Request(Protocol):
+    """A message under way."""
+
+    def test(self) -> tuple[bool, Any]: ...  # noqa: D102
+    def Test(self) -> bool: ...  # noqa: D102
+
+
+class Waiting(Protocol):
+    """A message that has arrived and is not taken yet."""
+
+    def recv(self) -> Any: ...  # noqa: D102
+
+
+class Communicator(Protocol):
+    """Ranks that speak with one another; methods in small letters take any value, those in capitals arrays."""
+
+    @property
+    def rank(self) -> int: ...  # noqa: D102
+    @property
+    def size(self) -> int: ...  # noqa: D102
+    def allgather(self, value: Any, /) -> list[Any]: ...  # noqa: D102
+    def bcast(self, value: Any, /, root: int) -> Any: ...  # noqa: D102
+    def isend(self, value: Any, /, dest: int) -> Request: ...  # noqa: D102
+    def improbe(self) -> Waiting | None: ...  # noqa: D102
+    def Allreduce(self, mine: NDArray[Any], total: NDArray[Any], /, op: Any = ...) -> None: ...  # noqa: D102
+    def Iallreduce(self, mine: NDArray[Any], total: NDArray[Any], /, op: Any = ...) -> Request: ...  # noqa: D102
+    def Reduce(self, mine: NDArray[Any], total: NDArray[Any] | None, /, root: int) -> None: ...  # noqa: D102
+    def Split(self, colour: int, key: int, /) -> Communicator: ...  # noqa: D102
+    def Dup(self) -> Communicator: ...  # noqa: D102
+    def Abort(self, code: int, /) -> None: ...  # noqa: D102
