@@ -63,8 +63,9 @@ def reach_beyond(
     variance = core.innovation_variance.copy()
     variance[slow] = longer.innovation_variance
     reached = ", ".join(str(orders[mode]) for mode in slow)
+    note += f": cores look back {reached} frames, and relaxation times may still come out some per cent short"
     return (
-        LinearCore(np.array(rows), tuple(orders), variance), tuple(chosen),
-        [f"{note}: cores look back {reached} frames, and relaxation times may still come out some per cent short; raise "
-         "--memory for better ones"],
-    )  # fmt: skip
+        LinearCore(np.array(rows), tuple(orders), variance),
+        tuple(chosen),
+        [f"{note}; raise --memory for better ones"],
+    )
