@@ -36,16 +36,26 @@ def unrendered(monkeypatch):
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", _unrendered)
 
 
+def _train_briefly(patch):
+    from mlgle_lammps.surrogates.ml_gle.mode_trainer import TrainOptions
+
+    brief = partial(TrainOptions, max_updates=25, updates_per_round=2, batch=256)
+    patch.setattr("mlgle_lammps.surrogates.ml_gle.trainer.TrainOptions", brief)
+
+
+@pytest.fixture
+def brief_training(monkeypatch):
+    """Train networks for a few updates only."""
+    _train_briefly(monkeypatch)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _light(request):
     """In modules with the marker ``light``, whose tests look at neither, render nothing and train networks briefly."""
     if request.node.get_closest_marker("light") is None:
         yield
         return
-    from mlgle_lammps.surrogates.ml_gle.mode_trainer import TrainOptions
-
-    brief = partial(TrainOptions, max_updates=25, updates_per_round=2, batch=256)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("matplotlib.figure.Figure.savefig", _unrendered)
-        patch.setattr("mlgle_lammps.surrogates.ml_gle.trainer.TrainOptions", brief)
+        _train_briefly(patch)
         yield

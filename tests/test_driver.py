@@ -262,7 +262,7 @@ def test_a_simulation_that_fails_says_so(world, tmp_path):
         Simulation(tmp_path / "absent", every=10, n_frames=3)
 
 
-def test_a_simulation_can_be_learned_from(world, tmp_path, unrendered):
+def test_a_simulation_can_be_learned_from(world, tmp_path, unrendered, brief_training):
     with simulation(n_frames=24) as md:
         found = learn(md, tmp_path / "out", memory=4, train_frames=16, val_frames=8, modes=4, generate_steps=0)
     assert found.result["n_frames"] == 24
