@@ -86,7 +86,8 @@ def _run_parser() -> _Parser:
         help="LAMMPS index variable, as in lmp -var; repeatable")  # fmt: skip
     add("--every", type=int, default=2000, metavar="STEPS", help="Δt: MD steps between two frames (default 2000)")
     add("--chain-group", metavar="GROUP", help="LAMMPS group that holds the backbone beads (default: all bonded beads)")
-    add("--strict", action="store_true", help="refuse a system of which a part would be left out")
+    add("--strict", action="store_true", help="refuse a system whose molecules are not alike")
+    _add_species_arguments(parser)
     add("--check", action="store_true", help="print chains, memory, disk and expected MD time, and exit")
     add("--resume", type=Path, metavar="RUN", help="go on with the run in this folder, whatever ended it; options "
         "that are given take the place of its own, where that is possible")  # fmt: skip
@@ -98,6 +99,14 @@ def _run_parser() -> _Parser:
         "(default) or goes on recording")  # fmt: skip
     _add_learn_arguments(parser)
     return parser
+
+
+def _add_species_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    add = parser.add_argument
+    add("--species", metavar="NAME", help="main species, whose D is at the top of result.json and which is generated, "
+        "by its name there, such as 'linear 10' (default: the longest of ten molecules or more)")  # fmt: skip
+    add("--length-bin", type=float, default=0.0, metavar="FRACTION", help="linear chains whose lengths are that near "
+        "share one species, such as 0.1 in a polydisperse melt (default 0: none do)")  # fmt: skip
 
 
 def _wall_seconds(text: str) -> float:
@@ -115,7 +124,9 @@ def _wall_seconds(text: str) -> float:
     return seconds
 
 
-FIXED_ON_RESUME = ("deck", "variables", "every", "chain_group", "strict", "out", "overwrite", "check")
+FIXED_ON_RESUME = (
+    "deck", "variables", "every", "chain_group", "strict", "species", "length_bin", "out", "overwrite", "check",
+)  # fmt: skip
 NOT_LEARNT = ("resume", "checkpoint_every", "wall_limit", "on_trainer_failure", *FIXED_ON_RESUME)
 
 
@@ -169,7 +180,8 @@ def _run_request(values: argparse.Namespace, out: Path, given: Iterable[str]) ->
     deck = DeckOptions(
         deck=values.deck, variables=tuple(variables), every=values.every, chain_group=values.chain_group,
         strict=values.strict, check=values.check, checkpoint_every=values.checkpoint_every,
-        wall_limit=values.wall_limit, on_trainer_failure=values.on_trainer_failure,
+        wall_limit=values.wall_limit, on_trainer_failure=values.on_trainer_failure, species=values.species,
+        length_bin=values.length_bin,
     )  # fmt: skip
     values.out = out
     return RunRequest(deck, _learn_options(values, out, given))
@@ -210,6 +222,7 @@ def _add_trajectory_arguments(parser: argparse.ArgumentParser) -> None:
     add("--skip", type=int, default=0, metavar="FRAMES", help="leave out frames at the start (default 0)")
     add("--stride", type=int, default=1, metavar="N", help="take every n-th frame (default 1)")
     add("--unwrapped", action="store_true", help="positions are unwrapped already: take them as they are")
+    _add_species_arguments(group)
     add("--group", metavar="NAME", help="H5MD's group of particles (default: the one that fits the topology)")
 
 

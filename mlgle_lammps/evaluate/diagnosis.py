@@ -93,7 +93,9 @@ def convergence_warnings(fits: Sequence[GleFit]) -> list[str]:
     ]
 
 
-def stream_warnings(window: Frames, correlation: Autocorrelation, n_beads: int | None, longest_lag: int) -> list[str]:
+def stream_warnings(
+    window: Frames, correlation: Autocorrelation, n_beads: int | None, longest_lag: int, linear: bool = True
+) -> list[str]:
     """Return warnings about the frames themselves: their spacing, drift, modes that move together, equilibrium.
 
     Args:
@@ -101,13 +103,14 @@ def stream_warnings(window: Frames, correlation: Autocorrelation, n_beads: int |
         correlation: NACF of their modes.
         n_beads: N, None where unknown.
         longest_lag: t_max in frames.
+        linear: whether the molecules are linear chains.
     """
     lines: list[str] = []
     if (exponent := short_time_exponent(window)) is not None:
         lines += ballistic_warnings(exponent)
     if (drift := system_drift(window, longest_lag)) is not None:
         lines += drift_warnings(drift)
-    if (trend := size_trend(window, n_beads)) is not None:
+    if (trend := size_trend(window, n_beads, linear)) is not None:
         lines += equilibrium_warnings(trend)
     return lines + cross_correlation_warnings(cross_correlation(window, correlation))
 

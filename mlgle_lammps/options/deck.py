@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.learn import LearnOptions
-from mlgle_lammps.options.limits import require_at_least
+from mlgle_lammps.options.limits import require_at_least, require_bin
 
 TRAINER_FAILURES = ("stop", "record")
 LONGEST_STRIDE = 10**9
@@ -27,6 +27,8 @@ class DeckOptions:
         checkpoint_every: frames between two restart files of LAMMPS; 0 for those of production's start and end only.
         wall_limit: seconds after which the run ends by itself, all saved; None for no limit.
         on_trainer_failure: "stop" or "record": what MD does where learning fails.
+        species: name of the main species; None for the rule.
+        length_bin: relative width of the lengths of linear chains that share a species; 0 for none.
     """
 
     deck: Path
@@ -38,9 +40,12 @@ class DeckOptions:
     checkpoint_every: int = 200
     wall_limit: float | None = None
     on_trainer_failure: str = "stop"
+    species: str | None = None
+    length_bin: float = 0.0
 
     def __post_init__(self) -> None:
         require_at_least(self, {"checkpoint_every": 0})
+        require_bin(self.length_bin)
         if not 1 <= self.every <= LONGEST_STRIDE:
             raise UserError(
                 f"--every is {self.every}; give the number of MD steps between two frames, 1 to {LONGEST_STRIDE}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.options.limits import require_at_least
+from mlgle_lammps.options.limits import require_at_least, require_bin
 
 UNIT_STYLES = ("lj", "real", "metal", "si", "cgs", "electron", "micro", "nano")
 
@@ -24,6 +24,8 @@ class TrajectoryOptions:
         skip: frames left out at the start.
         stride: take every n-th frame.
         unwrapped: positions are unwrapped already, whatever the file says.
+        species: name of the main species; None for the rule.
+        length_bin: relative width of the lengths of linear chains that share a species; 0 for none.
         group: name of the H5MD group of particles to read; None where there is one, or one that fits the topology.
     """
 
@@ -36,9 +38,12 @@ class TrajectoryOptions:
     stride: int = 1
     unwrapped: bool = False
     group: str | None = None
+    species: str | None = None
+    length_bin: float = 0.0
 
     def __post_init__(self) -> None:
         require_at_least(self, {"skip": 0, "stride": 1})
+        require_bin(self.length_bin)
         for name, value in (("dt", self.dt), ("timestep", self.timestep)):
             if value is not None and not 0 < value < float("inf"):
                 raise UserError(f"--{name} is {value:g}; give a time above 0")

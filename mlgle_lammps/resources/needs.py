@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mlgle_lammps.chains.topology import modes_taken
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.learn import TRAINED_CHAINS, LearnOptions
 from mlgle_lammps.records import CHANNELS, System
@@ -72,7 +73,7 @@ def needs_of(system: System, options: LearnOptions) -> Needs:
 
     Limit: for few chains and frames ``LIBRARIES`` + k · ``WORK_PER_MODE``. The numbers are those of preset ``default``.
     """
-    n_chains, n_modes = system.n_chains, min(options.modes, system.n_modes)
+    n_chains, n_modes = system.n_chains, modes_taken(options.modes, system.species[0])
     learned = options.learn_frames if options.handoff_frames is None else options.handoff_frames
     held = min(learned, options.learn_frames)
     trained = held * min(n_chains, TRAINED_CHAINS) * n_modes * 3
