@@ -64,9 +64,8 @@ class Species:
         eigenvalues: λ_1..λ_{N-1} of the bonds' Laplacian, ascending; none where there are no ``edges``.
         types: of the beads in their order; none where they are not known, or differ from molecule to molecule.
         masses: of each molecule, one number where all weigh the same; none where they are not known.
-        center_modes: modes, numbered from 1, that every symmetry of the molecule leaves as they are; None for the even
-            ones of a linear chain whose ends are alike.
         whole_molecules: as in System.
+        ends_alike: as in System.
     """
 
     name: str
@@ -78,8 +77,8 @@ class Species:
     eigenvalues: tuple[float, ...] = ()
     types: tuple[str, ...] = ()
     masses: tuple[float, ...] = ()
-    center_modes: tuple[int, ...] | None = None
     whole_molecules: bool = False
+    ends_alike: bool = True
 
     def shape(self, channel: str) -> tuple[int, ...]:
         """Return the shape of one frame of a channel, (molecule, .., 3); raise ValueError where it has none."""
@@ -110,6 +109,7 @@ class System:
         center_held: fixes hold the system's centre of mass in place, which would diffuse without them.
         whole_molecules: centres are summed over all atoms of the molecules by mass, where that is not the mean of
             the chains' beads.
+        ends_alike: turning a chain end for end gives the same chain, by the types along it; True where unknown.
         channels: what a frame holds of the chains.
         others: further species.
         left_out: which molecules were chosen and which are in none of the numbers, one line; empty where none are.
@@ -119,7 +119,6 @@ class System:
         eigenvalues: likewise.
         types: likewise.
         masses: likewise.
-        center_modes: likewise.
     """
 
     n_chains: int
@@ -136,6 +135,7 @@ class System:
     mode_variances: tuple[float, ...] | None = None
     center_held: bool = False
     whole_molecules: bool = False
+    ends_alike: bool = True
     channels: tuple[str, ...] = ("com", "modes")
     others: tuple[Species, ...] = ()
     left_out: tuple[str, ...] = ()
@@ -145,14 +145,13 @@ class System:
     eigenvalues: tuple[float, ...] = ()
     types: tuple[str, ...] = ()
     masses: tuple[float, ...] = ()
-    center_modes: tuple[int, ...] | None = None
 
     @property
     def species(self) -> tuple[Species, ...]:
         """All species, the main one first, under the name that its channels have in frames."""
         main = Species(
             CHAINS, self.n_chains, self.n_beads, self.n_modes, self.channels, self.edges, self.eigenvalues, self.types,
-            self.masses, self.center_modes, self.whole_molecules,
+            self.masses, self.whole_molecules, self.ends_alike,
         )  # fmt: skip
         return (main, *self.others)
 
@@ -362,17 +361,18 @@ class Estimate:
 
 @dataclass(frozen=True)
 class GleFit:
-    """Outcome of the fit MSD_X = α² t + β² Σ_j MSD_zj (JCP eq. 26-27), per dimension, time in frames·dt.
+    """Outcome of the fit MSD_X = α² t + β² Σ_p MSD_zp (JCP eq. 26-27), per dimension, time in frames·dt.
 
     Attributes:
         alpha_sq: α², length²/time.
-        beta_sq: β² (free: may be negative where ``constrained`` is False; the generator takes max(β², 0)).
+        beta_sq: β², free in the default form: may be negative, and the generator takes max(β², 0).
         D: α²/2 per dimension with its interval.
         lags: lags used, in frames.
         chi2: residuals against their covariance.
         dof: degrees of freedom of chi2.
         p: p-value of chi2.
         n_frames: frames used.
+        modes: streamed modes in the sum, counted from 1.
     """
 
     alpha_sq: float
@@ -383,6 +383,7 @@ class GleFit:
     dof: int
     p: float
     n_frames: int
+    modes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,7 @@ def read_system(
         mode_variances=_mode_variances(lmp, comm, chains.main, deck),
         center_held=center_held,
         whole_molecules=chains.centres is not None,
+        ends_alike=chains.ends_alike,
         left_out=chains.left_out,
         directions=_directions(lmp, comm, _all_ids(chains.main), setup, definitions, later),
         channels=channels,

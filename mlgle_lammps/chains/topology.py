@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlgle_lammps.chains.bond_graph import BondGraph, orbits
+from mlgle_lammps.chains.bond_graph import BondGraph
 from mlgle_lammps.chains.laplacian import (
     MOST_BEADS,
     eigenvalues_of,
-    invariant_modes,
     laplacian_modes,
     whole_groups,
 )
@@ -22,6 +21,7 @@ from mlgle_lammps.chains.molecule_kinds import MoleculeKind, TypesOf, binned, ki
 from mlgle_lammps.chains.molecule_sums import Block
 from mlgle_lammps.chains.molecules import MASS_TOLERANCE, Centres, centres_of_mass
 from mlgle_lammps.chains.names import names_of
+from mlgle_lammps.chains.spectrum import ends_alike
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import CHAINS, Float64, Int64, Species
 
@@ -67,6 +67,12 @@ class Chains:
     main: Followed | None = None
     others: tuple[Followed, ...] = ()
     kinds: tuple[tuple[str, MoleculeKind], ...] = ()
+
+    @property
+    def ends_alike(self) -> bool:
+        """Whether turning a linear chain of the main species end for end gives the same chain, by types."""
+        assert self.main is not None
+        return self.main.species.ends_alike
 
     @property
     def blocks(self) -> tuple[Block, ...]:
@@ -276,8 +282,8 @@ def _described(
         eigenvalues = tuple(values[1:].tolist())
     return Species(
         name, own.n_molecules, n_beads, k, ("com", "modes") if k else ("com",), edges, eigenvalues, first.types,
-        _molecule_masses(blocks, masses_of), _center_modes(n_beads, edges, first.types, k),
-        any(block.centres is not None for block in blocks),
+        _molecule_masses(blocks, masses_of), any(block.centres is not None for block in blocks),
+        bool(edges) or ends_alike([first.types]),
     )  # fmt: skip
 
 
@@ -297,26 +303,14 @@ def _molecule_masses(blocks: Sequence[Block], masses_of: Callable[[Int64], Float
     return tuple(every.tolist())
 
 
-def _center_modes(
-    n_beads: int, edges: tuple[tuple[int, int], ...], types: tuple[str, ...], k: int
-) -> tuple[int, ...] | None:
-    """Return the modes that every symmetry leaves as they are, None for a linear chain whose ends are alike."""
-    if not edges and types == types[::-1]:
-        return None
-    known = {name: number for number, name in enumerate(sorted(set(types)))}
-    numbers = np.array([known[name] for name in types] or [0] * n_beads, dtype=np.int64)
-    return invariant_modes(n_beads, edges, orbits(n_beads, edges, numbers), k)
-
-
 def of_main(chains: Chains) -> dict[str, Any]:
     """Return what a System says of its main species beside counts; nothing where all are linear chains of one kind."""
     assert chains.main is not None
     own = chains.main.species
     if not chains.others and not own.edges and len(chains.main.blocks) == 1:
-        return {"center_modes": own.center_modes}
+        return {}
     return {
         "name": own.name, "edges": own.edges, "eigenvalues": own.eigenvalues, "types": own.types, "masses": own.masses,
-        "center_modes": own.center_modes,
     }  # fmt: skip
 
 

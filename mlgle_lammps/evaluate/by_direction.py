@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
+from mlgle_lammps.chains.spectrum import Spectrum
 from mlgle_lammps.diffusion.forms import FitForm
 from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.directions import AXES, Directions
@@ -37,7 +38,12 @@ class ByDirection:
 
 
 def diffusion_by_direction(
-    frames: Frames, directions: Directions, moments: Moments, dt: float, form: FitForm, n_beads: int | None
+    frames: Frames,
+    directions: Directions,
+    moments: Moments,
+    dt: float,
+    form: FitForm,
+    spectrum: Spectrum | None,
 ) -> ByDirection:
     """Return D of each free direction from its own displacements of centres and modes.
 
@@ -50,7 +56,7 @@ def diffusion_by_direction(
         moments: of the same frames, all free directions together.
         dt: time between frames.
         form: of the fit.
-        n_beads: N, None where unknown.
+        spectrum: of the chains, None where unknown.
 
     Limit: for an isotropic melt the same D within its errors, which are √d times those of all directions together.
     """
@@ -65,7 +71,7 @@ def diffusion_by_direction(
     D: dict[str, Estimate | None] = {}
     for axis, own in single.items():
         try:
-            D[axis] = fit_gle(own, dt, form, n_beads).D
+            D[axis] = fit_gle(own, dt, form, spectrum).D
         except (ValueError, np.linalg.LinAlgError):
             D[axis] = None
     return ByDirection(D, *_difference(list(single.values())))

@@ -111,6 +111,7 @@ def _opened(
         box=_box(first.frame.cell),
         mode_variances=component_variances(sums[0][:, 1:]) if len(sums) == 1 else None,
         whole_molecules=chains.centres is not None,
+        ends_alike=chains.ends_alike,
         left_out=chains.left_out,
         others=tuple(own.species for own in chains.others),
         **of_main(chains),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mlgle_lammps.chains.spectrum import spectrum_of
 from mlgle_lammps.diffusion.forms import FitForm
 from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.diffusion.slope import normal_diffusion
@@ -66,12 +67,7 @@ def _one(own: Species, name: str, k: int, moments: Moments, system: System, form
 
 def fit_species(moments: Moments, dt: float, form: FitForm, own: Species) -> GleFit:
     """Return the GLE fit of one species; raise ValueError or LinAlgError where there is none."""
-    return fit_gle(moments, dt, form, fitted_beads(own))
-
-
-def fitted_beads(own: Species) -> int | None:
-    """Return N for the fit."""
-    return None if own.edges else own.n_beads
+    return fit_gle(moments, dt, form, spectrum_of(own))
 
 
 def species_warnings(found: Sequence[SpeciesD]) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from mlgle_lammps.chains.spectrum import spectrum_of
 from mlgle_lammps.chains.topology import modes_taken
 from mlgle_lammps.errors import RunFailure, UserError, one_line
 from mlgle_lammps.evaluate.by_direction import ByDirection, diffusion_by_direction, direction_warnings
@@ -20,7 +21,7 @@ from mlgle_lammps.evaluate.diagnosis import (
     stream_warnings,
 )
 from mlgle_lammps.observe.confinement import bounded_by_motion
-from mlgle_lammps.pipeline.each_species import diffusion_of_species, fit_species, fitted_beads, species_warnings
+from mlgle_lammps.pipeline.each_species import diffusion_of_species, fit_species, species_warnings
 from mlgle_lammps.pipeline.run import Run
 from mlgle_lammps.records import Frames, GleFit
 from mlgle_lammps.report.stages import HandOff, Stages
@@ -200,7 +201,7 @@ class Online:
         setup, frames = self._run.setup, self._ring.window(copy=False)
         return diffusion_by_direction(
             self.moments.centred(frames), self._run.findings.directions, self.moments.moments(), setup.system.dt,
-            self._form, fitted_beads(setup.system.species[0]),
+            self._form, spectrum_of(setup.system),
         )  # fmt: skip
 
     def _diagnose(self, window: Frames, correlation: Autocorrelation, fit: GleFit) -> None:

@@ -22,6 +22,9 @@ from mlgle_lammps.statistics.moments import IncrementVariance, MomentAccumulator
 DIFFUSES = 0.5
 """Variance of the centre's steps, over that of independent molecules, above which it diffuses itself."""
 
+LARGEST = 1000.0
+"""Of the factors by which displacements against the centre are multiplied, and of their inverse."""
+
 
 class SpeciesMoments:
     """Adds frames one by one; `moments` gives the record of one species.
@@ -98,9 +101,10 @@ class SpeciesMoments:
         names = list(self._of)
         seen: Float64 = np.stack([self._of[other].mean_squares() for other in names])
         solved = self._solved(seen)[names.index(name)]
-        factors = np.clip(solved / np.maximum(seen[names.index(name)], 1e-300), 0.5, 10.0)
+        factors = np.clip(solved / np.maximum(seen[names.index(name)], 1e-300), 1.0 / LARGEST, LARGEST)
+        louder = float(np.maximum(factors**-2.0, 1.0).mean())  # what was seen scatters by its own size
         return replace(
-            own, msd_com=own.msd_com * factors, msd_com_chain=own.msd_com_chain * factors[:, None],
+            own, design_effect=own.design_effect * louder, msd_com=own.msd_com * factors, msd_com_chain=own.msd_com_chain * factors[:, None],
             center_diffuses=True, center_held=self._held, lag_factors=factors,
         )  # fmt: skip
 

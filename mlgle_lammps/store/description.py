@@ -18,7 +18,7 @@ LONGEST_CHAIN = 10**6
 """Beads; memory grows with them, so that a damaged number must not pass."""
 MOST_BONDS = 8
 """Bonds per bead of a molecule; more come from a damaged file."""
-ARCHITECTURE = ("name", "edges", "eigenvalues", "types", "masses", "center_modes")
+ARCHITECTURE = ("name", "edges", "eigenvalues", "types", "masses")
 """Fields that say what molecules are; a System has them where they are not linear chains of one species."""
 SHORTEST, LONGEST = 1e-50, 1e50
 """Times between two frames beyond these come from a damaged file."""
@@ -64,12 +64,12 @@ def system_from_mapping(values: Mapping[str, Any], where: str) -> System:
         raise UserError(f"{where}: the box is {kept['box']}, with an edge that is not above 0")
     if min(kept["mode_variances"] or (0.0,)) < 0:
         raise UserError(f"{where}: mode_variances has numbers below 0")
-    for name in ("center_held", "whole_molecules"):
-        kept[name] = kept.get(name) in (True, 1)
+    for name, unknown in (("center_held", False), ("whole_molecules", False), ("ends_alike", True)):
+        kept[name] = kept.get(name, unknown) in (True, 1)
     kept["channels"], kept["others"] = _channels_of(kept, where), _others_of(kept, where)
     kept["directions"] = _directions_of(kept, where)
     try:
-        kept |= _architecture(kept, kept["n_chains"], kept["n_beads"], kept["n_modes"])
+        kept |= _architecture(kept, kept["n_chains"], kept["n_beads"])
         if not isinstance(kept.get("name", ""), str) or (kept.get("name") and not _named(kept["name"])):
             raise ValueError("name")
     except (TypeError, ValueError) as error:
@@ -120,7 +120,7 @@ def _directions_of(described: Mapping[str, Any], where: str) -> Directions:
 def _species(entry: Any) -> Species:
     """Return a species from the values of its fields; raise TypeError, KeyError or ValueError where it cannot be."""
     values = asdict(entry) if isinstance(entry, Species) else dict(entry)
-    counts = values["n_molecules"], values.get("n_beads"), values.get("n_modes", 0)
+    counts = values["n_molecules"], values.get("n_beads")
     own = Species(**{**values, "channels": tuple(values["channels"]), **_architecture(values, *counts)})
     beads = 1 if own.n_beads is None else own.n_beads
     whole = all(type(n) is int for n in (own.n_molecules, own.n_modes, beads))
@@ -137,9 +137,8 @@ def _named(name: Any) -> bool:
     return bool(name.strip(". ")) and "/" not in name and name.isprintable()
 
 
-def _architecture(values: Mapping[str, Any], n_molecules: Any, n_beads: Any, n_modes: Any) -> dict[str, Any]:
+def _architecture(values: Mapping[str, Any], n_molecules: Any, n_beads: Any) -> dict[str, Any]:
     """Return what a description says of molecules; raise TypeError or ValueError naming what cannot be."""
-    found: dict[str, Any] = {}
     edges = [tuple(pair) for pair in values.get("edges") or ()]
     ends = [end for pair in edges for end in pair]
     if any(len(pair) != 2 for pair in edges) or not all(type(end) is int and 0 <= end < n_beads for end in ends):
@@ -158,11 +157,7 @@ def _architecture(values: Mapping[str, Any], n_molecules: Any, n_beads: Any, n_m
         raise ValueError("types")
     if len(masses) not in (0, 1, n_molecules) or not _positive(masses):
         raise ValueError("masses")
-    modes = values.get("center_modes")
-    if modes is not None and not all(type(mode) is int and 1 <= mode <= n_modes for mode in modes):
-        raise ValueError("center_modes")
-    found |= {"edges": tuple(edges), "eigenvalues": eigenvalues, "types": types, "masses": masses}
-    return found | {"center_modes": None if modes is None else tuple(modes)}
+    return {"edges": tuple(edges), "eigenvalues": eigenvalues, "types": types, "masses": masses}
 
 
 def _positive(values: tuple[Any, ...]) -> bool:

@@ -138,7 +138,7 @@ def with_main(recording: Recording, name: str | None) -> Recording:
     swapped = replace(
         system, n_chains=found.n_molecules, n_beads=found.n_beads, n_modes=found.n_modes, channels=found.channels,
         name=found.name, edges=found.edges, eigenvalues=found.eigenvalues, types=found.types, masses=found.masses,
-        center_modes=found.center_modes, mode_variances=None, whole_molecules=found.whole_molecules,
+        mode_variances=None, whole_molecules=found.whole_molecules, ends_alike=found.ends_alike,
         others=(former, *(own for own in system.others if own is not found)),
         left_out=(f"D is of {found.n_molecules} molecules '{name}', the main species (--species {name})",),
     )  # fmt: skip
