@@ -183,9 +183,11 @@ def _one_molecule(chosen: MoleculeKind, n_kinds: int, molecule_of: Callable[[int
 
 def _streamed(listed: Sequence[tuple[str, MoleculeKind]]) -> tuple[list[tuple[str, MoleculeKind]], list[str]]:
     """Return the species beside the main one that are streamed, and what is said of the others."""
-    several = [(name, own) for name, own in listed if own.n_molecules > 1]
-    several.sort(key=lambda pair: (-pair[1].n_molecules * pair[1].kind.n_beads, pair[0]))
     remarks = []
+    several = [(name, own) for name, own in listed if own.n_molecules > 1]
+    if lone := [f"{own.n_molecules} '{name}'" for name, own in several if own.kind.n_beads == 1]:
+        remarks.append(f"atoms without bonds, each kind with its D in the list species: {', '.join(lone)}")
+    several.sort(key=lambda pair: (-pair[1].n_molecules * pair[1].kind.n_beads, pair[0]))
     if single := [name for name, own in listed if own.n_molecules == 1 and own.kind.n_beads == 1]:
         remarks.append(f"left out, as there is one of each: {', '.join(single)}")
     if several[MOST_SPECIES:]:

@@ -54,14 +54,21 @@ def fit_notes(fit: GleFit, moments: Moments) -> list[str]:
     if moments.center_held:
         lines.append(
             "fixes hold the system's centre of mass in place; it would diffuse, since momentum is not conserved: MSDs "
-            f"were multiplied by P/(P-1) = {moments.n_chains / (moments.n_chains - 1):.4f}"
+            f"were multiplied by {_centre_factor(moments)}"
         )
     elif moments.center_diffuses:
         lines.append(
             "the system's centre of mass diffuses (momentum is not conserved, or chains were left out): its motion was "
-            f"removed and MSDs multiplied by P/(P-1) = {moments.n_chains / (moments.n_chains - 1):.4f}"
+            f"removed and MSDs multiplied by {_centre_factor(moments)}"
         )
     return lines
+
+
+def _centre_factor(moments: Moments) -> str:
+    """Return in words what the removal of the system's centre is made good by."""
+    if moments.lag_factors is None:
+        return f"P/(P-1) = {moments.n_chains / (moments.n_chains - 1):.4f}"
+    return f"{moments.lag_factors[-1]:.4f} at t_max, for each molecule's share of the mass"
 
 
 def convergence_warnings(fits: Sequence[GleFit]) -> list[str]:

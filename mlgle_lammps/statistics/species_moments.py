@@ -16,12 +16,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from mlgle_lammps.records import Float64, Frames, Species
-from mlgle_lammps.statistics.moments import IncrementVariance, MomentAccumulator, Moments
+from mlgle_lammps.records import Float64, Frames, Int64, Species
+from mlgle_lammps.statistics.moments import IncrementVariance, MomentAccumulator, Moments, logarithmic_lags
 
 DIFFUSES = 0.5
 """Variance of the centre's steps, over that of independent molecules, above which it diffuses itself."""
 
+SLOPE_LAGS = 4
+"""Lags in each octave of species whose D is a slope; two of them are those of the others."""
 LARGEST = 1000.0
 """Of the factors by which displacements against the centre are multiplied, and of their inverse."""
 
@@ -49,7 +51,8 @@ class SpeciesMoments:
         self._held = center_held
         self._of = {
             own.name: MomentAccumulator(
-                own.n_molecules, n_modes[own.name], longest_lag, center_held=center_held and self._alone,
+                own.n_molecules, n_modes[own.name], longest_lag, 2 if self._alone or n_modes[own.name] else SLOPE_LAGS,
+                center_held=center_held and self._alone,
                 n_dimensions=n_dimensions, apart=own.whole_molecules, own_center=self._alone,
             )
             for own in species
@@ -98,10 +101,7 @@ class SpeciesMoments:
         diffuses = self._diffuses()
         if not diffuses:
             return replace(own, center_held=self._held, lag_factors=np.ones(len(own.lags)))
-        names = list(self._of)
-        seen: Float64 = np.stack([self._of[other].mean_squares() for other in names])
-        solved = self._solved(seen)[names.index(name)]
-        factors = np.clip(solved / np.maximum(seen[names.index(name)], 1e-300), 1.0 / LARGEST, LARGEST)
+        factors = self._factors(name, own.lags)
         louder = float(np.maximum(factors**-2.0, 1.0).mean())  # what was seen scatters by its own size
         return replace(
             own, design_effect=own.design_effect * louder, msd_com=own.msd_com * factors, msd_com_chain=own.msd_com_chain * factors[:, None],
@@ -123,6 +123,20 @@ class SpeciesMoments:
             for name, accumulator in self._of.items()
         )
         return self._center_steps.variance() > DIFFUSES * max(expected, 1e-300)
+
+    def _factors(self, name: str, lags: Int64) -> Float64:
+        """Return (lag,) what a species' own MSD is over that against the centre; between common lags interpolated."""
+        common = np.array(logarithmic_lags(int(self._of[self._main].lags[-1])))
+        common = common[common <= lags[-1]]
+        seen = []
+        for accumulator in self._of.values():
+            squares = accumulator.mean_squares()
+            seen.append(squares[np.isin(accumulator.lags[: len(squares)], common)])
+        whole: Float64 = np.stack(seen)
+        own = list(self._of).index(name)
+        ratio = np.clip(self._solved(whole)[own] / np.maximum(whole[own], 1e-300), 1.0 / LARGEST, LARGEST)
+        result: Float64 = np.interp(np.log(lags), np.log(common), ratio)
+        return result
 
     def _solved(self, seen: Float64) -> Float64:
         """Return the species' own MSDs, (species, lag), from those against the centre."""
