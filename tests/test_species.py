@@ -316,3 +316,33 @@ def test_one_species_is_what_it_was():
     alone.add(frames)
     of_all.add(frames)
     assert alone.moments().msd_com.tobytes() == of_all.moments().msd_com.tobytes()
+
+
+# ------------------------------------------------------------------ copies of one mode
+
+
+def test_copies_of_a_mode_are_learned_as_one():
+    from mlgle_lammps.chains.laplacian import groups_of as groups
+    from mlgle_lammps.surrogates.ml_gle.mode_trainer import ModeTrainer, TrainOptions
+    from mlgle_lammps.surrogates.ml_gle.pooled import PooledTrainer, pooled
+
+    values = laplacian_modes(33, star(4, 8))[0][1:5]
+    random = np.random.default_rng(3)
+    decay = np.exp(-0.2 * values / values[0])
+    modes = np.zeros((160, 10, 4, 3), dtype=np.float32)
+    for t in range(1, 160):
+        noise = random.normal(size=(10, 4, 3)) * np.sqrt(1 - decay**2)[:, None]
+        modes[t] = decay[:, None] * modes[t - 1] + noise
+    frames = Frames.of_chains(np.arange(160), np.zeros(160, dtype=np.int64), np.zeros((160, 10, 3)), modes)
+    of_three = pooled(frames, [range(3)])
+    assert of_three.modes.shape == (160, 30, 1, 3)
+    np.testing.assert_array_equal(of_three.modes[:, 10:20, 0], modes[:, :, 1])
+    how = TrainOptions(8, 100, 60, networks=False)
+    model = PooledTrainer(how, groups(values)).finish(frames)
+    assert model.n_modes == 4
+    assert model.core.coefficients[0].tobytes() == model.core.coefficients[2].tobytes()
+    assert model.sigma[0] == model.sigma[1] == pytest.approx(np.sqrt(np.mean(modes[:100, :, :3] ** 2)), rel=1e-5)
+    assert [report.mode for report in model.reports] == [1, 2, 3, 4]
+    alone = ModeTrainer(how).finish(pooled(frames, [range(3, 4)]))
+    order = model.core.orders[3]
+    np.testing.assert_array_equal(model.core.coefficients[3, :order], alone.core.coefficients[0, :order])

@@ -104,7 +104,8 @@ class SpeciesMoments:
         factors = self._factors(name, own.lags)
         louder = float(np.maximum(factors**-2.0, 1.0).mean())  # what was seen scatters by its own size
         return replace(
-            own, design_effect=own.design_effect * louder, msd_com=own.msd_com * factors, msd_com_chain=own.msd_com_chain * factors[:, None],
+            own, design_effect=own.design_effect * louder, msd_com=own.msd_com * factors,
+            msd_com_chain=own.msd_com_chain * factors[:, None],
             center_diffuses=True, center_held=self._held, lag_factors=factors,
         )  # fmt: skip
 

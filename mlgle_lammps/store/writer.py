@@ -273,6 +273,7 @@ class GeneratedWriter:
         generated = replace(
             system, n_chains=n_trajectories, dt=system.dt * save_every, every=save_every,
             source=f"generated from {system.source}", notes=(), channels=("com", "modes"), others=(),
+            masses=(),
         )  # fmt: skip
         told = {"save_every": save_every, "integrator_dt": system.dt, "start_step": start_step}
         self._writer = FramesWriter(path, generated, np.float32, {**told, **(attributes or {})})

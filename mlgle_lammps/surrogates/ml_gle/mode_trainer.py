@@ -141,7 +141,7 @@ class ModeTrainer:
         max_order = estimable_order(frames.segments[:n_train], options.memory)
         train_core = fit_core(y[:n_train], frames.segments[:n_train], choice.orders, choice.widths, max_order)
         final_core = fit_core(y, frames.segments, choice.orders, choice.widths, max_order)
-        notes = _notes_on_memory(final_core, options.memory)
+        notes = notes_on_memory(final_core, options.memory)
         self._tell("core", frames)
         architecture = equivariant.Architecture.within(options.memory)
         data = ResidualData(frames, train_core, architecture)
@@ -188,7 +188,7 @@ def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _notes_on_memory(core: LinearCore, memory: int) -> list[str]:
+def notes_on_memory(core: LinearCore, memory: int) -> list[str]:
     """Return a line where modes live so long beyond the memory that their relaxation times come out short.
 
     Measured on Kremer-Grest melts with shortened memory: -1% at four times the memory, -4% at 5, -6% at 9, -10% at
