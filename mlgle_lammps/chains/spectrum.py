@@ -33,7 +33,7 @@ class Spectrum:
 
 
 def linear_spectrum(n_beads: int, ends_alike: bool = True) -> Spectrum:
-    """Return the spectrum of a linear chain, λ_p = 4 sin²(pπ/2N), of which even modes are invariant where ends are alike.
+    """Return the spectrum of a linear chain, λ_p = 4 sin²(pπ/2N); even modes are invariant where its ends are alike.
 
     Args:
         n_beads: N.

@@ -71,7 +71,7 @@ def _fit_size(run: RunResult, n_frames: int) -> tuple[int, int, int]:
 
 
 def fits_over_modes(moments: Moments, dt: float, spectrum: Spectrum | None) -> list[Estimate]:
-    """Return D fitted with modes 1..k for every k (JCP fig. 10), those of k+1..N/2 that symmetry allows added where N is known."""
+    """Return D fitted with modes 1..k for every k (JCP fig. 10), the missing ones added where N is known."""
     estimates = []
     for k in range(1, moments.msd_modes.shape[1] + 1):
         fewer = replace(moments, msd_modes=moments.msd_modes[:, :k], mode_variance=moments.mode_variance[:k])

@@ -13,8 +13,10 @@ import torch
 
 from mlgle_lammps.diffusion.slope import normal_diffusion
 from mlgle_lammps.errors import RunFailure, UserError, one_line
+from mlgle_lammps.evaluate.bead_judgement import judge_beads
 from mlgle_lammps.evaluate.judgement import judge_against_window, judgement_warnings
-from mlgle_lammps.evaluate.stream_statistics import StreamStatistics, StreamSummary
+from mlgle_lammps.evaluate.stream_statistics import LAGS, StreamStatistics, StreamSummary
+from mlgle_lammps.observe.bead_motion import bead_motion_of
 from mlgle_lammps.pipeline.run import Run
 from mlgle_lammps.records import Estimate, Frames, GleFit, System
 from mlgle_lammps.report.stages import Generated, HandOff, Trained
@@ -91,8 +93,10 @@ def generate_and_judge(run: Run, handoff: HandOff, trained: Trained) -> Generate
         return None
     finally:
         findings.generate_s = time.monotonic() - started
+    remedy = find_preset(options).remedy
     check = judge_against_window(summary, handoff.window, handoff.correlation)
-    for line in judgement_warnings(check, find_preset(options).remedy):
+    beads = judge_beads(summary.motion, bead_motion_of(handoff.window, LAGS), system.n_beads, system.edges)
+    for line in (*judgement_warnings(check, remedy), *(beads.warnings(remedy) if beads else ())):
         findings.warn(line)
     times = relaxation_times(summary.correlation.nacf, system.dt)
     D = generated_diffusion(summary, handoff.fit, system.dt, times)
@@ -101,7 +105,7 @@ def generate_and_judge(run: Run, handoff: HandOff, trained: Trained) -> Generate
             f"{summary.n_frames} generated steps show no normal diffusion long enough to fit, so there is no "
             "D_generated: raise --generate-steps"
         )
-    return Generated(summary, check, times, D)
+    return Generated(summary, check, times, D, beads)
 
 
 def generated_diffusion(

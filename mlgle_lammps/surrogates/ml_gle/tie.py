@@ -1,9 +1,9 @@
 """Which modes drive the centre of mass, and which of them it moves with.
 
-The GLE's X(t) = αB(t) + β Σ_p [z_p(t) - z_p(0)] has the right mean squared displacement, but as a process of one chain it
-ties the centre to every mode, <ΔX·Δz_p> = β <Δz_p²>, which no melt does: it is zero for all modes that symmetry forbids,
-and slightly negative for the others. So X is driven by independent modes of the same law, and moves with its own ones
-as far as MD's do: X = αB + Σ_p [c_p Δz_p + √(β² - c_p²) Δz'_p] with z' a copy; MSD_X stays as fitted.
+The GLE's X(t) = αB(t) + β Σ_p [z_p(t) - z_p(0)] has the right mean squared displacement, but as a process of one chain
+it ties the centre to every mode, <ΔX·Δz_p> = β <Δz_p²>, which no melt does: that is zero for all modes that symmetry
+forbids, and slightly negative for the others. So X is driven by independent modes of the same law, and moves with its
+own as far as MD's does: X = αB + Σ_p [c_p Δz_p + √(β² - c_p²) Δz'_p] with z' a copy; MSD_X stays as fitted.
 """
 
 from __future__ import annotations
