@@ -1,7 +1,8 @@
 """How the beads of a chain move, rebuilt from centre and streamed modes, and how far the centre moves with each mode.
 
 The mean squared displacement of bead n over a lag is aᵀCa with C the covariance of the displacements of centre and
-modes and a_n = (1, 2 cos[πp(n+1/2)/N]) of a chain, (1, √(2N) u_p(n)) of other molecules; fast modes that are not streamed are in none of it.
+modes and a_n = (1, 2 cos[πp(n+1/2)/N]) of a chain, (1, √(2N) u_p(n)) of other molecules; fast modes that are not
+streamed are in none of it.
 """
 
 from __future__ import annotations
