@@ -12,9 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import networkx
 import numpy as np
-from networkx.algorithms.isomorphism import GraphMatcher, categorical_node_match
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import connected_components
@@ -213,6 +211,9 @@ def isomorphic_order(edges: Int64, types: Int64, onto_edges: Int64, onto_types: 
         onto_edges: (bond, 2) of the other.
         onto_types: (bead,) of it.
     """
+    import networkx  # of no use to most systems
+    from networkx.algorithms.isomorphism import GraphMatcher, categorical_node_match
+
     graphs = []
     for own_edges, own_types in ((onto_edges, onto_types), (edges, types)):
         graph = networkx.Graph()

@@ -25,7 +25,7 @@ from itertools import pairwise
 import numpy as np
 
 from mlgle_lammps.chains.modes import mode_matrix
-from mlgle_lammps.records import Float64, Int64
+from mlgle_lammps.records import Float64, Int64, Species
 
 Edges = tuple[tuple[int, int], ...]
 SAME_EIGENVALUE = 1e-9
@@ -156,3 +156,11 @@ def invariant_modes(n_beads: int, edges: Edges, colours: Int64, n_modes: int) ->
     means = np.stack([np.bincount(orbit, row) / sizes for row in rows]) if n_modes else np.zeros((0, len(sizes)))
     apart = np.abs(rows - means[:, orbit]).max(axis=1, initial=0.0)
     return tuple(int(mode) + 1 for mode in np.flatnonzero(apart < INVARIANT))
+
+
+def modes_taken(wanted: int, species: Species) -> int:
+    """Return k of the modes that a species has in a stream, no group of modes that are alike cut."""
+    k = min(wanted, species.n_modes)
+    if not species.eigenvalues:
+        return k
+    return min(whole_groups(k, eigenvalues_of(0, species.eigenvalues)), species.n_modes)

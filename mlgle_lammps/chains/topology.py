@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from mlgle_lammps.chains.bond_graph import BondGraph
 from mlgle_lammps.chains.laplacian import (
     MOST_BEADS,
-    eigenvalues_of,
     laplacian_modes,
     whole_groups,
 )
@@ -352,11 +351,3 @@ def limit_modes(wanted: int, n_beads: int) -> tuple[int, tuple[str, ...]]:
     if wanted <= n_beads - 1:
         return wanted, ()
     return n_beads - 1, (f"--modes lowered from {wanted} to {n_beads - 1}: chains of {n_beads} beads have no more",)
-
-
-def modes_taken(wanted: int, species: Species) -> int:
-    """Return k of the modes that a species has in a stream, no group of modes that are alike cut."""
-    k = min(wanted, species.n_modes)
-    if not species.eigenvalues:
-        return k
-    return min(whole_groups(k, eigenvalues_of(0, species.eigenvalues)), species.n_modes)

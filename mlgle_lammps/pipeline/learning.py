@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from mlgle_lammps.chains.topology import modes_taken
+from mlgle_lammps.chains.laplacian import modes_taken
 from mlgle_lammps.directions import Directions, no_direction
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.learn import LearnOptions

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from mlgle_lammps.chains.laplacian import modes_taken
 from mlgle_lammps.chains.spectrum import spectrum_of
-from mlgle_lammps.chains.topology import modes_taken
 from mlgle_lammps.errors import RunFailure, UserError, one_line
 from mlgle_lammps.evaluate.by_direction import ByDirection, diffusion_by_direction, direction_warnings
 from mlgle_lammps.evaluate.diagnosis import (

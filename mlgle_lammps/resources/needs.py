@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mlgle_lammps.chains.topology import modes_taken
+from mlgle_lammps.chains.laplacian import modes_taken
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.learn import TRAINED_CHAINS, LearnOptions
 from mlgle_lammps.records import CHANNELS, System

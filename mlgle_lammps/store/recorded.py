@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mlgle_lammps.chains.topology import modes_taken
+from mlgle_lammps.chains.laplacian import modes_taken
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import CHAINS, FEW_CHAINS, Ending, Frames, System
 from mlgle_lammps.store.recording import Recording, check_beginning, checked_blocks, open_recording

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlgle_lammps.chains.topology import modes_taken
+from mlgle_lammps.chains.laplacian import modes_taken
 from mlgle_lammps.diffusion.forms import FitForm
 from mlgle_lammps.directions import Directions
 from mlgle_lammps.errors import UserError

@@ -8,9 +8,8 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
-from mlgle_lammps.chains.laplacian import groups_of
+from mlgle_lammps.chains.laplacian import groups_of, modes_taken
 from mlgle_lammps.chains.spectrum import spectrum_of
-from mlgle_lammps.chains.topology import modes_taken
 from mlgle_lammps.errors import RunFailure
 from mlgle_lammps.options.learn import TRAINED_CHAINS, LearnOptions
 from mlgle_lammps.records import Frames, GleFit, System
