@@ -2,7 +2,7 @@
 
     python benchmarks/speed_species.py [--atoms 10000] [--frames 200]
 
-Processor seconds, so that a busy machine does not change them. One species is the same number of atoms in linear chains.
+Processor seconds, so that a busy machine does not change them. One species: as many atoms in linear chains.
 """
 
 from __future__ import annotations

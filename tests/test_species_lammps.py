@@ -233,7 +233,8 @@ def test_species_are_recorded_and_replayed_bit_for_bit(world, tmp_path):
     system, frames = record(world, tmp_path, ROUSE, 90, 50)
     with FramesWriter(tmp_path / "modes.h5", system) as writer:
         writer.append(frames)
-    short = ["--memory", "8", "--train-frames", "40", "--val-frames", "20", "--generate-steps", "0", "--modes", "6"]
+    short = ["--memory", "8", "--train-frames", "40", "--val-frames", "20", "--modes", "6"]
+    short += ["--generate-steps", "64", "--ensemble", "4"]
     assert replay.main([str(tmp_path / "modes.h5"), "--out", str(tmp_path / "a"), *short]) == 0
     result = json.loads((tmp_path / "a" / "result.json").read_text())
     assert [(own["name"], own["molecules"], own["beads"]) for own in result["species"]] == [

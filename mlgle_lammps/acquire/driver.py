@@ -41,6 +41,8 @@ from mlgle_lammps.stream.sink import FrameSink
 
 FAR_AHEAD = 1_000_000_000
 LONGEST_RUN = 2**31 - 1
+LONGEST_SAID = 80
+"""Letters of a value that a message shows."""
 INTERRUPTED_EARLY = "interrupted before production began: no frames, nothing to save"
 
 
@@ -160,6 +162,8 @@ class Driver:
             pick=self._options.species, length_bin=self._options.length_bin,
         )  # fmt: skip
         if self._resumption is not None:
+            if not self._resumption.system.others:  # as runs of before recorded
+                self.system, self._chains = replace(self.system, others=()), replace(self._chains, others=())
             self._go_on(self._resumption)
         return self.system
 
@@ -204,7 +208,8 @@ class Driver:
         for name in ("n_chains", "n_beads", "n_modes", "dt", "every", "units", "channels", "edges", "others"):
             now, before = getattr(self.system, name), getattr(resumption.system, name)
             if now != before:
-                raise UserError(f"{self._deck.path}: {name} is {now}, and was {before} when the run began")
+                found, known = str(now)[:LONGEST_SAID], str(before)[:LONGEST_SAID]
+                raise UserError(f"{self._deck.path}: {name} is {found}, and was {known} when the run began")
         if self.system.whole_molecules != resumption.system.whole_molecules:
             raise UserError(
                 f"{self._deck.path}: centres are those of whole molecules by mass, and were those of the chains' beads "

@@ -208,11 +208,12 @@ def _box(cell: Float64 | None) -> tuple[float, ...] | None:
 class _Snapshot:
     """Turns frames into centres and modes; holds what unwrapping needs from frame to frame."""
 
-    def __init__(self, path: Path, blocks: Sequence[Block], trusted: bool) -> None:
+    def __init__(self, path: Path, blocks: Sequence[Block], trusted: bool, beside: Sequence[str] = ()) -> None:
         self._path = path
+        named = [*[""] * (len(blocks) - len(beside)), *beside]
         self._sum = MoleculeSums(blocks)
         self._any_side = any(len(block.side) for block in blocks)
-        self._unwrap = [_BlockUnwrapper(path, block, trusted) for block in blocks]
+        self._unwrap = [_BlockUnwrapper(path, block, trusted, name) for block, name in zip(blocks, named, strict=True)]
 
     @property
     def assumption(self) -> str:
@@ -263,9 +264,9 @@ class _BlockUnwrapper:
         beads: unwraps its beads.
     """
 
-    def __init__(self, path: Path, block: Block, trusted: bool) -> None:
+    def __init__(self, path: Path, block: Block, trusted: bool, beside: str) -> None:
         self.n_slots, self._n_beads = block.n_slots, block.ids.size
-        self.beads = Unwrapper(path, len(block.ids), trusted, BondWalk(block.ids.shape[1], block.edges))
+        self.beads = Unwrapper(path, len(block.ids), trusted, BondWalk(block.ids.shape[1], block.edges), beside)
         side = None if block.centres is None else block.centres.side
         self._side = SidePlaces(path, side, self._n_beads, trusted) if side is not None and len(side.ids) else None
 
@@ -308,7 +309,8 @@ class _TrajectoryReader:
         """Yield blocks of frames in order."""
         self._told = []
         warn = self._told.append
-        snapshot = _Snapshot(self._trajectory.path, self._chains.blocks, self._options.unwrapped)
+        beside = [own.species.name for own in self._chains.others for _ in own.blocks]
+        snapshot = _Snapshot(self._trajectory.path, self._chains.blocks, self._options.unwrapped, beside)
         self._snapshot = snapshot
         kept: list[tuple[int, int, list[Float64]]] = []
         segment = begin = 0
