@@ -65,8 +65,8 @@ class Unwrapper:
         if self._doubtful:
             found.append(
                 f"{self._path}: in {self._doubtful} frames molecules of '{self._beside}' move so far that their images "
-                "cannot be told; the nearest were taken, and its D is not to be trusted: dump image flags (ix iy iz) or "
-                "unwrapped positions (xu yu zu)"
+                "cannot be told; the nearest were taken, and its D is not to be trusted: dump image flags (ix iy iz), "
+                "or unwrapped positions (xu yu zu)"
             )
         if self._beside:
             return tuple(found)
