@@ -8,7 +8,7 @@ from scipy import optimize, stats
 
 from mlgle_lammps.chains.rouse import RouseSource, rouse_diffusion
 from mlgle_lammps.chains.spectrum import Spectrum, linear_spectrum
-from mlgle_lammps.diffusion.gle_fit import fit_gle
+from mlgle_lammps.diffusion.gle_fit import _points, _rough_fit, fit_gle
 from mlgle_lammps.records import Frames, joined
 from mlgle_lammps.statistics.moments import MomentAccumulator
 from mlgle_lammps.statistics.msd_covariance import msd_covariance
@@ -142,6 +142,27 @@ def test_published_form_is_equation_27(rouse_moments):
         minima = [optimize.minimize(loss, start, method="Nelder-Mead", options=tight) for start in starts]
         best = min(minima, key=lambda result: result.fun)
         assert fit_gle(moments, DT, "published").D.value == pytest.approx(best.x[0] ** 2 / 2, rel=1e-4)
+
+
+def chi2_with_raw_covariance(moments, fit):
+    """What the residuals of the published form are not distributed as: weighed with the covariance of the points."""
+    points = _points(moments, *_rough_fit(moments))
+    keep = [int(np.flatnonzero(moments.lags == lag)[0]) for lag in fit.lags]
+    predicted = fit.alpha_sq * DT * points.lags[keep] + fit.beta_sq * points.s[keep]
+    residual = points.y[keep] - predicted
+    return float(residual @ np.linalg.solve(points.covariance[np.ix_(keep, keep)], residual))
+
+
+def test_p_of_the_published_form_is_a_probability(rouse_moments):
+    """Uniform over exact melts; the points' own covariance, as a control, finds many of them impossible."""
+    fits = [fit_gle(moments, DT, "published") for moments in rouse_moments]
+    assert all(fit.dof == (1 if fit.beta_sq > 0 else 2) for fit in fits)
+    assert {fit.dof for fit in fits} == {1, 2}
+    p = np.array([fit.p for fit in fits])
+    assert stats.kstest(p, "uniform").pvalue > 0.001
+    assert (p < 0.01).sum() <= stats.binom.ppf(0.999, len(p), 0.01)
+    raw = [chi2_with_raw_covariance(m, fit) for m, fit in zip(rouse_moments, fits, strict=True)]
+    assert (stats.chi2.sf(raw, 1) < 0.01).sum() > 10
 
 
 def altered(change):

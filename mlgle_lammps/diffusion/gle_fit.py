@@ -251,7 +251,11 @@ def _trusted(points: _Points, start: int) -> tuple[GlsSolution, Int64]:
 
 
 def _published(points: _Points, moments: Moments, dt: float) -> GleFit:
-    """Unweighted non-negative least squares on lags 1, m/2, m (JCP eq. 27)."""
+    """Unweighted non-negative least squares on lags 1, m/2, m (JCP eq. 27).
+
+    Chi-square is of the residuals with their own covariance, not the points': what the fit takes out of them is not
+    in it. Its degrees of freedom are the points less the coefficients that are not held at zero.
+    """
     middle = int(np.argmin(np.abs(points.lags - points.lags[-1] / 2)))
     keep = [0, middle, len(points.lags) - 1]
     lags, y, s = points.lags[keep], points.y[keep], points.s[keep]
@@ -260,10 +264,12 @@ def _published(points: _Points, moments: Moments, dt: float) -> GleFit:
     active = [0, 1] if beta_sq > 0 else [0]
     weights = np.linalg.pinv(design[:, active])[0]
     covariance = points.covariance[np.ix_(keep, keep)]
-    residual = y - design @ (alpha_sq, beta_sq)
-    chi2 = float(residual @ np.linalg.solve(covariance, residual))
     errors = (float(np.sqrt(weights @ covariance @ weights)), math.nan)
-    solution = GlsSolution((float(alpha_sq), float(beta_sq)), errors, chi2, 1)
+    free = [column for column, value in enumerate((alpha_sq, beta_sq)) if value > 0]
+    across = np.linalg.qr(design[:, free], mode="complete")[0][:, len(free) :]  # what no coefficient reaches
+    residual = across.T @ y
+    chi2 = float(residual @ np.linalg.solve(across.T @ covariance @ across, residual))
+    solution = GlsSolution((float(alpha_sq), float(beta_sq)), errors, chi2, len(residual))
     every = tuple(range(1, moments.msd_modes.shape[1] + 1))
     return _record(solution, lags, moments, dt, "GLE fit as published: lags 1, m/2, m, unweighted, beta >= 0", every)
 

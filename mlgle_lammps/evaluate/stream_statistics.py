@@ -17,6 +17,8 @@ _BYTES_FOR_CORRELATION = 2**28
 LAGS = (2, 8, 32, 128)
 """Of the motion of centres and modes together, in frames, as far as blocks reach."""
 
+MOTIONLESS = 1e-150  # a mean square below that: its square is no number
+
 
 @dataclass(frozen=True)
 class ModeSummary:
@@ -56,7 +58,11 @@ class ModeSummary:
         told = {name: getattr(self, name)[:n_modes] for name in ("variance", "variance_se", "kurtosis", "kurtosis_se")}
         found = self.correlation
         correlation = Autocorrelation(
-            found.nacf[:, :n_modes], found.se[:, :n_modes], found.variance[:n_modes], found.by_group[:, :, :n_modes]
+            found.nacf[:, :n_modes],
+            found.se[:, :n_modes],
+            found.variance[:n_modes],
+            found.by_group[:, :, :n_modes],
+            found.group_sizes,
         )
         return replace(self, correlation=correlation, **told)
 
@@ -100,7 +106,8 @@ def power_sums(modes: Float32) -> tuple[Float64, Float64]:
 def kurtosis(second: Float64, fourth: Float64) -> tuple[Float64, Float64]:
     """Return <x⁴>/<x²>² and its standard error, chains or trajectories as independent units, (mode,) both.
 
-    The error is that of the ratio to first order in its numerator and denominator; NaN for a single unit.
+    The error is that of the ratio to first order in its numerator and denominator; NaN for a single unit. Of a mode
+    that does not move both are NaN.
 
     Args:
         second: (unit, mode) each unit's mean of x².
@@ -108,7 +115,8 @@ def kurtosis(second: Float64, fourth: Float64) -> tuple[Float64, Float64]:
 
     Limit: 3 for a normal x, whatever its correlation in time.
     """
-    mean = np.maximum(second.mean(axis=0), 1e-300)
+    mean = second.mean(axis=0)
+    mean = np.where(mean > MOTIONLESS, mean, np.nan)
     value: Float64 = fourth.mean(axis=0) / mean**2
     if len(second) < 2:
         return value, np.full(len(value), np.nan)

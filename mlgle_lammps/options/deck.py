@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.options.declaring import option, require_limits
 from mlgle_lammps.options.learn import LearnOptions
-from mlgle_lammps.options.limits import require_at_least, require_bin
+from mlgle_lammps.options.species import LENGTH_BIN, SPECIES, require_bin
 
 TRAINER_FAILURES = ("stop", "record")
 LONGEST_STRIDE = 10**9
@@ -15,36 +16,35 @@ LONGEST_STRIDE = 10**9
 
 @dataclass(frozen=True)
 class DeckOptions:
-    """What only `run` needs: the deck and how frames are taken from it.
+    """What only `run` needs: the deck and how frames are taken from it; each field says what it means.
 
-    Attributes:
-        deck: LAMMPS input script.
-        variables: (name, values) as LAMMPS's own ``-var``.
-        every: Δt in MD steps.
-        chain_group: LAMMPS group of the backbone's beads, None for all.
-        strict: refuse a system of which a part would be left out.
-        check: print what the run would need, and exit.
-        checkpoint_every: frames between two restart files of LAMMPS; 0 for those of production's start and end only.
-        wall_limit: seconds after which the run ends by itself, all saved; None for no limit.
-        on_trainer_failure: "stop" or "record": what MD does where learning fails.
-        species: name of the main species; None for the rule.
-        length_bin: relative width of the lengths of linear chains that share a species; 0 for none.
+    ``variables`` are (name, values) as LAMMPS's own ``-var``; ``wall_limit`` is in seconds.
     """
 
-    deck: Path
+    deck: Path = option(meaning="LAMMPS input script", metavar="DECK", positional=True)
     variables: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    every: int = 2000
-    chain_group: str | None = None
-    strict: bool = False
-    check: bool = False
-    checkpoint_every: int = 200
-    wall_limit: float | None = None
-    on_trainer_failure: str = "stop"
-    species: str | None = None
-    length_bin: float = 0.0
+    every: int = option(2000, "Δt: MD steps between two frames", metavar="STEPS")
+    chain_group: str | None = option(
+        None, "LAMMPS group that holds the backbone beads", metavar="GROUP", shown="all bonded beads"
+    )
+    species: str | None = option(None, SPECIES, metavar="NAME", shown="the longest of ten molecules or more")
+    length_bin: float = option(0.0, LENGTH_BIN, metavar="FRACTION")
+    strict: bool = option(False, "refuse a system whose molecules are not alike")
+    check: bool = option(False, "print chains, memory, disk and expected MD time, and exit")
+    checkpoint_every: int = option(
+        200, "frames between two restart files of LAMMPS", metavar="FRAMES", least=0,
+        shown="200; 0: where production begins and where it ends only",
+    )  # fmt: skip
+    wall_limit: float | None = option(
+        None, "end with all saved before so much wall time, as HH:MM:SS, 90m or 23.5h", metavar="TIME",
+        shown="Slurm's limit, where there is one",
+    )  # fmt: skip
+    on_trainer_failure: str = option(
+        "stop", "where learning fails, MD stops or goes on recording", choices=TRAINER_FAILURES
+    )
 
     def __post_init__(self) -> None:
-        require_at_least(self, {"checkpoint_every": 0})
+        require_limits(self)
         require_bin(self.length_bin)
         if not 1 <= self.every <= LONGEST_STRIDE:
             raise UserError(

@@ -22,6 +22,7 @@ from mlgle_lammps.records import Estimate, Frames, GleFit, System
 from mlgle_lammps.report.stages import Generated, HandOff, Trained
 from mlgle_lammps.resources.progress import Progress
 from mlgle_lammps.statistics.correlation import relaxation_times
+from mlgle_lammps.statistics.errors import interval_factor
 from mlgle_lammps.store.writer import GeneratedWriter
 from mlgle_lammps.surrogates.catalogue import find_preset
 from mlgle_lammps.surrogates.contract import Model
@@ -117,6 +118,6 @@ def generated_diffusion(
     if own is None:
         return None
     se = float(np.hypot(own.se, fit.D.se))
-    widen = (fit.D.ci95[1] - fit.D.ci95[0]) / (2 * fit.D.se) if fit.D.se > 0 else 1.96
+    widen = max(interval_factor(own), interval_factor(fit.D))
     method = f"generated ensemble: {own.method}; the error of alpha^2 included"
     return Estimate(own.value, se, (own.value - widen * se, own.value + widen * se), method)
