@@ -17,6 +17,7 @@ variable data index ${deckdir}/ring.data
 
 include ${deckdir}/kremer-grest.lmp
 run ${relax}
+reset_timestep 0
 
 #mlgle production
 # From here on the service takes frames.
