@@ -11,7 +11,7 @@ from mlgle_lammps.chains.laplacian import Edges
 from mlgle_lammps.observe.bead_motion import BeadMotion
 from mlgle_lammps.records import Float64
 
-LEAST = {"bead_msd": 0.1, "centre_tie": 0.1}
+LEAST = {"bead_msd": 0.15, "centre_tie": 0.15}
 """Deviations that matter: of a bead's mean squared displacement, relative; of <ΔX·Δz_p>/<Δz_p²>."""
 SIGNIFICANT = 4.5
 """Standard errors; all beads or modes at several lags are looked at together."""
@@ -64,10 +64,10 @@ class BeadJudgement:
         """Return a line that says how beads move otherwise than MD's; none where they do not."""
         said = []
         if self.beads_off and self.bead_msd is not None:
-            lag, bead = np.unravel_index(int(np.abs(self.bead_msd).argmax()), self.bead_msd.shape)
+            lag, bead = _worst("bead_msd", self.bead_msd, self.bead_msd_se)
             said.append(f"bead {bead + 1} moves {100 * self.bead_msd[lag, bead]:+.0f}% at lag {self.lags[lag]}")
         if self.tie_off:
-            lag, mode = np.unravel_index(int(np.abs(self.centre_tie).argmax()), self.centre_tie.shape)
+            lag, mode = _worst("centre_tie", self.centre_tie, self.centre_tie_se)
             said.append(
                 f"the centre moves with mode {mode + 1} by {self.centre_tie[lag, mode]:+.2f} of <Δz²> too much at lag "
                 f"{self.lags[lag]}"
@@ -107,8 +107,19 @@ def _at(motion: BeadMotion, lags: tuple[int, ...]) -> BeadMotion:
     return BeadMotion(lags, motion.products[[motion.lags.index(lag) for lag in lags]])
 
 
+def _beyond(name: str, value: Float64, se: Float64 | None) -> Float64:
+    """Return by how much values exceed what matters and what chance allows; nowhere above 0 where nothing is off."""
+    excess: Float64 = np.abs(value) - np.maximum(LEAST[name], SIGNIFICANT * (np.inf if se is None else se))
+    return excess
+
+
 def _off(name: str, value: Float64, se: Float64 | None) -> bool:
-    return se is not None and bool(np.any(np.abs(value) > np.maximum(LEAST[name], SIGNIFICANT * se)))
+    return bool(np.any(_beyond(name, value, se) > 0))
+
+
+def _worst(name: str, value: Float64, se: Float64 | None) -> tuple[int, int]:
+    lag, other = np.unravel_index(int(_beyond(name, value, se).argmax()), value.shape)
+    return int(lag), int(other)
 
 
 def _shown(values: Float64) -> list[int]:

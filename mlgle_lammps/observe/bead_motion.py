@@ -17,7 +17,9 @@ from mlgle_lammps.chains.laplacian import Edges, bead_columns
 from mlgle_lammps.records import Float64, Frames
 
 STARTS = 32
-"""Displacements of one lag taken of each block: nearer ones say nearly the same."""
+"""Displacements of one lag taken of each block of generated frames, of which there are many."""
+BLOCK = 512
+"""Recorded frames that are looked at together, each with its own displacement."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,9 @@ class BeadMotion:
 class BeadMotionGatherer:
     """Adds blocks of frames; displacements do not reach across blocks."""
 
-    def __init__(self, n_chains: int, n_modes: int, lags: tuple[int, ...]) -> None:
-        """Make room for ``lags`` in frames."""
-        self._lags = lags
+    def __init__(self, n_chains: int, n_modes: int, lags: tuple[int, ...], starts: int = STARTS) -> None:
+        """Make room for ``lags`` in frames; of each block and lag ``starts`` displacements are taken."""
+        self._lags, self._starts = lags, starts
         self._sums = np.zeros((len(lags), n_chains, 1 + n_modes, 1 + n_modes))
         self._counts = np.zeros(len(lags))
 
@@ -64,7 +66,7 @@ class BeadMotionGatherer:
         """Add consecutive frames; the centres' common motion should be gone."""
         for i, lag in enumerate(self._lags):
             starts = np.flatnonzero(frames.segments[lag:] == frames.segments[:-lag])
-            starts = starts[:: max(1, len(starts) // STARTS)]
+            starts = starts[:: max(1, len(starts) // self._starts)]
             if not len(starts):
                 continue
             moved = [frames.com[starts + lag] - frames.com[starts]]
@@ -86,9 +88,9 @@ class BeadMotionGatherer:
 def bead_motion_of(frames: Frames, lags: tuple[int, ...]) -> BeadMotion | None:
     """Return the motion of recorded chains, the motion of the system as a whole removed."""
     n_chains, n_modes = frames.modes.shape[1:3]
-    gatherer = BeadMotionGatherer(n_chains, n_modes, lags)
+    gatherer = BeadMotionGatherer(n_chains, n_modes, lags, BLOCK)
     com = frames.com - frames.com.mean(axis=1, keepdims=True)
-    for first in range(0, len(frames), BLOCK := 4 * max(lags)):
-        own = slice(first, first + BLOCK)
+    for first in range(0, len(frames), BLOCK):
+        own = slice(first, first + BLOCK + max(lags))
         gatherer.add(Frames.of_chains(frames.steps[own], frames.segments[own], com[own], frames.modes[own]))
     return gatherer.motion()

@@ -99,7 +99,7 @@ def train(run: Run, online: Online, handoff: HandOff) -> Trained:
     run.findings.train_s += time.monotonic() - started
     for note in model.notes:
         run.findings.note(note)
-    trained = Trained(model, uninterrupted_end(handoff.window, run.setup.options.memory))
+    trained = Trained(model, uninterrupted_end(handoff.window, model.memory))
     if not run.broken():
         model.save(run.folder.model)
         run.write_result(Stages(handoff=handoff, trained=trained))

@@ -15,7 +15,7 @@ from mlgle_lammps.records import Frames, ModeReport
 from mlgle_lammps.surrogates.ml_gle.equivariant import Networks
 from mlgle_lammps.surrogates.ml_gle.linear_core import LinearCore
 from mlgle_lammps.surrogates.ml_gle.mode_model import ModeModel
-from mlgle_lammps.surrogates.ml_gle.mode_trainer import ModeTrainer, TrainOptions, notes_on_memory
+from mlgle_lammps.surrogates.ml_gle.mode_trainer import ModeTrainer, TrainOptions
 
 
 class PooledTrainer:
@@ -30,7 +30,6 @@ class PooledTrainer:
     def __init__(
         self, options: TrainOptions, groups: Sequence[range], should_stop: Callable[[], bool] | None = None
     ) -> None:
-        self._options = options
         sizes = sorted({len(group) for group in groups})
         self._groups = {size: [group for group in groups if len(group) == size] for size in sizes}
         self._trainers = {size: ModeTrainer(options, should_stop=should_stop) for size in sizes}
@@ -43,7 +42,7 @@ class PooledTrainer:
     def finish(self, window: Frames) -> ModeModel:
         """Train to the end on the frames there are and return the model of all modes."""
         models = {size: trainer.finish(pooled(window, self._groups[size])) for size, trainer in self._trainers.items()}
-        return _of_all_modes(self._options.memory, self._groups, models)
+        return _of_all_modes(self._groups, models)
 
 
 def pooled(window: Frames, groups: Sequence[range]) -> Frames:
@@ -57,7 +56,7 @@ def pooled(window: Frames, groups: Sequence[range]) -> Frames:
     return Frames.of_chains(window.steps, window.segments, com, np.ascontiguousarray(copies))
 
 
-def _of_all_modes(memory: int, groups: dict[int, list[range]], models: dict[int, ModeModel]) -> ModeModel:
+def _of_all_modes(groups: dict[int, list[range]], models: dict[int, ModeModel]) -> ModeModel:
     """Return the model of all modes from those of each multiplicity; every copy has its group's."""
     k = max(group.stop for own in groups.values() for group in own)
     place: list[tuple[int, int]] = [(0, 0)] * k
@@ -78,10 +77,11 @@ def _of_all_modes(memory: int, groups: dict[int, list[range]], models: dict[int,
         np.array([getattr(models[size], name)[number] for size, number in place])
         for name in ("sigma", "sigma_increment")
     )
-    notes = [line for model in models.values() for line in model.notes if not line.startswith("mode")]
+    notes = [_counted(line, size) for size, model in models.items() for line in model.notes]
+    memory = max(model.memory for model in models.values())
     return ModeModel(
         memory, sigma, sigma_increment, core, _networks(place, models), _reports(place, models),
-        tuple(dict.fromkeys([*notes, *notes_on_memory(core, memory)])),
+        tuple(dict.fromkeys(notes)),
     )  # fmt: skip
 
 
@@ -107,3 +107,8 @@ def _reports(place: Sequence[tuple[int, int]], models: dict[int, ModeModel]) -> 
         details = {**report.details, "copies": size} if size > 1 else report.details
         found.append(replace(report, mode=mode + 1, details=details))
     return tuple(found)
+
+
+def _counted(line: str, size: int) -> str:
+    """Return a note that says what its numbers of modes count."""
+    return f"{line} (counting the modes with {size} copies)" if line.startswith("mode") and size > 1 else line

@@ -94,12 +94,13 @@ class MlGleTrainer:
             RunFailure: there is no fit.
         """
         require_channels(window, self.needs, NAME)
-        history = uninterrupted_end(window, self._memory).modes[-self._memory :].copy()
+        uninterrupted_end(window, self._memory)  # before training, which would be in vain
         learned_from = some_chains(window)
         dynamics = self._dynamics.finish(learned_from)
         if (n := learned_from.modes.shape[1]) < (n_chains := window.modes.shape[1]):
             note = f"the modes' dynamics were learned from {n} of {n_chains} chains, D from all"
             dynamics = replace(dynamics, notes=(note, *dynamics.notes))
+        history = uninterrupted_end(window, dynamics.memory).modes[-dynamics.memory :].copy()
         fit, system = self._fit(), self._system
         if fit is None:
             raise RunFailure(f"{system.source}: no GLE could be fitted, and without one nothing can be generated")
