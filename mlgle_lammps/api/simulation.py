@@ -99,7 +99,7 @@ class Simulation:
         from mlgle_lammps.options.deck import DeckOptions
 
         given = tuple((name, (str(value),)) for name, value in (variables or {}).items())
-        options = DeckOptions(Path(deck), given, every, chain_group, strict)
+        options = DeckOptions(Path(deck), given, every, chain_group, strict=strict)
         world = mpi.start()
         if world.size > 1:
             raise UserError(f"{deck}: a simulation in one process, and the launcher has started {world.size}")

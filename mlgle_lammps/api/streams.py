@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -132,7 +132,9 @@ def read_stream(*paths: str | Path, n_modes: int = 12, **trajectory: object) -> 
     if unknown:
         raise UserError(f"read_stream has no argument {unknown[0]}")
     options = TrajectoryOptions(**given, **trajectory)  # type: ignore[arg-type]
-    source = RecordedSource(open_streams([Path(path) for path in paths], options, n_modes), n_modes=n_modes)
+    source = RecordedSource(
+        open_streams([Path(path) for path in paths], options, n_modes), n_modes=n_modes, species=options.species
+    )
     return Stream(source.system, joined(list(source)))
 
 
@@ -242,7 +244,7 @@ def open_streams(
         from mlgle_lammps.formats.trajectory import open_trajectories
 
         opened.extend(open_trajectories(trajectories, options, n_modes, needed))
-    if options != TrajectoryOptions() and all(isinstance(entry, Path) for entry in opened):
+    if replace(options, species=None) != TrajectoryOptions() and all(isinstance(entry, Path) for entry in opened):
         given = [f"`{field.name}`" for field in fields(options) if getattr(options, field.name) != field.default]
         raise UserError(f"{', '.join(given)}: for trajectories only, and {paths[0]} is a recorded stream or missing")
     return join_recordings(opened) if others and len(opened) > 1 else opened

@@ -17,7 +17,8 @@ def _replay(arguments: Sequence[str]) -> int:
     streams, trajectory, options = parse_replay(arguments)
     if options.out.resolve() in {path.resolve() for path in streams} | {path.resolve().parent for path in streams}:
         raise UserError(f"--out {options.out} holds the stream itself; choose another folder")
-    source = RecordedSource(open_streams(streams, trajectory, options.modes, options.memory + 1), n_modes=options.modes)
+    opened = open_streams(streams, trajectory, options.modes, options.memory + 1)
+    source = RecordedSource(opened, n_modes=options.modes, species=trajectory.species)
     refuse_without_libraries()
     if why := refusal(needs_of(source.system, options), options.out):
         raise UserError(why)

@@ -1,7 +1,8 @@
 """How the beads of a chain move, rebuilt from centre and streamed modes, and how far the centre moves with each mode.
 
 The mean squared displacement of bead n over a lag is aᵀCa with C the covariance of the displacements of centre and
-modes and a_n = (1, 2 cos[πp(n+1/2)/N]); fast modes that are not streamed are in none of it.
+modes and a_n = (1, 2 cos[πp(n+1/2)/N]) of a chain, (1, √(2N) u_p(n)) of other molecules; fast modes that are not
+streamed are in none of it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlgle_lammps.chains.beads import bead_matrix
+from mlgle_lammps.chains.laplacian import Edges, bead_columns
 from mlgle_lammps.records import Float64, Frames
 
 STARTS = 32
@@ -40,12 +42,13 @@ class BeadMotion:
         left = cross - value[:, None] * square
         return value, left.std(axis=1, ddof=1) / (mean * math.sqrt(left.shape[1]))
 
-    def beads(self, n_beads: int) -> tuple[Float64, Float64]:
+    def beads(self, n_beads: int, edges: Edges = ()) -> tuple[Float64, Float64]:
         """Return the mean squared displacement of each bead per direction and its standard error, (lag, bead) both.
 
         A chain's two ends are alike on average, not in one chain; nothing is averaged over them.
         """
-        a = bead_matrix(n_beads, self.products.shape[2] - 1)
+        n_modes = self.products.shape[2] - 1
+        a = bead_columns(n_beads, edges, n_modes) if edges else bead_matrix(n_beads, n_modes)
         own = np.einsum("np,lcpq,nq->lcn", a, self.products, a, optimize=True)
         return own.mean(axis=1), own.std(axis=1, ddof=1) / math.sqrt(own.shape[1])
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from mlgle_lammps.chains.laplacian import modes_taken
 from mlgle_lammps.directions import Directions, no_direction
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.declaring import as_flags
@@ -57,6 +58,7 @@ def learn(
         handoff = hand_off_short_stream(run, online)
     elif handoff is None and run.findings.n_frames > options.memory:
         online.fit()
+        online.fit_others()
     stages = Stages(handoff=handoff)
     if handoff is not None and not source.broken() and can_train(run):
         stages = replace(stages, trained=train(run, online, handoff))
@@ -72,7 +74,7 @@ def _begin(
 ) -> Run:
     device, threads = describe_device(resolve_device(options.device)), options.threads or available_cores()
     use_threads(threads)
-    n_modes = min(options.modes, source.system.n_modes)
+    n_modes = modes_taken(options.modes, source.system.species[0])
     setup = Setup(source.system, options, n_modes, variables, threads, device)
     return Run(source, folder, setup, Findings(directions=_known_directions(setup)), time.monotonic())
 

@@ -15,6 +15,7 @@ from mlgle_lammps.surrogates.ml_gle import equivariant
 from mlgle_lammps.surrogates.ml_gle.autoregressive import choose_core, estimable_order, fit_core
 from mlgle_lammps.surrogates.ml_gle.best_weights import BestWeights
 from mlgle_lammps.surrogates.ml_gle.calibration import Calibration, calibrate
+from mlgle_lammps.surrogates.ml_gle.coupled_noise import CoupledNoise, find_coupling
 from mlgle_lammps.surrogates.ml_gle.equivariant import Networks
 from mlgle_lammps.surrogates.ml_gle.judging import conserved, judge_networks
 from mlgle_lammps.surrogates.ml_gle.linear_core import LinearCore
@@ -160,7 +161,8 @@ class ModeTrainer:
         if best is not None and bool(best.broken.any()):
             lost = [j + 1 for j in torch.nonzero(best.broken).flatten().tolist()]
             notes.append(f"training was not finite for modes {lost}; their last finite weights were judged")
-        return self._model(frames, final_core, networks, reports, notes)
+        coupling = find_coupling(frames.y, frames.segments, whole_core)
+        return self._model(frames, final_core, networks, reports, notes, coupling)
 
     def _train_residual(self, data: ResidualData) -> BestWeights:
         options = self._options
@@ -177,11 +179,12 @@ class ModeTrainer:
         networks: Networks | None,
         reports: tuple[ModeReport, ...],
         notes: list[str],
+        coupling: CoupledNoise | None = None,
     ) -> ModeModel:
         self._tell("done", frames)
         sigmas = frames.sigma, frames.sigma_increment
         memory = max(self._options.memory, *core.orders)
-        return ModeModel(memory, *sigmas, core, networks, reports, tuple(notes))
+        return ModeModel(memory, *sigmas, core, networks, reports, tuple(notes), coupling)
 
 
 def _number(value: float) -> float | None:
