@@ -14,6 +14,7 @@ from mlgle_lammps.options.compare import CompareOptions
 from mlgle_lammps.options.deck import TRAINER_FAILURES, DeckOptions, RunRequest
 from mlgle_lammps.options.generate import FORMATS, GenerateOptions, ReconstructOptions
 from mlgle_lammps.options.learn import DEVICES, HANDOFF_POLICIES, LearnOptions
+from mlgle_lammps.options.properties import PropertiesOptions
 from mlgle_lammps.options.trajectory import UNIT_STYLES, TrajectoryOptions
 from mlgle_lammps.store.origin import read_origin
 from mlgle_lammps.surrogates.catalogue import SURROGATES, find_surrogate
@@ -96,6 +97,8 @@ def _run_parser() -> _Parser:
         "HH:MM:SS, 90m or 23.5h (default: Slurm's limit, where there is one)")  # fmt: skip
     add("--on-trainer-failure", choices=TRAINER_FAILURES, default="stop", help="where learning fails, MD stops "
         "(default) or goes on recording")  # fmt: skip
+    add("--stress", type=int, default=0, metavar="STEPS", help="correlate the pressure tensor of each so many-th step, "
+        "for viscosity and moduli (1: of each step; default: not at all)")  # fmt: skip
     _add_learn_arguments(parser)
     return parser
 
@@ -115,7 +118,7 @@ def _wall_seconds(text: str) -> float:
     return seconds
 
 
-FIXED_ON_RESUME = ("deck", "variables", "every", "chain_group", "strict", "out", "overwrite", "check")
+FIXED_ON_RESUME = ("deck", "variables", "every", "chain_group", "strict", "out", "overwrite", "check", "stress")
 NOT_LEARNT = ("resume", "checkpoint_every", "wall_limit", "on_trainer_failure", *FIXED_ON_RESUME)
 
 
@@ -169,7 +172,7 @@ def _run_request(values: argparse.Namespace, out: Path, given: Iterable[str]) ->
     deck = DeckOptions(
         deck=values.deck, variables=tuple(variables), every=values.every, chain_group=values.chain_group,
         strict=values.strict, check=values.check, checkpoint_every=values.checkpoint_every,
-        wall_limit=values.wall_limit, on_trainer_failure=values.on_trainer_failure,
+        wall_limit=values.wall_limit, on_trainer_failure=values.on_trainer_failure, stress=values.stress,
     )  # fmt: skip
     values.out = out
     return RunRequest(deck, _learn_options(values, out, given))
@@ -279,4 +282,27 @@ def parse_compare(arguments: Sequence[str]) -> CompareOptions:
     return CompareOptions(
         runs=tuple(values.runs), temperatures=tuple(values.temperatures), overwrite=values.overwrite,
         out=values.out or Path("runs") / f"{name}-compare", directions=values.directions,
+    )  # fmt: skip
+
+
+def parse_properties(arguments: Sequence[str]) -> PropertiesOptions:
+    """Return the options of ``mlgle properties``; raise UserError on bad ones."""
+    parser = _Parser(
+        prog="mlgle properties", description="Viscosity, moduli, scattering and motion of chains from a run."
+    )
+    add = parser.add_argument
+    add("run", type=Path, metavar="RUN", help="a result folder, or a recorded stream")
+    add("--out", type=Path, metavar="DIR", help="folder for properties.json, properties.html and properties/ (default: "
+        "the run's own)")  # fmt: skip
+    add("--temperature", type=float, metavar="T", help="of the melt (default: of its log, or the deck's variable T)")
+    add("--volume", type=float, metavar="V", help="of the box, where the recording has none")
+    add("--q", type=float, nargs="+", default=[], metavar="Q", help="scattering vectors, 1/length (default: by Rg)")
+    add("--beads", type=int, metavar="N", help="beads per chain, where the recording does not say")
+    add("--bead-mass", type=float, metavar="MASS", help="g/mol, for the molar mass in RepTate's files")
+    add("--sum-beads", action="store_true", help="sum scattering over bead positions too: those of MD where all modes "
+        "are streamed, and those of generated.h5")  # fmt: skip
+    values = parser.parse_intermixed_args(arguments)
+    return PropertiesOptions(
+        run=values.run, out=values.out, temperature=values.temperature, volume=values.volume, q=tuple(values.q),
+        beads=values.beads, bead_mass=values.bead_mass, sum_beads=values.sum_beads,
     )  # fmt: skip

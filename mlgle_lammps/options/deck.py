@@ -27,6 +27,7 @@ class DeckOptions:
         checkpoint_every: frames between two restart files of LAMMPS; 0 for those of production's start and end only.
         wall_limit: seconds after which the run ends by itself, all saved; None for no limit.
         on_trainer_failure: "stop" or "record": what MD does where learning fails.
+        stress: steps between two samples of the pressure tensor, which is correlated; 0 for none.
     """
 
     deck: Path
@@ -38,9 +39,12 @@ class DeckOptions:
     checkpoint_every: int = 200
     wall_limit: float | None = None
     on_trainer_failure: str = "stop"
+    stress: int = 0
 
     def __post_init__(self) -> None:
-        require_at_least(self, {"checkpoint_every": 0})
+        require_at_least(self, {"checkpoint_every": 0, "stress": 0})
+        if self.stress > LONGEST_STRIDE:
+            raise UserError(f"--stress is {self.stress}; give the number of MD steps between two samples, such as 1")
         if not 1 <= self.every <= LONGEST_STRIDE:
             raise UserError(
                 f"--every is {self.every}; give the number of MD steps between two frames, 1 to {LONGEST_STRIDE}"
