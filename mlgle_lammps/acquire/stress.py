@@ -59,7 +59,7 @@ class StressWatch:
         if self.record.kinetic:
             execute(f"compute {NAME}_T all temp")
         execute(f"compute {NAME} all pressure {f'{NAME}_T' if self.record.kinetic else 'NULL virial'}")
-        execute(f"variable {NAME}_step equal step")
+        execute(f"variable {NAME}_step equal step+1")  # 0 is what there is before the first sample
         values = " ".join(f"c_{NAME}[{i}]" for i in TENSOR)
         execute(f"fix {NAME} all ave/time {every} 1 {every} v_{NAME}_step {values}")
         execute(f"fix {NAME}_reader all external pf/callback {every} {NEVER}")
@@ -79,7 +79,7 @@ class StressWatch:
 
     def _fetch(self) -> None:
         """Take the newest sample, unless it is known."""
-        step = self._value(STEP)
+        step = self._value(STEP) - 1
         if step > self._newest:
             self._newest = int(step)
             self._waiting.append((step, *(self._value(place) for place in TENSOR)))

@@ -220,7 +220,10 @@ def parse_generate(arguments: Sequence[str]) -> GenerateOptions:
     """Return the options of ``mlgle generate``; raise UserError on bad ones."""
     parser = _Parser(prog="mlgle generate", description="Generate long trajectories from a run's model and modes.h5.")
     add = parser.add_argument
-    add("run", type=Path, metavar="RUN", help="a result folder")
+    add("run", type=Path, metavar="RUN", help="a result folder; with --temperature one that compare wrote of several "
+        "temperatures")  # fmt: skip
+    add("--temperature", type=float, metavar="T", help="of the trajectories, which nobody need have run: the nearest "
+        "run's model, its times scaled by a_T and its sizes interpolated")  # fmt: skip
     add("--steps", type=int, default=100_000)
     add("--ensemble", type=int, default=300, metavar="N")
     add("--save-every", type=int, default=1, metavar="STEPS")
@@ -235,6 +238,7 @@ def parse_generate(arguments: Sequence[str]) -> GenerateOptions:
     return GenerateOptions(
         run=values.run, steps=values.steps, ensemble=values.ensemble, save_every=values.save_every,
         seed=values.seed, device=values.device, out=values.out, threads=values.threads, surrogate=values.surrogate,
+        temperature=values.temperature,
     )  # fmt: skip
 
 
@@ -277,11 +281,14 @@ def parse_compare(arguments: Sequence[str]) -> CompareOptions:
     )
     add("--directions", metavar="XYZ", help=DIRECTIONS)
     add("--overwrite", action="store_true", help="replace a comparison that exists")
+    add("--at", type=float, nargs="+", default=(), metavar="T", help="temperatures, run or not, at which D, η and τ_1 "
+        "are asked of all runs together")  # fmt: skip
     values = parser.parse_intermixed_args(arguments)
     name = values.runs[0].resolve().name
     return CompareOptions(
         runs=tuple(values.runs), temperatures=tuple(values.temperatures), overwrite=values.overwrite,
         out=values.out or Path("runs") / f"{name}-compare", directions=values.directions,
+        at=tuple(values.at),
     )  # fmt: skip
 
 

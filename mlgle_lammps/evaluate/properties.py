@@ -333,7 +333,7 @@ def add_stress(
         found.reasons["viscosity_modes"] = (
             f"modes have not relaxed within the record: {relaxation.beyond:.0%} of a mode's integral lies beyond it"
         )
-    kept = _until(relaxation, sums)
+    kept = kept_lags(relaxation, sums.dt)
     times, G = relaxation.times[kept], G.map(lambda value: value[kept])
     unit = {"t": time, "value": scales.modulus_unit, "se": scales.modulus_unit}
     found.tables["G_modes"] = Table({"t": times, "value": G.value, "se": G.se}, unit, how)
@@ -383,11 +383,11 @@ def add_stress(
     return Stress(times, G, green_kubo, joined, moduli)
 
 
-def _until(relaxation: Relaxation, sums: ChainSums) -> Int64:
-    """Return the lags of G that are kept: logarithmic, up to where modes have relaxed."""
+def kept_lags(relaxation: Relaxation, dt: float) -> Int64:
+    """Return the lags of G that are shown: 0 and logarithmic ones, up to where modes have relaxed."""
     n = len(relaxation.times)
     slowest = float(relaxation.slowest.value)
-    reach = n - 1 if not np.isfinite(slowest) else min(n - 1, max(int(RELAXED_TIMES * slowest / sums.dt), 4))
+    reach = n - 1 if not np.isfinite(slowest) else min(n - 1, max(int(RELAXED_TIMES * slowest / dt), 4))
     return np.array([0, *logarithmic_lags(reach, LAGS_PER_OCTAVE)], dtype=np.int64)
 
 

@@ -19,6 +19,7 @@ class CompareOptions:
         out: folder of the comparison.
         overwrite: replace one that exists.
         directions: that are free, such as "xy"; None takes those of the run, or finds them.
+        at: temperatures that nobody need have run, at which the pool of the runs is asked.
     """
 
     runs: tuple[Path, ...]
@@ -26,6 +27,7 @@ class CompareOptions:
     temperatures: tuple[float, ...] = ()
     overwrite: bool = False
     directions: str | None = None
+    at: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.directions is not None:
@@ -34,5 +36,7 @@ class CompareOptions:
             raise UserError(f"--temperatures has {len(self.temperatures)} values for {len(self.runs)} runs")
         if not all(0 < T < float("inf") for T in self.temperatures):
             raise UserError("--temperatures must be above 0")
+        if not all(0 < T < float("inf") for T in self.at):
+            raise UserError("--at must be above 0")
         if len(self.temperatures) == 1:
             raise UserError("--temperatures needs two runs or more")

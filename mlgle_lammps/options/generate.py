@@ -25,6 +25,7 @@ class GenerateOptions:
         out: the file written (default RUN/generated.h5).
         threads: torch threads, 0 for all cores.
         surrogate: that the model has to be of; None for any.
+        temperature: of the trajectories, where ``run`` is a comparison of temperatures; None for a run's own.
     """
 
     run: Path
@@ -36,8 +37,11 @@ class GenerateOptions:
     out: Path | None = None
     threads: int = 0
     surrogate: str | None = None
+    temperature: float | None = None
 
     def __post_init__(self) -> None:
+        if self.temperature is not None and not 0 < self.temperature < float("inf"):
+            raise UserError(f"--temperature is {self.temperature:g}; give one above 0")
         require_at_least(self, {"steps": 1, "ensemble": 1, "save_every": 1, "seed": 0, "threads": 0})
         if self.save_every > self.steps:
             raise UserError(f"--save-every {self.save_every} is above --steps {self.steps}: no step would be kept")
