@@ -35,7 +35,7 @@ def rouse(tmp_path_factory):
     sums, found = gather(trajectory), Properties()
     share = CHAINS / (CHAINS - 1)
     add_sizes_and_motion(found, sums, "sigma", "tau", share)
-    add_scattering(found, sums, None, "sigma", "tau", share)
+    add_scattering(found, trajectory, sums, None, "sigma", "tau", share)
     stress = add_stress(found, sums, scales_of(trajectory.system, 1.0, VOLUME), None, "not asked for", "tau")
     return path, sums, found, stress
 
@@ -101,6 +101,19 @@ def test_scattering_of_modes_is_that_of_beads():
     for found, expected in zip((coherent, incoherent), exact, strict=True):
         error = found.std(axis=0, ddof=1) / np.sqrt(60)
         assert np.all(np.abs(found.mean(axis=0) - expected) < 4 * error + 1e-3)
+
+
+def test_form_factor_and_scattering_are_those_of_gaussian_chains(rouse):
+    P = rouse[2].tables["P_q"].columns
+    assert np.all(np.abs(P["value"] - P["gaussian"]) < 4 * P["se"] + 0.01)
+    S = rouse[2].tables["S_qt"].columns
+    t, q = S["t"], S["q"]
+    exact = np.concatenate([
+        scattering_of_modes(np.array([one]), rouse_mode_variance(np.arange(1, N), N),
+                            np.exp(-t[q == one, None] / exact_times()), 6 * t[q == one] / N, linear_basis(N))[0][0]
+        for one in np.unique(q)
+    ])  # fmt: skip
+    assert np.mean(np.abs(S["value"] - exact) < 3 * S["se"] + 0.02 * exact) > 0.95
 
 
 def test_the_static_limit_is_debye_for_long_chains():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mlgle_lammps.chains.beads import completed_variances, extrapolated_variances
+from mlgle_lammps.chains.beads import bead_positions, completed_variances, draw_fast_modes, extrapolated_variances
 from mlgle_lammps.chains.mode_basis import ModeBasis, linear_basis
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.evaluate.joined_relaxation import JoinedRelaxation, join_relaxations
@@ -18,7 +18,7 @@ from mlgle_lammps.observe.chain_motion import GroupMotion, fast_part, group_moti
 from mlgle_lammps.observe.green_kubo import StressRelaxation, stress_relaxation
 from mlgle_lammps.observe.mode_relaxation import MOST_BEYOND, ModeCorrelations, Relaxation, relaxation_of_modes
 from mlgle_lammps.observe.moduli import Moduli, moduli_of
-from mlgle_lammps.observe.scattering import debye, scattering_of_modes
+from mlgle_lammps.observe.scattering import debye, scattering_of_beads, scattering_of_modes
 from mlgle_lammps.records import Estimate, Float64, Int64
 from mlgle_lammps.statistics.moments import Moments, logarithmic_lags
 from mlgle_lammps.statistics.replicas import Replicas
@@ -30,6 +30,8 @@ RELAXED_TIMES = 3.0
 Q_RADII = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
 """Of q Rg, where no q is asked for."""
 YEH_HUMMER = 2.837297
+STATIC_FRAMES = 100
+"""Of a record, in which S(q,0) is summed over beads."""
 
 
 @dataclass(frozen=True)
@@ -248,13 +250,18 @@ def _joint(sums: ChainSums, *names: str) -> Replicas:
 
 
 def add_scattering(
-    found: Properties, sums: ChainSums, q: Float64 | None, length: str, time: str, share: float
+    found: Properties, trajectory: Trajectory, sums: ChainSums, q: Float64 | None, length: str, time: str, share: float
 ) -> Float64:
-    """Add P(q) and S(q,t) of the Gaussian form; return the q that were used."""
+    """Add P(q) and S(q,t); return the q that were used.
+
+    S(q,t) = S(q,0) R(q,t): S(q,0) is summed over beads that are rebuilt from the streamed modes, since chains are not
+    Gaussian over short distances; R is the ratio that Gaussian chains of these modes have, in which that cancels.
+    """
     k, n_beads, effect = sums.n_streamed, sums.basis.n_beads, sums.moments.design_effect
     rg2 = found.numbers["rg2"].value
     if q is None:
         q = np.array(Q_RADII) / np.sqrt(rg2)
+    static = static_scattering(trajectory, sums, q)
     fast = sums.fast_nacf(sums.lags)
 
     def scattered(parts: Float64) -> Float64:
@@ -263,30 +270,56 @@ def add_scattering(
         nacf = np.concatenate([products / products[0], fast], axis=1)
         return np.array(scattering_of_modes(q, variances, nacf, share * msd, sums.basis))
 
-    weights = sums.correlations.mean()
-    own = sums.over_groups("g3")
+    weights, own = sums.correlations.mean(), sums.over_groups("g3")
     together = Replicas(
         np.concatenate([weights.value[sums.lags].ravel(), own.value]),
         np.concatenate([weights.left_out[:, sums.lags].reshape(len(own.left_out), -1), own.left_out], axis=1),
         effect,
     )
-    both = together.map(scattered)
+    gauss = together.map(scattered)
+    ratio = gauss.map(lambda s: s[0] / s[0][:, :1])
+    coherent = Replicas(static.value[:, None] * ratio.value, static.left_out[..., None] * ratio.left_out, effect)
     errors = f"jackknife over {len(sums.groups)} groups of chains, design effect {effect:.2f}"
     grid = np.repeat(q, len(sums.lags)), np.tile(sums.lags * sums.dt, len(q))
-    ratio = both.map(lambda s: s[0] / s[0][:, :1])
     columns: dict[str, Float64 | list[str]] = {
-        "q": grid[0], "t": grid[1], "value": both.value[0].ravel(), "se": both.se[0].ravel(),
+        "q": grid[0], "t": grid[1], "value": coherent.value.ravel(), "se": coherent.se.ravel(),
         "S_over_S0": ratio.value.ravel(), "S_over_S0_se": ratio.se.ravel(),
-        "S_incoherent": both.value[1].ravel(), "S_incoherent_se": both.se[1].ravel(),
+        "S_incoherent": gauss.value[1].ravel(), "S_incoherent_se": gauss.se[1].ravel(),
     }  # fmt: skip
-    how = f"Gaussian form from {k} streamed modes, {n_beads - 1 - k} continued, and the centres' MSD; {errors}"
-    found.tables["S_qt"] = Table(columns, {"q": f"1/{length}", "t": time}, how)
-    static = both.map(lambda s: s[0][:, 0] / n_beads)
+    how = f"{k} streamed modes, {n_beads - 1 - k} continued, and the centres' MSD; {errors}"
+    found.tables["S_qt"] = Table(
+        columns, {"q": f"1/{length}", "t": time}, f"S(q,0) of rebuilt beads times the ratio of Gaussian chains, {how}"
+    )
+    form = static.map(lambda s: s / n_beads)
     found.tables["P_q"] = Table(
-        {"q": q, "value": static.value, "se": static.se, "debye": debye(q, rg2)}, {"q": f"1/{length}"},
-        f"{how}; Debye's function of the same <Rg²> beside it",
+        {"q": q, "value": form.value, "se": form.se, "gaussian": gauss.value[0][:, 0] / n_beads,
+         "debye": debye(q, rg2)},
+        {"q": f"1/{length}"},
+        f"sums over beads rebuilt from {how}; beside it the Gaussian form of the same modes, and Debye's function of "
+        "the same <Rg²>",
     )  # fmt: skip
     return q
+
+
+def static_scattering(trajectory: Trajectory, sums: ChainSums, q: Float64) -> Replicas:
+    """Return S(q,0) summed over beads rebuilt from the modes in some frames, modes that are not streamed drawn."""
+    k = sums.n_streamed
+    generator = np.random.default_rng(1)
+    every = max(trajectory.n_mode_frames // STATIC_FRAMES, 1)
+    by_group, weights = [], []
+    for group in trajectory.groups():
+        modes = group.modes[::every].astype(np.float64)
+        fast = draw_fast_modes(sums.variances[k:], modes.shape[:2], generator)
+        beads = bead_positions(
+            np.zeros((*modes.shape[:2], 3)), np.concatenate([modes, fast], axis=2), sums.basis.n_beads
+        )
+        one = np.arange(len(modes), dtype=np.int64)
+        by_group.append(scattering_of_beads(beads, one, q.tolist(), [0])[0][..., 0].mean(axis=0))
+        weights.append(modes.shape[1])
+    values, share = np.array(by_group), np.array(weights) / np.sum(weights)
+    total = share @ values
+    left_out = (total - share[:, None] * values) / np.maximum(1 - share, 1e-12)[:, None]
+    return Replicas(total, left_out)
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def properties_of(options: PropertiesOptions) -> RunProperties:
     share = system.n_chains / (system.n_chains - 1) if sums.moments.center_diffuses else 1.0
     add_sizes_and_motion(found, sums, system.length_unit, system.time_unit, share)
     q = np.array(options.q) if options.q else None
-    q = add_scattering(found, sums, q, system.length_unit, system.time_unit, share)
+    q = add_scattering(found, trajectory, sums, q, system.length_unit, system.time_unit, share)
     if options.sum_beads:
         add_bead_scattering(found, trajectory, sums, q, options.run)
     record = _stress(options.run)

@@ -122,6 +122,9 @@ def draw_form_factor(folder: Path, columns: Columns, length: str) -> Path:
         axes = figure.subplots()
         q, P, se, line = (np.asarray(columns[name]) for name in ("q", "value", "se", "debye"))
         axes.errorbar(q, q**2 * P, 1.96 * q**2 * se, fmt="o", color=BLUE, capsize=3, label="chains, 95%")
+        axes.plot(
+            q, q**2 * np.asarray(columns["gaussian"]), "-.", color=VERMILION, label="Gaussian chains of these modes"
+        )
         axes.plot(q, q**2 * line, "--", color=BLACK, label="Debye, same ⟨Rg²⟩")
         symbol = unit_symbol(length)
         axes.set(xlabel=f"q / (1/{symbol})", ylabel=f"q² P(q) / (1/{symbol}²)")
