@@ -3,7 +3,7 @@
     python benchmarks/accuracy_forms.py STREAM [--reference benchmarks/references/kg25_seed7301.npz]
 
 reads the stream of a run's folder, a modes.h5 or an .npz once. Without a reference, D is the slope of the stream's own
-late MSD, whose standard error is common to all rows. Where k is below N/2, modes beyond k are left out of both sums.
+late MSD, whose standard error is common to all rows. With --rouse 400 instead of a stream: melts whose D is known.
 """
 
 from __future__ import annotations
@@ -15,36 +15,34 @@ from pathlib import Path
 
 import numpy as np
 
+from mlgle_lammps.chains.rouse import RouseSource, rouse_diffusion
+from mlgle_lammps.chains.spectrum import Spectrum, linear_spectrum
 from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.diffusion.slope import normal_diffusion
-from mlgle_lammps.records import Estimate, System
+from mlgle_lammps.records import Estimate, FrameSource
 from mlgle_lammps.statistics.moments import MomentAccumulator, Moments
 from mlgle_lammps.store.recorded import RecordedSource
 
 LENGTHS = (200, 400, 800, 1000, 1600)
 MEMORY, LONGEST_LAG = 128, 4096
+ROUSE_DT = 0.135  # of the time in which a bead moves by a bond's length: mode 1 lives some 100 frames
 
 
-def of_modes(moments: Moments, first: int, step: int) -> Moments:
-    """Return the moments with modes first, first + step, .. only."""
-    return replace(
-        moments,
-        msd_modes=moments.msd_modes[:, first - 1 :: step],
-        mode_variance=moments.mode_variance[first - 1 :: step],
-    )
-
-
-FORMS: dict[str, Callable[[Moments, float], Estimate]] = {
-    "all modes": lambda moments, dt: fit_gle(moments, dt).D,
-    "even modes": lambda moments, dt: fit_gle(of_modes(moments, 2, 2), dt).D,
-    "published": lambda moments, dt: fit_gle(moments, dt, "published").D,
+Fit = Callable[[Moments, float, Spectrum], Estimate]
+FORMS: dict[str, Fit] = {
+    "even modes (default)": lambda moments, dt, own: fit_gle(moments, dt, "default", own).D,
+    "all modes": lambda moments, dt, own: fit_gle(moments, dt, "default", every_mode(own)).D,
+    "published": lambda moments, dt, own: fit_gle(moments, dt, "published").D,
 }
 
 
-def moments_of_segments(path: Path) -> tuple[System, dict[int, list[Moments]], Moments]:
+def every_mode(own: Spectrum) -> Spectrum:
+    """Return a spectrum as of a molecule without symmetry."""
+    return replace(own, invariant=(True,) * len(own.invariant))
+
+
+def moments_of_segments(source: FrameSource) -> tuple[dict[int, list[Moments]], Moments]:
     """Return the moments of disjoint segments by length, and those of the whole record at longer lags."""
-    source = RecordedSource([path])
-    source.hand_off()
     system = source.system
 
     def fresh(longest: int, lags_per_octave: int) -> MomentAccumulator:
@@ -59,7 +57,19 @@ def moments_of_segments(path: Path) -> tuple[System, dict[int, list[Moments]], M
             if accumulator.n_frames >= length:
                 found[length].append(accumulator.moments())
                 running[length] = fresh(MEMORY, 2)
-    return system, found, whole.moments()
+    return found, whole.moments()
+
+
+def rouse_melts(n_melts: int) -> dict[int, list[Moments]]:
+    """Return the moments of the first frames of independent Rouse melts, by length."""
+    found: dict[int, list[Moments]] = {length: [] for length in LENGTHS}
+    for seed in range(n_melts):
+        accumulator = MomentAccumulator(20, 12, MEMORY)
+        for n_frames, frame in enumerate(RouseSource(20, 20, 12, LENGTHS[-1], ROUSE_DT, seed), start=1):
+            accumulator.add(frame)
+            if n_frames in found:
+                found[n_frames].append(accumulator.moments())
+    return found
 
 
 def row(estimates: list[Estimate], reference: float) -> str:
@@ -77,25 +87,40 @@ def row(estimates: list[Estimate], reference: float) -> str:
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stream", type=Path)
+    parser.add_argument("stream", type=Path, nargs="?", help="none where --rouse is given")
+    parser.add_argument("--beads", type=int, help="N, where the stream does not say")
     parser.add_argument("--reference", type=Path, help="what reference_moments.py wrote of a longer run")
     parser.add_argument("--relaxation", type=float, default=0.0, help="of mode 1 in frames, for the stream's own slope")
+    parser.add_argument("--rouse", type=int, help="so many Rouse melts of 20 × 20 beads, whose D is known")
     options = parser.parse_args()
-    system, segments, whole = moments_of_segments(options.stream)
-    if options.reference is not None:
-        kept = np.load(options.reference)
-        D, se = float(kept["D"]), float(kept["D_se"])
+    if options.rouse:
+        segments, D, se, dt, own = rouse_melts(options.rouse), rouse_diffusion(20), 0.0, ROUSE_DT, linear_spectrum(20)
     else:
-        slope = normal_diffusion(whole, system.dt, options.relaxation)
-        if slope is None:
-            raise SystemExit(f"{options.stream}: too short for a slope; give --reference")
-        D, se = slope.value, slope.se
-    print(f"{options.stream}: {whole.n_frames} frames, reference D = {D:.5g} ± {se:.2g} ({100 * se / D:.1f}%)\n")
+        source = RecordedSource([options.stream])
+        source.hand_off()
+        segments, whole = moments_of_segments(source)
+        dt, n_beads = source.system.dt, options.beads or source.system.n_beads
+        if n_beads is None:
+            raise SystemExit(f"{options.stream}: say how many beads chains have, --beads")
+        own = linear_spectrum(n_beads)
+        D, se = reference(options, whole, dt)
+    print(f"{options.stream or 'Rouse melts'}: reference D = {D:.5g} ± {se:.2g} ({100 * se / D:.1f}%)\n")
     print("| frames | sum over | bias | scatter | RMSE | claims | hold |\n|---|---|---|---|---|---|---|")
     for length, found in segments.items():
         for name, fit in FORMS.items():
             if found:
-                print(f"| {length} | {name} {row([fit(moments, system.dt) for moments in found], D)}", flush=True)
+                print(f"| {length} | {name} {row([fit(moments, dt, own) for moments in found], D)}", flush=True)
+
+
+def reference(options: argparse.Namespace, whole: Moments, dt: float) -> tuple[float, float]:
+    """Return D taken for true and its standard error."""
+    if options.reference is not None:
+        kept = np.load(options.reference)
+        return float(kept["D"]), float(kept["D_se"])
+    slope = normal_diffusion(whole, dt, options.relaxation)
+    if slope is None:
+        raise SystemExit(f"{options.stream}: too short for a slope; give --reference")
+    return slope.value, slope.se
 
 
 if __name__ == "__main__":

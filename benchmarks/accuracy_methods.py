@@ -42,7 +42,7 @@ DiffusionMethod = Callable[[Moments, Stream, slice], Estimate]
 def diffusion_methods(memory: int, with_kinisi: bool) -> dict[str, DiffusionMethod]:
     """Return the estimators of D by name."""
     methods: dict[str, DiffusionMethod] = {
-        "default": lambda moments, stream, piece: fit_gle(moments, stream.dt, "default", stream.n_beads).D,
+        "default": lambda moments, stream, piece: fit_gle(moments, stream.dt, "default", stream.spectrum).D,
         "paper": lambda moments, stream, piece: fit_gle(moments, stream.dt, "published").D,
         "GRK": lambda moments, stream, piece: generalized_rouse_diffusion(
             moments, stream.dt, stream.n_beads or TERMS_WITHOUT_BEADS

@@ -30,7 +30,7 @@ def benchmark_converged(melts: int, memory: int, n_modes: int, target: float = 0
     for stream in melt.streams(melts, most_frames, n_modes):
         everything = slice(0, stream.n_frames)
         for n, moments in stream.moments_on_the_way(everything, memory, tuple(looks)).items():
-            D = fit_gle(moments, stream.dt, "default", stream.n_beads).D
+            D = fit_gle(moments, stream.dt, "default", stream.spectrum).D
             if D.value > 0 and (D.ci95[1] - D.ci95[0]) / 2 <= target * D.value:
                 stopped.append((n, D))
                 break

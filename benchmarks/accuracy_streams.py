@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mlgle_lammps.chains.rouse import RouseSource, rouse_diffusion, rouse_relaxation_time
+from mlgle_lammps.chains.spectrum import Spectrum, linear_spectrum
 from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.diffusion.slope import LAGS_PER_OCTAVE, normal_diffusion
 from mlgle_lammps.records import Estimate, Float32, Float64, Frames, FrameSource, Int64, joined
@@ -42,6 +43,11 @@ class Stream:
     segments: Int64
     com: Float64
     modes: Float32
+
+    @property
+    def spectrum(self) -> Spectrum | None:
+        """Of the chains, None where their beads are not counted."""
+        return None if self.n_beads is None else linear_spectrum(self.n_beads)
 
     @property
     def n_frames(self) -> int:
@@ -154,7 +160,7 @@ def reference_of(stream: Stream, choice: str) -> Reference:
     longest = int(np.unique(stream.segments, return_counts=True)[1].max())
     moments = stream.moments(everything, min(LONGEST_REFERENCE_LAG, longest // 8))
     shortest = REFERENCE_TIMES * (np.nan_to_num(times[-1]) / stream.dt)
-    fit = fit_gle(lags_from(moments, shortest), stream.dt, "default", stream.n_beads).D
+    fit = fit_gle(lags_from(moments, shortest), stream.dt, "default", stream.spectrum).D
     slowest = 0.0 if np.isnan(times[0]) else times[0] / stream.dt
     com_only = Stream(stream.name, stream.dt, None, stream.segments, stream.com, stream.modes[:, :, :0])
     slope = normal_diffusion(com_only.moments(everything, longest // 4, LAGS_PER_OCTAVE), stream.dt, slowest)

@@ -16,6 +16,7 @@ from speed_memory import SteadySource, memory_lines
 from speed_records import Measurement, Settings, best_of
 
 from mlgle_lammps.chains.modes import LocalModeSum
+from mlgle_lammps.chains.spectrum import linear_spectrum
 from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.records import CHAINS, Frames, Species
 from mlgle_lammps.statistics.moments import MomentAccumulator
@@ -131,7 +132,7 @@ def fit_cost(n_chains: int, n_modes: int, memory: int) -> float:
     accumulator = MomentAccumulator(n_chains, n_modes, memory)
     for frame in SteadySource(n_chains, n_modes, 2 * memory):
         accumulator.add(frame)
-    return best_of(lambda: fit_gle(accumulator.moments(), 1.0, "default", BEADS), 3)
+    return best_of(lambda: fit_gle(accumulator.moments(), 1.0, "default", linear_spectrum(BEADS)), 3)
 
 
 # ---------------------------------------------------------------------- training and generation

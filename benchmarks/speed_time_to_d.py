@@ -26,6 +26,7 @@ from speed_coupling import BIN, ENVIRONMENT, ROOT, last_loop
 from speed_records import Measurement, Settings, judged
 
 from mlgle_lammps.chains.rouse import RouseSource, rouse_diffusion, rouse_relaxation_time
+from mlgle_lammps.chains.spectrum import Spectrum
 from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.diffusion.slope import LAGS_PER_OCTAVE, RELAXATIONS, normal_diffusion
 from mlgle_lammps.records import Frames
@@ -58,12 +59,12 @@ Interval = Callable[[Moments], tuple[float, float] | None]
 """From moments to D and the half-width of its 95% interval, None where there is none yet."""
 
 
-def by_fit(dt: float, n_beads: int | None) -> Interval:
+def by_fit(dt: float, spectrum: Spectrum | None) -> Interval:
     """Return the service's own: the GLE fit."""
 
     def interval(moments: Moments) -> tuple[float, float] | None:
         try:
-            D = fit_gle(moments, dt, "default", n_beads).D
+            D = fit_gle(moments, dt, "default", spectrum).D
         except (ValueError, np.linalg.LinAlgError):
             return None
         return D.value, (D.ci95[1] - D.ci95[0]) / 2
@@ -126,7 +127,7 @@ def until_narrow(stream: Stream, slowest: float, starts_fit: list[int], starts_m
     fits = [
         first_within(
             frames_of(stream, start, True), MomentAccumulator(n_chains, n_modes, MEMORY),
-            [by_fit(stream.dt, stream.n_beads)],
+            [by_fit(stream.dt, stream.spectrum)],
         )[0]
         for start in starts_fit
     ]  # fmt: skip

@@ -97,6 +97,7 @@ class System:
         center_held: fixes hold the system's centre of mass in place, which would diffuse without them.
         whole_molecules: centres are summed over all atoms of the molecules by mass, where that is not the mean of
             the chains' beads.
+        ends_alike: turning a chain end for end gives the same chain, by the types along it; True where unknown.
         channels: what a frame holds of the chains.
         others: further species.
         left_out: which molecules were chosen and which are in none of the numbers, one line; empty where none are.
@@ -117,6 +118,7 @@ class System:
     mode_variances: tuple[float, ...] | None = None
     center_held: bool = False
     whole_molecules: bool = False
+    ends_alike: bool = True
     channels: tuple[str, ...] = ("com", "modes")
     others: tuple[Species, ...] = ()
     left_out: tuple[str, ...] = ()
@@ -323,17 +325,18 @@ class Estimate:
 
 @dataclass(frozen=True)
 class GleFit:
-    """Outcome of the fit MSD_X = α² t + β² Σ_j MSD_zj (JCP eq. 26-27), per dimension, time in frames·dt.
+    """Outcome of the fit MSD_X = α² t + β² Σ_p MSD_zp (JCP eq. 26-27), per dimension, time in frames·dt.
 
     Attributes:
         alpha_sq: α², length²/time.
-        beta_sq: β² (free: may be negative where ``constrained`` is False; the generator takes max(β², 0)).
+        beta_sq: β², free in the default form: may be negative, and the generator takes max(β², 0).
         D: α²/2 per dimension with its interval.
         lags: lags used, in frames.
         chi2: residuals against their covariance.
         dof: degrees of freedom of chi2.
         p: p-value of chi2.
         n_frames: frames used.
+        modes: streamed modes in the sum, counted from 1.
     """
 
     alpha_sq: float
@@ -344,6 +347,7 @@ class GleFit:
     dof: int
     p: float
     n_frames: int
+    modes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

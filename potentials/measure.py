@@ -20,6 +20,7 @@ from mlgle_lammps.acquire.deck import read_deck
 from mlgle_lammps.acquire.driver import Driver
 from mlgle_lammps.acquire.wanted import FramesWanted
 from mlgle_lammps.chains.beads import bead_positions
+from mlgle_lammps.chains.spectrum import spectrum_of
 from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.diffusion.slope import normal_diffusion
 from mlgle_lammps.errors import RunFailure
@@ -207,7 +208,7 @@ def pressure(recording: Recording) -> Value:
 
 def fitted_diffusion(recording: Recording) -> Value:
     """Return D in Å² per 100 ps from the package's GLE fit, lags up to a quarter of the run."""
-    return _per_100_ps(fit_gle(recording.moments(), recording.system.dt, n_beads=recording.system.n_beads).D)
+    return _per_100_ps(fit_gle(recording.moments(), recording.system.dt, spectrum=spectrum_of(recording.system)).D)
 
 
 def slope_diffusion(recording: Recording, slowest_fs: float) -> Value | None:

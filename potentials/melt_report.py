@@ -1,8 +1,9 @@
 """Measure every target of the polybutadiene melt and say which are met: ``make melt-report``.
 
-Two processes run MD side by side for about half an hour: the default deck for a million steps at 300 and at 400 K, and
-chains of other lengths at both temperatures, from which D N is extrapolated to the papers' chains of 100 beads. Writes
-a table (stdout, ``report.md``, ``report.json``) and three figures.
+Two processes run MD side by side for about half an hour: the default deck at 300 and at 400 K, chains of 40 beads, and
+the service itself on chains of 100 beads at both temperatures, as many frames as there is time for. Longer runs of
+100 beads take the place of the latter with ``--long``, the folders that `mlgle_lammps.run` left. Writes a table
+(stdout, ``report.md``, ``report.json``) and three figures; ``--redraw --long`` writes it anew when these have grown.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from mlgle_lammps.resources.progress import format_seconds
 DECKS = Path(__file__).parent.parent / "lammps_inputs"
 SETUP_STEPS = 10_000  # what a push-off costs, in steps of the small melts
 PREPARED = (50, 50)  # chains and beads of the melt that shows what preparation does
+DEFAULT_STEPS = 500_000
 LEAST_STEPS = 16_000
 SAID_EVERY = 60.0  # seconds
 
@@ -50,11 +52,9 @@ class Length:
         return (sum(self.steps) + sum(self.relax) + SETUP_STEPS) * self.n_beads * self.n_chains / 400
 
 
-LENGTHS = (
-    Length(40, 12, (520_000, 280_000), (100_000, 50_000)),
-    Length(15, 28, (280_000, 180_000), (30_000, 20_000)),
-    Length(30, 14, (220_000, 120_000), (50_000, 20_000)),
-)
+LENGTHS = (Length(40, 12, (260_000, 160_000), (50_000, 30_000)),)
+LONG_FRAMES = 140  # of chains of 100 beads at each temperature: the first D is found at frame 129
+LONG_STEPS, LONG_BEADS = 280_000 + 45_000, 2000  # of these, relaxation included
 
 
 def _count(counter: Any) -> Any:
@@ -94,29 +94,38 @@ def _length(length: Length, share: float, folder: Path) -> tuple[str, Any]:
     return f"length {length.n_beads}", results
 
 
+def _long(T: int, folder: Path) -> tuple[str, Any]:
+    import long_chains
+
+    found = asdict(long_chains.run(folder / f"long-{T}", T, LONG_FRAMES, {}))
+    _count(_counter)(LONG_STEPS * LONG_BEADS // 400)
+    return f"long {T}", found
+
+
 def _prepared(folder: Path) -> tuple[str, Any]:
     import melt_runs
 
     return "prepared", melt_runs.prepared_chains(*PREPARED, folder, _count(_counter))
 
 
-def run_all(folder: Path, steps: int, processes: int, before: dict[str, Any]) -> dict[str, Any]:
+def run_all(folder: Path, steps: int, processes: int, before: dict[str, Any], long_too: bool = True) -> dict[str, Any]:
     """Run all MD; return results by name, added to those ``before``, and keep them in ``runs.json`` as they come.
 
-    Shows progress and the time left once a minute.
+    Shows progress and the time left once a minute; ``long_too``: run chains of 100 beads.
     """
-    share = steps / 1_000_000
+    share = steps / DEFAULT_STEPS
     work = share * sum(length.work for length in LENGTHS) + 2 * (steps + 300_000) + 100_000
+    work += 2 * long_too * LONG_STEPS * LONG_BEADS // 400
     context = multiprocessing.get_context("spawn")
     counter = context.Value("q", 0)
     results = dict(before)
     with ProcessPoolExecutor(
         processes, mp_context=context, initializer=_begin, initargs=(counter,), max_tasks_per_child=1
     ) as pool:
-        pending: set[Future[tuple[str, Any]]] = {
-            pool.submit(_default_melt, 300, steps),
-            pool.submit(_default_melt, 400, steps),
-        }
+        pending: set[Future[tuple[str, Any]]] = set()
+        if long_too:
+            pending |= {pool.submit(_long, T, folder) for T in (300, 400)}
+        pending |= {pool.submit(_default_melt, T, steps) for T in (300, 400)}
         pending.add(pool.submit(_prepared, folder))
         pending |= {pool.submit(_length, length, share, folder) for length in LENGTHS}
         start = time.monotonic()
@@ -141,7 +150,7 @@ def _say(done: float, work: float, seconds: float, finished: Sequence[str]) -> N
 
 
 def time_decks(folder: Path) -> list[dict[str, Any]]:
-    """Return the speed of both decks on one and two ranks, measured one after the other on a quiet machine."""
+    """Return the speed of the decks on one and two ranks, measured one after the other on a quiet machine."""
     from mlgle_lammps.commands.build import build
 
     start = folder / "timing.data"
@@ -149,6 +158,7 @@ def time_decks(folder: Path) -> list[dict[str, Any]]:
     timings = []
     decks: dict[str, dict[str, object]] = {
         "in.melt": {"relax": 500, "steps": 6000},
+        "in.melt100": {"relax": 200, "steps": 1500},
         "in.melt.paper": {"data": start, "push_steps": 200, "gentle": 200, "relax": 50, "steps": 500},
     }
     for deck, variables in decks.items():
@@ -161,11 +171,12 @@ def time_decks(folder: Path) -> list[dict[str, Any]]:
 
 
 def write_report(folder: Path, results: dict[str, Any]) -> str:
-    """Write table, numbers and figures into ``folder``; return the table. Lengths that are not there are left out."""
+    """Write table, numbers and figures into ``folder``; return the table. Runs that are not there are left out."""
     melts = {T: results[f"melt {T}"] for T in (300, 400)}
     lengths = [run for name, runs in results.items() if name.startswith("length") for run in runs.values()]
-    rows = melt_targets.rows(melts, lengths)
-    text = melt_targets.markdown(rows, melts, lengths, results.get("timing", []))
+    long = [run for name, run in results.items() if name.startswith("long")]
+    rows = melt_targets.rows(melts, lengths, long)
+    text = melt_targets.markdown(rows, melts, lengths, results.get("timing", []), long)
     (folder / "report.md").write_text(text, encoding="utf-8")
     numbers = {"targets": [asdict(row) for row in rows], **results}
     (folder / "report.json").write_text(json.dumps(numbers, indent=1), encoding="utf-8")
@@ -189,10 +200,20 @@ def _kept_results(path: Path) -> dict[str, Any]:
     return results
 
 
+def _given(folders: Sequence[Path]) -> dict[str, Any]:
+    """Return what runs of the service found, by name; none for no folders."""
+    if not folders:
+        return {}
+    import long_chains
+
+    return {f"long {folder}": asdict(long_chains.read(folder)) for folder in folders}
+
+
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure every target of the polybutadiene melt.")
     parser.add_argument("--out", type=Path, default=Path("runs/melt-report"), help="folder of the report")
-    parser.add_argument("--steps", type=int, default=1_000_000, help="of the default melt; other runs scale (1000000)")
+    parser.add_argument("--steps", type=int, default=DEFAULT_STEPS, help="of the default melt (500000); 40 beads scale")
+    parser.add_argument("--long", type=Path, nargs="+", default=[], metavar="RUN", help="runs of 100 beads that exist")
     parser.add_argument("--processes", type=int, default=2, help="runs side by side (2)")
     parser.add_argument("--redraw", action="store_true", help="only write the report anew from the runs in --out")
     options = parser.parse_args(argv)
@@ -212,11 +233,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             options.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot create {options.out}: {error.strerror}") from None
+        given = _given(options.long)
         if options.redraw:
             results = _kept_results(kept)
+            if given:
+                results = {name: run for name, run in results.items() if not name.startswith("long")} | given
         else:
-            timing = time_decks(options.out)
-            results = run_all(options.out, options.steps, options.processes, {"timing": timing})
+            before = {"timing": time_decks(options.out), **given}
+            results = run_all(options.out, options.steps, options.processes, before, long_too=not given)
     except UserError as error:
         print(f"melt-report: error: {one_line(error)}", file=sys.stderr)
         return error.exit_code

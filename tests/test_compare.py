@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mlgle_lammps.chains.rouse import RouseSource, rouse_diffusion
+from mlgle_lammps.chains.spectrum import linear_spectrum
 from mlgle_lammps.commands import compare
 from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.evaluate.run_results import open_run, set_temperature
@@ -40,7 +41,7 @@ def make_run(
     accumulator = MomentAccumulator(CHAINS, MODES, MEMORY)
     for frame in frames[:handoff]:
         accumulator.add(frame)
-    fit = fit_gle(accumulator.moments(), 1.0, n_beads=BEADS)
+    fit = fit_gle(accumulator.moments(), 1.0, spectrum=linear_spectrum(BEADS))
     value, se = D or (fit.D.value, fit.D.se)
     entry = {"value": value, "se": se, "ci95": [value - 2 * se, value + 2 * se], "method": "GLE fit"}
     folder.write_result({

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from mlgle_lammps.chains.rouse import RouseSource
+from mlgle_lammps.chains.spectrum import linear_spectrum
 from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.learn import LearnOptions
@@ -37,7 +38,7 @@ def trainer_of(variant):
     for frame in WINDOW:
         moments.add(frame)
     form = find_preset(options).fit_form
-    return make_trainer(options, SOURCE.system, lambda: fit_gle(moments.moments(), DT, form, BEADS))
+    return make_trainer(options, SOURCE.system, lambda: fit_gle(moments.moments(), DT, form, linear_spectrum(BEADS)))
 
 
 def trained(variant):

@@ -46,6 +46,7 @@ def _run(deck: str, folder: Path, **variables: object) -> list[dict[str, float]]
     [
         ("in.melt", {"relax": 200, "steps": 100}),
         ("in.melt", {"T": 400, "relax": 200, "steps": 100}),
+        ("in.melt100", {"T": 350, "relax": 50, "settle": 20, "steps": 50}),
         ("in.kg", {"relax": 500}),
         ("in.rouse", {"steps": 500}),
     ],
@@ -66,7 +67,9 @@ def test_the_paper_deck_takes_a_built_melt_through_its_push_off(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["melt.data"]
 
 
-@pytest.mark.parametrize(("deck", "marked"), [("in.melt", 1), ("in.melt.paper", 1), ("in.rouse", 1), ("in.kg", 0)])
+@pytest.mark.parametrize(
+    ("deck", "marked"), [("in.melt", 1), ("in.melt100", 1), ("in.melt.paper", 1), ("in.rouse", 1), ("in.kg", 0)]
+)
 def test_the_marker_is_where_it_should_be(deck, marked):
     text = (DECKS / deck).read_text()
     assert text.splitlines().count(MARKER) == marked

@@ -19,6 +19,7 @@ from test_flow import drive
 from mlgle_lammps.acquire.fixes import REGIONS, Region, Setup
 from mlgle_lammps.acquire.walls import Box, open_directions
 from mlgle_lammps.chains.rouse import rouse_mode_variance, rouse_relaxation_time
+from mlgle_lammps.chains.spectrum import linear_spectrum
 from mlgle_lammps.compare import main as compare
 from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.diffusion.slope import normal_diffusion, slope_accumulator
@@ -268,7 +269,7 @@ def test_two_dimensions_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     steps = np.sqrt(accumulator.moments().msd_com)
     assert steps[-1] > 0.5 / 4  # of the thickness: the half box that was complained of is passed
     assert not any("half the box" in line for line in ending.warnings)
-    D = fit_gle(accumulator.moments(), driver.system.dt, "default", n_beads).D
+    D = fit_gle(accumulator.moments(), driver.system.dt, "default", linear_spectrum(n_beads)).D
     assert abs(D.value - 1 / n_beads) < 4 * D.se
 
 
@@ -312,7 +313,7 @@ def fitted(frames: Frames, directions: Directions) -> tuple[float, float]:
     """Return D over its exact value and its standard error by the fit."""
     accumulator = MomentAccumulator(frames.com.shape[1], MODES, 48, n_dimensions=directions.n)
     accumulator.add(frames.along(directions))
-    D = fit_gle(accumulator.moments(), DT, "default", BEADS).D
+    D = fit_gle(accumulator.moments(), DT, "default", linear_spectrum(BEADS)).D
     return D.value / D_EXACT, D.se / D_EXACT
 
 

@@ -168,6 +168,30 @@ def test_lammps_is_closed_where_the_sink_fails_or_anything_else(world, tmp_path)
     assert CLOSED in (tmp_path / "key").read_text()
 
 
+def test_a_frame_that_did_not_come_about_is_not_counted(world, tmp_path):
+    """Neither one whose sum over ranks failed, nor one that could not be sent."""
+    driver = driver_of(world, tmp_path / "sum", Kept(), FramesWanted(4, 2))
+    with driver:
+        driver.prepare()
+        took = driver._taker._total
+
+        def total(part):
+            if driver.n_frames < 1:
+                return took(part)
+            driver._taker.error = RunFailure("7 of 100 chain beads are gone")
+            return None
+
+        driver._taker._total = total
+        with pytest.raises(RunFailure, match="beads are gone"):
+            driver.produce()
+        assert driver.n_frames == len(driver._sink.frames) == 1
+    sink = Kept(fail_at=1)
+    driver = driver_of(world, tmp_path / "sent", sink, FramesWanted(4, 2))
+    with pytest.raises(RunFailure, match="the sink broke"):
+        produce(driver)
+    assert driver.n_frames == len(sink.frames) == 1
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

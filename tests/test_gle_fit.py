@@ -7,13 +7,18 @@ import pytest
 from scipy import optimize, stats
 
 from mlgle_lammps.chains.rouse import RouseSource, rouse_diffusion
-from mlgle_lammps.diffusion.gle_fit import fit_gle
+from mlgle_lammps.chains.spectrum import Spectrum, linear_spectrum
+from mlgle_lammps.diffusion.gle_fit import _points, _rough_fit, fit_gle
 from mlgle_lammps.records import Frames, joined
 from mlgle_lammps.statistics.moments import MomentAccumulator
 from mlgle_lammps.statistics.msd_covariance import msd_covariance
 
 DT = 0.135
 N_BEADS = 20
+UNLIKE = linear_spectrum(N_BEADS, ends_alike=False)
+"""Of chains whose centre all modes may move, as the coupled Rouse melt's does."""
+SIX = Spectrum(UNLIKE.eigenvalues[:6], (True,) * 6)
+"""The same without modes beyond the six that are streamed."""
 
 
 def moments_of(source, memory=64):
@@ -51,11 +56,43 @@ def test_intervals_hold_the_true_D(rouse_moments):
 
 
 def test_coupled_melt_gives_back_beta_and_D():
-    fits = [fit_gle(moments_of(RouseSource(30, N_BEADS, 6, 500, DT, seed, coupling=0.8)), DT) for seed in range(12)]
+    melts = [moments_of(RouseSource(30, N_BEADS, 6, 500, DT, seed, coupling=0.8)) for seed in range(12)]
+    fits = [fit_gle(melt, DT, spectrum=SIX) for melt in melts]
+    assert all(fit.modes == (1, 2, 3, 4, 5, 6) for fit in fits)
     beta_sq = np.array([fit.beta_sq for fit in fits])
     assert abs(beta_sq.mean() - 0.64) < 4 * beta_sq.std(ddof=1) / np.sqrt(len(fits))
     D = np.array([fit.D.value for fit in fits])
     assert abs(D.mean() - rouse_diffusion(N_BEADS)) < 4 * D.std(ddof=1) / np.sqrt(len(fits))
+    even = [fit_gle(melt, DT) for melt in melts]
+    assert all(fit.modes == (2, 4, 6) for fit in even)
+    wrong = np.array([fit.D.value for fit in even])  # such a melt's slowest modes are then taken for diffusion
+    assert wrong.mean() - rouse_diffusion(N_BEADS) > 4 * wrong.std(ddof=1) / np.sqrt(len(even))
+
+
+def test_a_melt_moved_by_even_modes_is_fitted_by_them_alone():
+    """The centre is made to follow the even modes of another chain, as symmetry has it."""
+    known, fits = rouse_diffusion(N_BEADS), {"even": [], "all": []}
+    for seed in range(12):
+        frames = joined(list(RouseSource(30, N_BEADS, 6, 500, DT, seed)))
+        moved = frames.com + 0.8 * np.roll(frames.modes[:, :, 1::2].sum(axis=2, dtype=np.float64), 1, axis=1)
+        accumulator = MomentAccumulator(30, 6, 64)
+        accumulator.add(Frames.of_chains(frames.steps, frames.segments, moved, frames.modes))
+        fits["even"].append(fit_gle(accumulator.moments(), DT))
+        fits["all"].append(fit_gle(accumulator.moments(), DT, spectrum=SIX))
+    D = {name: np.array([fit.D.value for fit in own]) for name, own in fits.items()}
+    beta_sq = np.array([fit.beta_sq for fit in fits["even"]])
+    error = {name: values.std(ddof=1) / np.sqrt(len(values)) for name, values in D.items()}
+    assert abs(beta_sq.mean() - 0.64) < 4 * beta_sq.std(ddof=1) / np.sqrt(len(beta_sq))
+    assert abs(D["even"].mean() - known) < 4 * error["even"]
+    assert D["even"].mean() - D["all"].mean() > 4 * (D["even"] - D["all"]).std(ddof=1) / np.sqrt(12)
+
+
+def test_where_no_mode_is_allowed_the_shape_of_all_is_taken():
+    moments = moments_of(RouseSource(30, N_BEADS, 6, 500, DT, 1, coupling=0.8))
+    ring = replace(SIX, invariant=(False,) * 6)
+    assert fit_gle(moments, DT, spectrum=ring) == fit_gle(moments, DT, spectrum=SIX)
+    alone = replace(moments, msd_modes=moments.msd_modes[:, :1], mode_variance=moments.mode_variance[:1])
+    assert fit_gle(alone, DT).modes == (1,)
 
 
 def test_modes_beyond_k_are_added_where_the_beads_are_known():
@@ -64,8 +101,8 @@ def test_modes_beyond_k_are_added_where_the_beads_are_known():
     for seed in range(16):
         moments = moments_of(RouseSource(30, N_BEADS, 10, 500, DT, seed, coupling=0.8))
         few = replace(moments, msd_modes=moments.msd_modes[:, :3], mode_variance=moments.mode_variance[:3])
-        added.append(fit_gle(few, DT, n_beads=N_BEADS).D.value)
-        missed.append(fit_gle(few, DT).D.value)
+        added.append(fit_gle(few, DT, spectrum=UNLIKE).D.value)
+        missed.append(fit_gle(few, DT, spectrum=Spectrum(UNLIKE.eigenvalues[:3], (True,) * 3)).D.value)
     error = np.std(added, ddof=1) / np.sqrt(len(added))
     assert abs(np.mean(added) - known) < 4 * error
     assert abs(np.mean(missed) - known) > 4 * error
@@ -79,7 +116,7 @@ def test_D_does_not_jump_where_the_shortest_lag_comes_and_goes():
     fits = []
     for times in (0.98, 1.02):
         shorter[:, -1] = 2 * melt.mode_variance[-1] * (1 - np.exp(-melt.lags / (times * melt.lags[4])))
-        fits.append(fit_gle(replace(melt, msd_modes=shorter), DT))
+        fits.append(fit_gle(replace(melt, msd_modes=shorter), DT, spectrum=SIX))
     assert fits[0].lags[0] < fits[1].lags[0]
     assert abs(fits[0].D.value - fits[1].D.value) < 0.1 * fits[0].D.se
 
@@ -105,6 +142,27 @@ def test_published_form_is_equation_27(rouse_moments):
         minima = [optimize.minimize(loss, start, method="Nelder-Mead", options=tight) for start in starts]
         best = min(minima, key=lambda result: result.fun)
         assert fit_gle(moments, DT, "published").D.value == pytest.approx(best.x[0] ** 2 / 2, rel=1e-4)
+
+
+def chi2_with_raw_covariance(moments, fit):
+    """What the residuals of the published form are not distributed as: weighed with the covariance of the points."""
+    points = _points(moments, *_rough_fit(moments))
+    keep = [int(np.flatnonzero(moments.lags == lag)[0]) for lag in fit.lags]
+    predicted = fit.alpha_sq * DT * points.lags[keep] + fit.beta_sq * points.s[keep]
+    residual = points.y[keep] - predicted
+    return float(residual @ np.linalg.solve(points.covariance[np.ix_(keep, keep)], residual))
+
+
+def test_p_of_the_published_form_is_a_probability(rouse_moments):
+    """Uniform over exact melts; the points' own covariance, as a control, finds many of them impossible."""
+    fits = [fit_gle(moments, DT, "published") for moments in rouse_moments]
+    assert all(fit.dof == (1 if fit.beta_sq > 0 else 2) for fit in fits)
+    assert {fit.dof for fit in fits} == {1, 2}
+    p = np.array([fit.p for fit in fits])
+    assert stats.kstest(p, "uniform").pvalue > 0.001
+    assert (p < 0.01).sum() <= stats.binom.ppf(0.999, len(p), 0.01)
+    raw = [chi2_with_raw_covariance(m, fit) for m, fit in zip(rouse_moments, fits, strict=True)]
+    assert (stats.chi2.sf(raw, 1) < 0.01).sum() > 10
 
 
 def altered(change):

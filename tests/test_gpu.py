@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from mlgle_lammps.chains.rouse import RouseSource
+from mlgle_lammps.chains.spectrum import linear_spectrum
 from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.options.learn import TRAINED_CHAINS, LearnOptions
 from mlgle_lammps.pipeline.generation import generate_to_file
@@ -53,7 +54,7 @@ def trained(preset, device, frames=None, system=SOURCE.system):
     moments = MomentAccumulator(system.n_chains, MODES, MEMORY)
     for frame in frames:
         moments.add(frame)
-    fit = fit_gle(moments.moments(), DT, find_preset(options).fit_form, BEADS)
+    fit = fit_gle(moments.moments(), DT, find_preset(options).fit_form, linear_spectrum(BEADS))
     trainer = make_trainer(options, system, lambda: fit)
     for n in (MEMORY + 1, 70, 110):
         trainer.partial_fit(frames[:n])

@@ -6,11 +6,14 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.integrate import cumulative_simpson
+
+from mlgle_lammps.errors import RunFailure, UserError
 
 ROOT = Path(__file__).parent.parent
 POTENTIALS = ROOT / "potentials"
@@ -20,6 +23,7 @@ KNOTS, TABLE = POTENTIALS / "cis-pb.knots", POTENTIALS / "cis-pb.table"
 sys.path.insert(0, str(POTENTIALS))
 
 import calibrate  # noqa: E402
+import long_chains  # noqa: E402
 import make_table  # noqa: E402
 import melt_report  # noqa: E402
 import melt_targets  # noqa: E402
@@ -142,17 +146,48 @@ def test_calibration_finds_the_answer_of_a_melt_that_has_one():
     assert chosen == pytest.approx(ANSWER, rel=0.02)
 
 
-def test_calibration_with_noise_ends_within_its_own_errors():
+SHIFT = {"pressure": -40.0, "mobility": -0.4}  # of long chains from short ones
+
+
+def _long_engine(noise: float):
+    """Long chains of the melt of `_engine`, measured with as much noise; where they meet the targets follows."""
+
+    def measure(parameters, number):
+        values = _engine(noise)(parameters, number)
+        return {name: (value + SHIFT[name], se) for name, (value, se) in values.items()}
+
+    return measure
+
+
+def test_calibration_with_noise_ends_within_its_own_errors_for_long_chains():
     evaluations = []
-    chosen = calibrate.calibrate(_engine(0.5), evaluations, 16, KNOWN, WANTED)
-    truth = _engine(0.0)(chosen, 0)
+    chosen = calibrate.calibrate(_engine(0.5), evaluations, 20, KNOWN, WANTED, measure_long=_long_engine(0.5))
+    long = [i for i, e in enumerate(evaluations) if e.long]
+    assert long == [6, 10, 14, 18]
+    truth = _long_engine(0.0)(chosen, 0)
     model = calibrate.fit(evaluations, KNOWN, WANTED)
     errors = model.errors(calibrate.logarithms(chosen, KNOWN))
     for target, error in zip(WANTED, errors, strict=True):
         assert abs(truth[target.name][0] - target.wanted) / target.tolerance < 4 * error + 0.1
-    assert np.all(errors < 0.5)
-    start = _engine(0.0)({"depth": 1.0, "drag": 100.0}, 0)
+    assert np.all(errors < 0.6)
+    start = _long_engine(0.0)({"depth": 1.0, "drag": 100.0}, 0)
     assert abs(start["pressure"][0]) / 100.0 > 4 * errors[0] + 0.1
+    short_only = [e for e in evaluations if not e.long]
+    blind = calibrate.fit(short_only, KNOWN, WANTED).errors(calibrate.logarithms(chosen, KNOWN))
+    assert np.all(blind > calibrate.PRIOR_LENGTH - 0.1), "short chains alone cannot know long ones"
+
+
+def test_long_evaluations_may_lack_a_target():
+    evaluations = []
+    calibrate.calibrate(_engine(0.1), evaluations, 6, KNOWN, WANTED)
+    x = calibrate.logarithms(evaluations[-1].parameters, KNOWN)
+    before = calibrate.fit(evaluations, KNOWN, WANTED)
+    values = {"mobility": _long_engine(0.1)(evaluations[-1].parameters, 6)["mobility"]}
+    after = calibrate.fit([*evaluations, calibrate.Evaluation(evaluations[-1].parameters, values, True)], KNOWN, WANTED)
+    pressure, mobility = range(2)
+    assert after.residuals(x)[pressure] == pytest.approx(before.residuals(x)[pressure])
+    assert after.residuals(x)[mobility] == pytest.approx(before.residuals(x)[mobility] - 4.0, abs=0.6)
+    assert after.errors(x)[mobility] < 0.3 < before.errors(x)[mobility]
 
 
 def test_no_step_of_the_calibration_is_longer_than_allowed_or_beyond_the_limits():
@@ -169,13 +204,12 @@ def test_no_step_of_the_calibration_is_longer_than_allowed_or_beyond_the_limits(
 def test_a_calibration_goes_on_from_its_log(tmp_path):
     log = tmp_path / "log"
     evaluations = []
-    calibrate.calibrate(_engine(0.2), evaluations, 5, KNOWN, WANTED)
-    log.write_text("".join(json.dumps({"parameters": e.parameters, "values": e.values}) + "\n" for e in evaluations))
+    both = {"known": KNOWN, "targets": WANTED, "measure_long": _long_engine(0.2)}
+    calibrate.calibrate(_engine(0.2), evaluations, 8, **both)
+    log.write_text("".join(json.dumps(asdict(e)) + "\n" for e in evaluations))
     again = calibrate.read_log(log, KNOWN, WANTED)
     assert again == evaluations
-    assert calibrate.calibrate(_engine(0.2), again, 9, KNOWN, WANTED) == calibrate.calibrate(
-        _engine(0.2), [], 9, KNOWN, WANTED
-    )
+    assert calibrate.calibrate(_engine(0.2), again, 12, **both) == calibrate.calibrate(_engine(0.2), [], 12, **both)
     assert calibrate.read_log(tmp_path / "none") == []
 
 
@@ -184,6 +218,7 @@ def test_a_calibration_goes_on_from_its_log(tmp_path):
     [
         (["--steps", "10"], "--steps is 10"),
         (["--evaluations", "0"], "--evaluations is 0"),
+        (["--long-frames", "100"], "--long-frames is 100"),
         (["--temperatures", "400", "300"], "lower one first"),
         (["--data", "no.data"], "no such file"),
         (["--knots", "no.knots"], "no.knots"),
@@ -195,6 +230,24 @@ def test_calibrate_refuses_bad_options_in_one_line(tmp_path, capsys, options, co
     assert complaint in message
     assert message.startswith("calibrate: error: ")
     assert message.count("\n") == 1
+
+
+def test_the_table_of_a_calibration_has_short_and_long_chains():
+    parameters = {p.name: p.start for p in calibrate.PARAMETERS}
+    values = {t.name: (t.wanted, t.tolerance) for t in calibrate.TARGETS}
+    long = {name: values[name] for name in ("pressure", "D(300 K)")}
+    evaluations = [calibrate.Evaluation(parameters, values), calibrate.Evaluation(parameters, long, True)]
+    lines = calibrate.table(evaluations, parameters).splitlines()
+    assert [line.split()[0] for line in lines[:5]] == ["chains", "short", "long", "chosen", "wanted"]
+    assert lines[2].split()[5:] == ["0+-1.5e+02", "-", "0.104+-0.021", "-"]
+
+
+def test_long_runs_of_other_parameters_are_not_taken_for_these(tmp_path):
+    engine = calibrate.Engine(KNOTS, tmp_path, (300, 400), 1000, 0, None, long_frames=140)
+    (tmp_path / "long-6").mkdir()
+    (tmp_path / "long-6" / "parameters.json").write_text('{"core": 2.0}')
+    with pytest.raises(UserError, match="holds runs of other parameters"):
+        engine.long({p.name: p.start for p in calibrate.PARAMETERS}, 6)
 
 
 @pytest.mark.parametrize("line", ["nonsense", "{}", '{"parameters": {"core": 1}, "values": {}}', "[1]"])
@@ -225,6 +278,93 @@ def test_extrapolation_in_one_over_n():
     assert abs(values.mean() - 8.5) < 4 * found[0].se / np.sqrt(400)
     assert values.std() == pytest.approx(found[0].se, rel=4 / np.sqrt(2 * 400))
     assert np.mean([line.chi_sq for line in found]) == pytest.approx(2.0, abs=4 * 2 / np.sqrt(400))
+
+
+LONG_LOG = """
+   Step          Temp          Press
+         0   250.0          0.0
+       100   300.0          9.0
+Loop time of 1 on 1 procs for 100 steps with 400 atoms
+   Step          Temp          Press
+         0   250.0          0.0
+       100   302.0         10.0
+       200   304.0         30.0
+Loop time of 1 on 1 procs for 200 steps with 400 atoms
+"""
+
+
+def _long_run(folder: Path, T: int, seed: int, D: float, status: str = "complete") -> Path:
+    """Write what a run of the service leaves that reports of long chains read; D in Å²/100 ps, its error a tenth."""
+    folder.mkdir()
+    result = {
+        "status": status, "n_beads": 100, "n_chains": 20, "n_frames": 201, "dt": 80_000.0, "fit": {"p": 0.4},
+        "variables": {"T": [str(T)], "seed": [str(seed)]}, "timing": {"md_s": 7200.0},
+        "D": {"value": D * 1e-5, "ci95": [0.8 * D * 1e-5, 1.2 * D * 1e-5], "se": 0.1 * D * 1e-5},
+    }  # fmt: skip
+    (folder / "result.json").write_text(json.dumps(result))
+    (folder / "log.lammps").write_text(LONG_LOG)
+    return folder
+
+
+def test_a_run_of_long_chains_is_read_and_not_run_again(tmp_path):
+    folder = _long_run(tmp_path / "a", 300, 7, 0.1)
+    run = long_chains.read(folder)
+    assert (run.T, run.seed, run.frames, run.ns, run.md_s, run.complete) == (300, 7, 201, 16.0, 7200.0, True)
+    assert (*run.D, *run.ci95, run.fit_p) == pytest.approx((0.1, 0.01, 0.08, 0.12, 0.4))
+    assert (*run.kinetic_T, *run.pressure) == pytest.approx((303.0, 1.0, 20.0, 10.0))
+    assert long_chains.run(folder, 300, 201, {}) == run
+    assert not long_chains.read(_long_run(tmp_path / "b", 300, 8, 0.1, "partial")).complete
+    (folder / "result.json").write_text('{"D": null}')
+    for bad in (folder, tmp_path / "none"):
+        with pytest.raises(UserError, match=r"result\.json"):
+            long_chains.read(bad)
+
+
+def test_a_run_that_was_ended_is_gone_on_with(tmp_path, monkeypatch):
+    commands = []
+
+    def fake(command, **_):
+        commands.append(command[3:])
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(long_chains.subprocess, "run", fake)
+    with pytest.raises(RunFailure, match="start again to go on"):
+        long_chains.run(tmp_path / "new", 350, 300, {"friction": 800})
+    assert commands[0][1:7] == ["--every", "2000", "--out", str(tmp_path / "new"), "--generate-steps", "0"]
+    assert commands[0][7:11] == ["--train-frames", "200", "--val-frames", "100"]
+    assert commands[0][-3:] == ["-var", "friction", "800"]
+    (tmp_path / "killed" / "checkpoint").mkdir(parents=True)
+    ended = _long_run(tmp_path / "ended", 350, 1, 0.1, "partial")
+    for folder in (tmp_path / "killed", ended):
+        with pytest.raises(RunFailure):
+            long_chains.run(folder, 350, 300, {})
+        assert commands[-1] == ["--resume", str(folder)]
+
+
+@pytest.mark.slow
+@pytest.mark.lammps
+def test_the_service_measures_long_chains(tmp_path):
+    run = long_chains.run(tmp_path / "run", 300, 140, {"seed": 3, "report": 40}, DECK, every=4)
+    assert (run.n_beads, run.n_chains, run.frames, run.seed, run.complete) == (20, 20, 140, 3, True)
+    assert run.ns == pytest.approx(139 * 4 * 40e-6)
+    assert abs(run.kinetic_T[0] - 300) < 5 * run.kinetic_T[1] + 10
+    assert run.ci95[0] < run.D[0] < run.ci95[1]
+
+
+def test_long_runs_are_pooled_and_judged(tmp_path):
+    values = {"a": (300, 1, 0.10), "b": (300, 2, 0.12), "c": (400, 1, 0.22)}
+    runs = [asdict(long_chains.read(_long_run(tmp_path / name, *v))) for name, v in values.items()]
+    cold, hot, ratio = melt_targets._long_rows(runs)
+    weights = np.array([1 / 0.010**2, 1 / 0.012**2])
+    assert cold.value == pytest.approx(weights @ [0.10, 0.12] / weights.sum())
+    assert cold.se == pytest.approx(weights.sum() ** -0.5)
+    assert ratio.value == pytest.approx(0.22 / cold.value)
+    assert ratio.se == pytest.approx(ratio.value * np.hypot(0.1, cold.se / cold.value))
+    assert [row.met for row in (cold, hot, ratio)] == ["yes", "", "open"]
+    assert melt_targets._long_rows([runs[0] | {"D": (0.2, 0.01)}])[0].met == "no"
+    lines = melt_targets.long_table(runs).splitlines()
+    assert [line.split(" | ")[2] for line in lines[2:]] == ["1", "2", "1"]
+    assert "0.100 ± 0.010 | 0.080 to 0.120 | 0.4" in lines[2]
 
 
 def test_the_breakdown_of_lammps_output_is_read():
@@ -280,19 +420,16 @@ def test_measurements_come_through_the_driver():
     assert found["bond"] == pytest.approx(found["size"], rel=1e-6)
     assert 18 < found["bond"] < 23
     assert 4.5 < found["peak"] < 6
-    assert abs(found["D"] - 0.5) < 4 * found["D_se"] < 3
+    assert abs(found["D"] - 1.1) < 4 * found["D_se"] < 6
 
 
 @pytest.mark.lammps
-@pytest.mark.parametrize(("timestep", "hotter"), [(10.0, False), (50.0, True)])
-def test_positions_have_the_temperature_wanted_where_the_time_step_is_short(tmp_path, timestep, hotter):
-    deck = tmp_path / "in.melt"
-    deck.write_text(DECK.read_text().replace("timestep 50.0", f"timestep {timestep}"))
+@pytest.mark.parametrize(("timestep", "hotter"), [(10.0, False), (60.0, True)])
+def test_positions_have_the_temperature_wanted_where_the_time_step_is_short(timestep, hotter):
     n = round(20_000 / timestep)  # 20 ps to settle, 60 ps measured
     found = _in_a_process(
         "import json, measure, configurational_temperature as c, pathlib\n"
-        f"deck = pathlib.Path({str(deck)!r})\n"
-        f"v = dict(data={str(DECK.parent / 'melt.data')!r}, potentials={str(POTENTIALS)!r})\n"
+        f"deck, v = pathlib.Path({str(DECK)!r}), dict(timestep={timestep})\n"
         f"r = measure.record(deck, v | dict(relax={n}, steps={3 * n}), {n // 20}, {3 * n})\n"
         "T = c.configurational_temperature(r, c.Forces(deck, v), 60, 1)\n"
         "print(json.dumps(dict(T=T.value, se=T.se)))"

@@ -429,8 +429,9 @@ class Driver:
     def _raise_kept(self) -> None:
         """Raise on all ranks what any rank kept from inside the run."""
         error = self._taker.error
-        kept = self._comm.allgather(None if error is None else (type(error), one_line(error)))
-        found = next((entry for entry in kept if entry), None)
+        told = self._comm.allgather((self.n_frames, None if error is None else (type(error), one_line(error))))
+        self._taker.n_frames = told[0][0]  # of the first MD rank, which alone knows whether the last one came about
+        found = next((entry for _, entry in told if entry), None)
         if found is None:
             return
         kind, message = found

@@ -46,7 +46,7 @@ class FrameTaker:
         verdict: GO, or why the run ends.
         error: what went wrong on this rank first.
         target: frames in all; None until that is known.
-        n_frames: frames so far.
+        n_frames: frames so far; where the first MD rank failed, one more on the others until they hear of it.
         last_step: of the last frame; None before the first.
         segment: number of the uninterrupted piece.
         cut_short: the last frame came before the deck's run had ended.
@@ -139,9 +139,7 @@ class FrameTaker:
         total = None
         if part is not None and verdict != FAIL:
             total = self._total(part)
-            self.n_frames += due
-            self.last_step = step
-            if verdict == GO and self.target is not None and self.n_frames >= self.target:
+            if verdict == GO and self.target is not None and self.n_frames + due >= self.target:
                 verdict = ENOUGH
                 self.cut_short = self._lmp.extract_variable("mlgle_elapsed", None, 0) < 1 - 1e-12
         if verdict != GO:
@@ -151,6 +149,9 @@ class FrameTaker:
             self._send(step, total)
         elif total is not None:
             self._compare(step, total)
+        if part is not None and self.error is None:  # else there was no frame
+            self.n_frames += due
+            self.last_step = step
 
     def _local(self, n_local: int, ids: Any, positions: Any) -> tuple[Any, bool]:
         """Return this rank's part of a snapshot, and whether image flags should be followed."""

@@ -77,6 +77,7 @@ def read_system(
         mode_variances=_mode_variances(lmp, comm, chains.ids, deck),
         center_held=center_held,
         whole_molecules=chains.centres is not None,
+        ends_alike=chains.ends_alike,
         left_out=chains.left_out,
         directions=_directions(lmp, comm, chains.ids, setup, definitions, later),
     )

@@ -11,6 +11,7 @@ from scipy.sparse.csgraph import connected_components
 
 from mlgle_lammps.chains.main_species import choose_main, kinds_of, what_is_left_out
 from mlgle_lammps.chains.molecules import Centres
+from mlgle_lammps.chains.spectrum import ends_alike
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import Int64
 
@@ -26,12 +27,14 @@ class Chains:
         notes: what is worth knowing, one line each.
         left_out: what was chosen and what was left out, one line; empty where all molecules are alike.
         centres: how their molecules' centres of mass are summed; None where those are the means of their beads.
+        ends_alike: turning a chain end for end gives the same chain, by the types along it.
     """
 
     ids: Int64
     notes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     centres: Centres | None = None
+    ends_alike: bool = True
 
 
 def find_chains(
@@ -65,10 +68,12 @@ def find_chains(
     walked = [graph.walk(np.flatnonzero(graph.sizes == length), length) for length in lengths]
     rows = sorted((row for chains in walked for row in chains), key=lambda row: int(row[0]))
     sizes = np.array([len(row) for row in rows], dtype=np.int64)
-    kinds = kinds_of(sizes, None if types_of is None else _sequences(rows, types_of))
+    sequences = None if types_of is None else _sequences(rows, types_of)
+    kinds = kinds_of(sizes, sequences)
     main = choose_main(kinds)
     left_out = what_is_left_out(main, kinds, strict)
-    return Chains(np.stack([rows[i] for i in main.members]), left_out=left_out)
+    alike = ends_alike([] if sequences is None else [sequences[i] for i in main.members])
+    return Chains(np.stack([rows[i] for i in main.members]), left_out=left_out, ends_alike=alike)
 
 
 def _sequences(rows: Sequence[Int64], types_of: Callable[[Int64], Sequence[str]]) -> list[tuple[str, ...]]:

@@ -8,7 +8,6 @@ distances are right from the start and need not relax by diffusion, and placed w
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -16,8 +15,10 @@ import numpy as np
 
 from mlgle_lammps.chains.random_walks import ChainModel, grow_chains, internal_distances
 from mlgle_lammps.chains.start_structure import BOLTZMANN, box_length, place_chains
-from mlgle_lammps.errors import UserError, one_line
+from mlgle_lammps.commands.from_fields import Parser
+from mlgle_lammps.errors import RunFailure, UserError, one_line
 from mlgle_lammps.formats.melt_data import data_text
+from mlgle_lammps.store.atomic import write_bytes_atomically
 
 BOND_DISTRIBUTIONS = ("harmonic", "fixed", "gaussian")
 # Local statistics as measured in the equilibrated melts. For polybutadiene bonds are shorter and angles smaller than
@@ -34,15 +35,8 @@ DEFAULTS: dict[str, dict[str, float | str]] = {
 }  # fmt: skip
 
 
-class _Parser(argparse.ArgumentParser):
-    """An argument parser whose complaint is one line with exit code 2."""
-
-    def error(self, message: str) -> None:  # type: ignore[override]
-        raise UserError(f"{message} (see {self.prog} --help)")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="mlgle build",
         description="Write a LAMMPS data file with a melt of linear chains, ready for a push-off.",
         epilog="Defaults with --units real are cis-1,4-polybutadiene, with --units lj the Kremer-Grest melt.",
@@ -115,12 +109,10 @@ def parse(argv: list[str] | None = None) -> tuple[argparse.Namespace, ChainModel
 
 
 def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
     try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from None
+        write_bytes_atomically(path, text.encode())
+    except RunFailure as error:
+        raise UserError(str(error)) from None
 
 
 def build(argv: list[str] | None = None) -> str:

@@ -235,7 +235,8 @@ def _jackknife(statistic: Callable[[Float64], float], moments: Moments, method: 
     if n_groups < 2:
         return Estimate(value, np.nan, (np.nan, np.nan), method)
     left = np.array([statistic(moments.msd_com_chain[:, group != g].mean(axis=1)) for g in range(n_groups)])
-    return student_estimate(value, jackknife_error(left), n_groups - 1, method)
+    sizes = np.bincount(group)
+    return student_estimate(value, float(jackknife_error(left, sizes, value)), n_groups - 1, method)
 
 
 def msd_over_time(moments: Moments, dt: float) -> Estimate:

@@ -1,9 +1,12 @@
 """The GLE fit: α and β from mean squared displacements up to t_max, and D = α²/2 with an interval that holds.
 
-The model (JCP eq. 26) is MSD_X(t) = α² t + β² Σ_j MSD_zj(t) per dimension. Where k is below half the beads the sum
-is completed: a mode p > k has the shape of mode k, smaller and faster by sin²(kπ/2N)/sin²(pπ/2N), as Rouse's. At
-the shortest lags the model fails, by how much one cannot know, so an allowance is added to the covariance, which
-fades to half a per cent within some relaxation times of mode k (of mode N/2 where that is slower).
+The model is MSD_X(t) = α² t + β² Σ_p MSD_zp(t) per dimension. JCP eq. 26 sums all modes, which makes D some 4% low:
+symmetry ties the centre only to modes that every automorphism of the molecule leaves as they are, the even ones of a
+chain with equal ends (`chains/spectrum.py`, docs/accuracy.md), and ``default`` sums these. Where no mode is such (a
+ring) all are taken as the shape. Where modes with λ_p <= 2, half of a chain's, are not streamed the sum is completed: a
+mode p > k has the shape of mode k, smaller and faster by λ_k/λ_p, as Rouse's. At the shortest lags the model fails, by
+how much one cannot know, so an allowance is added to the covariance, which fades to half a per cent within some
+relaxation times of mode k (of the last with λ_p <= 2 where that is slower).
 
 Where the centre of mass is not the mean of the beads that the modes are of (side groups, unequal masses), the distance
 between the two adds what relaxes with the side groups, faster than the slow modes: a constant is then fitted beside.
@@ -24,6 +27,7 @@ from typing import get_args
 import numpy as np
 from scipy import optimize, stats
 
+from mlgle_lammps.chains.spectrum import Spectrum
 from mlgle_lammps.diffusion.forms import FitForm
 from mlgle_lammps.records import Estimate, Float64, GleFit, Int64
 from mlgle_lammps.statistics.moments import Moments
@@ -36,6 +40,7 @@ ALLOWANCE_LATE = 0.005  # and at every lag: an ansatz is never exact
 ALLOWANCE_REACH = 1.0  # errors of neighbouring lags are alike: correlation exp(-|ln(t/t')|/ALLOWANCE_REACH)
 TRUST_LEVEL = 0.01  # lags are left out from the short end until the residuals' chi-square is as likely as this
 LEAST_LAGS = 5
+LARGEST_EIGENVALUE = 2.0  # λ of the fastest modes that are added where they are not streamed: N/2 of a linear chain
 MEMORIES = 64  # of mode k, after which it is taken as relaxed
 
 
@@ -55,18 +60,19 @@ class _Points:
         return np.stack(columns[: 3 if self.constant else 2], axis=1)[start:]
 
 
-def fit_gle(moments: Moments, dt: float, form: FitForm = "default", n_beads: int | None = None) -> GleFit:
+def fit_gle(moments: Moments, dt: float, form: FitForm = "default", spectrum: Spectrum | None = None) -> GleFit:
     """Return α², β² and D = α²/2 with its 95% interval (JCP eq. 26-27).
 
-    ``default``: generalized least squares, β² free, modes k+1..N/2 added, the shortest lags weighed by how far the
-    ansatz can be trusted there, or left out until the residuals agree with their covariance. ``published``: the
-    three points 1, m/2, m, unweighted, α² ≥ 0 and β² ≥ 0; its interval comes from the same covariance.
+    ``default``: generalized least squares, β² free, the sum over modes that symmetry allows, those not streamed added,
+    the shortest lags weighed by how far the ansatz can be trusted there, or left out until the residuals agree with
+    their covariance. ``published``: all modes, the three points 1, m/2, m, unweighted, α² ≥ 0 and β² ≥ 0; its interval
+    comes from the same covariance.
 
     Args:
         moments: displacements so far, lags in frames.
         dt: time between frames, time_unit.
         form: "default" or "published".
-        n_beads: N, beads per chain; None where unknown, and then no modes are added.
+        spectrum: of the molecule; None where unknown: then even modes are summed and none are added.
 
     Returns:
         The fit; α² and D in length²/time, D per dimension.
@@ -82,17 +88,27 @@ def fit_gle(moments: Moments, dt: float, form: FitForm = "default", n_beads: int
         raise ValueError(f"the fit has no form {form!r}")
     if form == "published":
         return _published(_points(moments, *_rough_fit(moments)), moments, dt)
-    relaxed = _relaxation(moments, _shortest_wave(moments, n_beads))
+    relaxed = _relaxation(moments, _shortest_wave(moments, spectrum))
     first = _first_lag(moments.lags, relaxed)
-    moments, n_added = _with_missing_modes(moments, n_beads)
-    curve = _rough_fit(moments)
+    summed, modes, n_added = _summed(moments, spectrum)
+    curve = _rough_fit(summed)
     for _ in range(3):
-        points = _points(moments, *curve)
+        points = _points(summed, *curve)
         solution, used = _trusted(_with_allowance(points, relaxed), first)
         curve = max(solution.values[0], 1e-12 * points.y[-1]), solution.values[1]
     added = f", {n_added} modes beyond k added" if n_added else ""
     added += ", a constant for side groups and unequal masses" if moments.apart else ""
-    return _record(solution, used, moments, dt, f"GLE fit, generalized least squares, free beta^2{added}")
+    sum_of = _listed(modes, moments.msd_modes.shape[1])
+    return _record(
+        solution, used, summed, dt, f"GLE fit, generalized least squares, free beta^2, {sum_of}{added}", modes
+    )
+
+
+def _listed(modes: tuple[int, ...], k: int) -> str:
+    """Return in words which of modes 1..k are summed."""
+    if len(modes) == k:
+        return "all modes"
+    return "even modes" if all(p % 2 == 0 for p in modes) else f"modes {', '.join(map(str, modes))}"
 
 
 def _rough_fit(moments: Moments) -> tuple[float, float]:
@@ -143,13 +159,19 @@ def saturating_msd(time: Float64, lags: Int64, msd: Float64, variance: float) ->
     return result
 
 
-def _shortest_wave(moments: Moments, n_beads: int | None) -> int:
-    """Return the column of the mode whose relaxation says where short lags end: k, or N/2 where that is less.
+def _shortest_wave(moments: Moments, spectrum: Spectrum | None) -> int:
+    """Return the column of the mode whose relaxation says where short lags end: k, or the last with λ <= 2 before it.
 
     Waves of four beads forget within about the time in which the centres of mass do what the ansatz does not know of.
     """
     k = moments.msd_modes.shape[1]
-    return (k if n_beads is None else max(1, min(k, n_beads // 2))) - 1
+    slow = k if spectrum is None else _n_slow(spectrum)
+    return max(1, min(k, slow)) - 1
+
+
+def _n_slow(spectrum: Spectrum) -> int:
+    """Return how many modes have λ <= 2: N/2 of a linear chain."""
+    return int(np.searchsorted(spectrum.eigenvalues, LARGEST_EIGENVALUE * (1 + 1e-9), side="right"))
 
 
 def _relaxation(moments: Moments, column: int) -> float | None:
@@ -170,29 +192,37 @@ def _first_lag(lags: Int64, relaxed: float | None) -> int:
     return last if relaxed is None else min(int(np.searchsorted(lags, FAST_MODE_TIMES * relaxed)), last)
 
 
-def _with_missing_modes(moments: Moments, n_beads: int | None) -> tuple[Moments, int]:
-    """Return the moments with modes k+1..N/2 as one more column, and how many modes that are.
+def _summed(moments: Moments, spectrum: Spectrum | None) -> tuple[Moments, tuple[int, ...], int]:
+    """Return the moments of the modes that are summed, these modes, and how many more were added as one column.
 
-    Rouse's modes are alike but for their size and speed: σ_p² and τ_p go as 1/sin²(pπ/2N), so
-    MSD_p(t) = r MSD_k(t/r) with r = sin²(kπ/2N)/sin²(pπ/2N). Without them the fit takes their share for
-    diffusion that slows down, and D comes out low: by 7% with 4 modes of a chain of 25 beads.
+    Rouse's modes are alike but for their size and speed: σ_p² and τ_p go as 1/λ_p, so MSD_p(t) = r MSD_k(t/r) with
+    r = λ_k/λ_p. Without them the fit takes their share for diffusion that slows down, and D comes out low.
     """
     k = moments.msd_modes.shape[1]
-    n_beads = n_beads or 0
-    missing = np.arange(k + 1, n_beads // 2 + 1)
-    if not len(missing) or moments.mode_variance[-1] <= 0:
-        return moments, 0
-    ratio = np.sin(k * np.pi / (2 * n_beads)) ** 2 / np.sin(missing * np.pi / (2 * n_beads)) ** 2
+    allowed = [p % 2 == 0 for p in range(1, k + 1)] if spectrum is None else list(spectrum.invariant)
+    if not any(allowed):  # of a ring, or of mode 1 alone: the shape of all
+        allowed = [True] * len(allowed)
+    modes = tuple(p for p in range(1, k + 1) if allowed[p - 1])
+    chosen = [p - 1 for p in modes]
+    of_modes, variance = moments.msd_modes[:, chosen], moments.mode_variance[chosen]
+    missing = [] if spectrum is None else [p for p in range(k + 1, _n_slow(spectrum) + 1) if allowed[p - 1]]
+    if missing and spectrum is not None and moments.mode_variance[-1] > 0:
+        ratio = spectrum.eigenvalues[k - 1] / spectrum.eigenvalues[[p - 1 for p in missing]]
+        added = _faster_copies(moments, ratio)
+        of_modes = np.column_stack([of_modes, added])
+        variance = np.append(variance, float(ratio.sum() * moments.mode_variance[-1]))
+    else:
+        missing = []
+    return replace(moments, msd_modes=of_modes, mode_variance=variance), modes, len(missing)
+
+
+def _faster_copies(moments: Moments, ratio: Float64) -> Float64:
+    """Return (lag,) the sum over r in ``ratio`` of r MSD_k(t/r), k the last mode."""
     longest = int(moments.lags[-1] * min(1.0 / ratio.min(), MEMORIES)) + 1
     time = np.arange(longest + 1, dtype=np.float64)
     shape = saturating_msd(time, moments.lags, moments.msd_modes[:, -1], moments.mode_variance[-1])
-    sum_of_modes = np.sum([r * np.interp(moments.lags / r, time, shape) for r in ratio], axis=0)
-    variance = float(ratio.sum() * moments.mode_variance[-1])
-    return replace(
-        moments,
-        msd_modes=np.column_stack([moments.msd_modes, sum_of_modes]),
-        mode_variance=np.append(moments.mode_variance, variance),
-    ), len(missing)
+    result: Float64 = np.sum([r * np.interp(moments.lags / r, time, shape) for r in ratio], axis=0)
+    return result
 
 
 def _with_allowance(points: _Points, relaxed: float | None) -> _Points:
@@ -221,7 +251,11 @@ def _trusted(points: _Points, start: int) -> tuple[GlsSolution, Int64]:
 
 
 def _published(points: _Points, moments: Moments, dt: float) -> GleFit:
-    """Unweighted non-negative least squares on lags 1, m/2, m (JCP eq. 27)."""
+    """Unweighted non-negative least squares on lags 1, m/2, m (JCP eq. 27).
+
+    Chi-square is of the residuals with their own covariance, not the points': what the fit takes out of them is not
+    in it. Its degrees of freedom are the points less the coefficients that are not held at zero.
+    """
     middle = int(np.argmin(np.abs(points.lags - points.lags[-1] / 2)))
     keep = [0, middle, len(points.lags) - 1]
     lags, y, s = points.lags[keep], points.y[keep], points.s[keep]
@@ -230,14 +264,19 @@ def _published(points: _Points, moments: Moments, dt: float) -> GleFit:
     active = [0, 1] if beta_sq > 0 else [0]
     weights = np.linalg.pinv(design[:, active])[0]
     covariance = points.covariance[np.ix_(keep, keep)]
-    residual = y - design @ (alpha_sq, beta_sq)
-    chi2 = float(residual @ np.linalg.solve(covariance, residual))
     errors = (float(np.sqrt(weights @ covariance @ weights)), math.nan)
-    solution = GlsSolution((float(alpha_sq), float(beta_sq)), errors, chi2, 1)
-    return _record(solution, lags, moments, dt, "GLE fit as published: lags 1, m/2, m, unweighted, beta >= 0")
+    free = [column for column, value in enumerate((alpha_sq, beta_sq)) if value > 0]
+    across = np.linalg.qr(design[:, free], mode="complete")[0][:, len(free) :]  # what no coefficient reaches
+    residual = across.T @ y
+    chi2 = float(residual @ np.linalg.solve(across.T @ covariance @ across, residual))
+    solution = GlsSolution((float(alpha_sq), float(beta_sq)), errors, chi2, len(residual))
+    every = tuple(range(1, moments.msd_modes.shape[1] + 1))
+    return _record(solution, lags, moments, dt, "GLE fit as published: lags 1, m/2, m, unweighted, beta >= 0", every)
 
 
-def _record(solution: GlsSolution, lags: Int64, moments: Moments, dt: float, method: str) -> GleFit:
+def _record(
+    solution: GlsSolution, lags: Int64, moments: Moments, dt: float, method: str, modes: tuple[int, ...]
+) -> GleFit:
     value, se = solution.values[0] / (2 * dt), solution.errors[0] / (2 * dt)
     half = float(stats.t.ppf(0.975, moments.design_dof)) * se
     detail = f"{method}; lags {lags[0]}..{lags[-1]} frames; Student interval, design effect {moments.design_effect:.2f}"
@@ -250,4 +289,5 @@ def _record(solution: GlsSolution, lags: Int64, moments: Moments, dt: float, met
         dof=solution.dof,
         p=solution.p,
         n_frames=moments.n_frames,
+        modes=modes,
     )

@@ -86,11 +86,8 @@ def _diffusive_points(moments: Moments, slowest: float) -> tuple[Float64, Float6
     y = moments.msd_com[long_enough]
     covariance = _covariance(moments, y) * moments.design_effect / (moments.n_dimensions * max(moments.n_chains - 1, 1))
     design = np.stack([lags, np.ones_like(lags)], axis=1)
-    for start in range(len(lags) - LEAST_LAGS + 1):
-        keep = slice(start, None)
-        if generalized_least_squares(design[keep], y[keep], covariance[keep, keep]).p >= TRUST_LEVEL:
-            break
-    else:
+    start = _straight_from(design, y, covariance)
+    if start is None:
         return None
     earliest = max(RELAXATIONS * slowest, SAFETY * lags[start] if start else 0.0)
     start = int(np.searchsorted(lags, earliest))
@@ -98,6 +95,22 @@ def _diffusive_points(moments: Moments, slowest: float) -> tuple[Float64, Float6
         return None
     keep = slice(start, None)
     return lags[keep], y[keep], covariance[keep, keep]
+
+
+def _straight_from(design: Float64, y: Float64, covariance: Float64) -> int | None:
+    """Return from which point on a straight line fits; None where none does, or where the MSD is no path's.
+
+    The MSD of one or two short trajectories is so rough that no Gaussian process has it.
+    """
+    try:
+        np.linalg.cholesky(covariance)
+    except np.linalg.LinAlgError:
+        return None
+    for start in range(len(y) - LEAST_LAGS + 1):
+        keep = slice(start, None)
+        if generalized_least_squares(design[keep], y[keep], covariance[keep, keep]).p >= TRUST_LEVEL:
+            return start
+    return None
 
 
 def _described(lags: Float64, moments: Moments) -> str:

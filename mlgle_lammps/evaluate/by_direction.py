@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
+from mlgle_lammps.chains.spectrum import Spectrum
 from mlgle_lammps.diffusion.forms import FitForm
 from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.directions import AXES, Directions
 from mlgle_lammps.observe.displacements import mean_squared_displacements
 from mlgle_lammps.records import Estimate, Float64, Frames, System
+from mlgle_lammps.statistics.errors import half_width
 from mlgle_lammps.statistics.moments import Moments
 
 LEVEL = 0.01
@@ -37,7 +39,12 @@ class ByDirection:
 
 
 def diffusion_by_direction(
-    frames: Frames, directions: Directions, moments: Moments, dt: float, form: FitForm, n_beads: int | None
+    frames: Frames,
+    directions: Directions,
+    moments: Moments,
+    dt: float,
+    form: FitForm,
+    spectrum: Spectrum | None,
 ) -> ByDirection:
     """Return D of each free direction from its own displacements of centres and modes.
 
@@ -50,7 +57,7 @@ def diffusion_by_direction(
         moments: of the same frames, all free directions together.
         dt: time between frames.
         form: of the fit.
-        n_beads: N, None where unknown.
+        spectrum: of the chains, None where unknown.
 
     Limit: for an isotropic melt the same D within its errors, which are √d times those of all directions together.
     """
@@ -64,7 +71,7 @@ def diffusion_by_direction(
     D: dict[str, Estimate | None] = {}
     for axis, own in single.items():
         try:
-            D[axis] = fit_gle(own, dt, form, n_beads).D
+            D[axis] = fit_gle(own, dt, form, spectrum).D
         except (ValueError, np.linalg.LinAlgError):
             D[axis] = None
     return ByDirection(D, *_difference(list(single.values())))
@@ -109,7 +116,9 @@ def direction_warnings(found: ByDirection, system: System) -> list[str]:
     if found.equal_p is None or found.spread is None or found.equal_p > LEVEL or found.spread < LEAST_SPREAD:
         return []
     unit = f"{system.length_unit}^2/{system.time_unit}"
-    listed = ", ".join(f"D_{axis} = {D.value:.3g} ± {1.96 * D.se:.2g}" for axis, D in found.D.items() if D is not None)
+    listed = ", ".join(
+        f"D_{axis} = {D.value:.3g} ± {half_width(D):.2g}" for axis, D in found.D.items() if D is not None
+    )
     return [
         f"the directions differ: {listed} {unit}; their MSDs at t_max are {100 * found.spread:.0f}% apart (Hotelling's "
         f"T² over chains, p = {found.equal_p:.1g}): D is their mean, and what is generated is the same in all; use "

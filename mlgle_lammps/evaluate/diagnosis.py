@@ -14,6 +14,7 @@ from mlgle_lammps.observe.equilibrium import equilibrium_warnings, size_trend
 from mlgle_lammps.observe.sampling import ballistic_warnings, drift_warnings, short_time_exponent, system_drift
 from mlgle_lammps.records import Frames, GleFit
 from mlgle_lammps.statistics.correlation import Autocorrelation
+from mlgle_lammps.statistics.errors import NORMAL, interval_factor
 from mlgle_lammps.statistics.moments import Moments
 
 FEW_CHAINS = 10
@@ -81,7 +82,7 @@ def convergence_warnings(fits: Sequence[GleFit]) -> list[str]:
     if not early:
         return []
     half = min(early, key=lambda fit: abs(fit.n_frames - last.n_frames / 2))
-    widen = (half.D.ci95[1] - half.D.ci95[0]) / (2 * 1.96 * half.D.se)
+    widen = interval_factor(half.D) / NORMAL
     change_se = widen * math.sqrt(max(half.D.se**2 - last.D.se**2, half.D.se**2 / 2))
     change = last.D.value - half.D.value
     if not abs(change) > MOVED * change_se:

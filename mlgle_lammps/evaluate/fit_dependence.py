@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mlgle_lammps.chains.spectrum import Spectrum, spectrum_of
 from mlgle_lammps.diffusion.forms import FitForm
 from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.evaluate.run_results import RunResult
@@ -69,12 +70,12 @@ def _fit_size(run: RunResult, n_frames: int) -> tuple[int, int, int]:
     return k, min(int(run.result.get("m") or 128), n_frames - 1), n_frames
 
 
-def fits_over_modes(moments: Moments, dt: float, n_beads: int | None) -> list[Estimate]:
-    """Return D fitted with modes 1..k for every k (JCP fig. 10), modes k+1..N/2 added where N is known."""
+def fits_over_modes(moments: Moments, dt: float, spectrum: Spectrum | None) -> list[Estimate]:
+    """Return D fitted with modes 1..k for every k (JCP fig. 10), the missing ones added where N is known."""
     estimates = []
     for k in range(1, moments.msd_modes.shape[1] + 1):
         fewer = replace(moments, msd_modes=moments.msd_modes[:, :k], mode_variance=moments.mode_variance[:k])
-        estimates.append(fit_gle(fewer, dt, "default", n_beads).D)
+        estimates.append(fit_gle(fewer, dt, "default", spectrum).D)
     return estimates
 
 
@@ -90,7 +91,7 @@ def errors_over_frames(
         return {}, "", False
     moments, whole = _segment_moments(stream, k, memory, lengths)
     system = stream.system
-    base = fit_gle(whole, system.dt, "default", system.n_beads).D.value if reference is None else reference.value
+    base = fit_gle(whole, system.dt, "default", spectrum_of(system)).D.value if reference is None else reference.value
     errors = {name: _errors(moments, system, form, base) for name, form in FORMS.items()}
     against = f"the fit to all {n} of them" if reference is None else "full MD"
     shared = reference is None or stream is not md
@@ -122,7 +123,7 @@ def _segment_moments(
 def _errors(moments: dict[int, list[Moments]], system: System, form: FitForm, base: float) -> FitErrors:
     rows = []
     for length, segments in moments.items():
-        fits = [fit_gle(segment, system.dt, form, system.n_beads).D for segment in segments]
+        fits = [fit_gle(segment, system.dt, form, spectrum_of(system)).D for segment in segments]
         rmse = float(np.sqrt(np.mean([(D.value / base - 1) ** 2 for D in fits])))
         claimed = float(np.mean([D.se for D in fits])) / abs(base)
         rows.append((length, rmse, rmse / np.sqrt(2 * len(fits)), claimed, len(fits)))

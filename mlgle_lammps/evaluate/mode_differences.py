@@ -14,6 +14,7 @@ import numpy as np
 from mlgle_lammps.evaluate.stream_statistics import ModeSummary
 from mlgle_lammps.records import Float64
 from mlgle_lammps.statistics.correlation import melard_roy_error
+from mlgle_lammps.statistics.errors import jackknife_error, left_out_means
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def mode_differences(stream: ModeSummary, reference: ModeSummary, scarce: bool =
         reference: of MD.
         scarce: whether the stream, too, has so few frames or chains that their scatter is no safe error.
 
-    Limit: for two streams of the same law all are zero within their errors.
+    Limit: for two streams of the same law all are zero within their errors; NaN where the reference's mode is at rest.
     """
     k = min(len(stream.variance), len(reference.variance))
     stream, reference = stream.first_modes(k), reference.first_modes(k)
@@ -67,7 +68,8 @@ def mode_differences(stream: ModeSummary, reference: ModeSummary, scarce: bool =
         _nacf_error(larger, stream.segment_lengths, stream.n_correlated, stream.n_dimensions),
         _nacf_error(larger, reference.segment_lengths, reference.n_chains, reference.n_dimensions),
     )
-    ratio = stream.variance / np.maximum(other.variance, 1e-300)
+    moves = np.where(other.variance > 0, 1.0, np.nan)  # a mode at rest is nothing to hold another against
+    ratio = moves * stream.variance / np.where(other.variance > 0, other.variance, 1.0)
     own_error = stream.variance_se / np.maximum(stream.variance, 1e-300)
     own_kurtosis_se = stream.kurtosis_se
     if scarce:
@@ -76,7 +78,7 @@ def mode_differences(stream: ModeSummary, reference: ModeSummary, scarce: bool =
     md_kurtosis_se = _safe_kurtosis_error(reference, larger**4)
     return ModeDifferences(
         variance=Differences(ratio - 1.0, ratio * np.hypot(_variance_error(reference, larger**2, ratio), own_error)),
-        nacf=Differences(own.nacf[:n_lags] - other.nacf[:n_lags], nacf_se),
+        nacf=Differences(moves * (own.nacf[:n_lags] - other.nacf[:n_lags]), nacf_se),
         kurtosis=Differences(stream.kurtosis - reference.kurtosis, np.hypot(own_kurtosis_se, md_kurtosis_se)),
         stream_kurtosis=(stream.kurtosis, own_kurtosis_se),
         reference_kurtosis=(reference.kurtosis, md_kurtosis_se),
@@ -117,9 +119,9 @@ def _variance_error(md: ModeSummary, squares: Float64, ratio: Float64) -> Float6
     The first refers to the other stream's variance where that is the larger one: MD's own would be small just where it
     came out too small by chance.
     """
-    groups = md.correlation.by_group[:, 0]
-    over_chains = groups.std(axis=0, ddof=min(1, len(groups) - 1)) / np.sqrt(len(groups))
-    relative = over_chains / np.maximum(md.correlation.variance, 1e-300)
+    groups, sizes = md.correlation.by_group[:, 0], md.correlation.group_sizes
+    over_chains = jackknife_error(left_out_means(groups, sizes), sizes, md.correlation.variance)
+    relative = np.nan_to_num(over_chains) / np.maximum(md.correlation.variance, 1e-300)
     bartlett = np.sqrt(2.0 * _per_independent_value(squares, md)) * np.maximum(ratio, 1.0)
     result: Float64 = np.maximum(bartlett, relative)
     return result

@@ -152,7 +152,8 @@ class _Gathered:
             moments=moments,
             msd=per_chain.mean(axis=1),
             msd_se=scatter * np.sqrt(moments.design_effect),
-            exponent=anomalous_exponent(by_group, lags, moments.design_effect) if len(lags) else None,
+            exponent=anomalous_exponent(by_group, lags, moments.design_effect, np.array(self.n_chains))
+            if len(lags) else None,
             summary=self._summary(),
             modes={p: gatherer.distribution() for p, gatherer in self.modes.items()},
             increments={p: gatherer.distribution() for p, gatherer in self.increments.items()},

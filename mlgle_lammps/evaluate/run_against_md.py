@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mlgle_lammps.chains.spectrum import spectrum_of
 from mlgle_lammps.diffusion.baselines import (
     StretchedExponential,
     fit_generalized_rouse_kernel,
@@ -115,7 +116,7 @@ def compare_with_md(run: RunResult, full: Path | None) -> RunAgainstMd:
         exponential={p: fit_ornstein_uhlenbeck(nacf, dt) for p, nacf in nacfs.items()},
         stretched={p: fit_stretched_exponential(nacf, dt) for p, nacf in nacfs.items()},
         cross=cross_correlation(window, autocorrelation(window.modes, window.segments, max(2, len(window.steps) // 2))),
-        of_modes={n: fits_over_modes(moments, dt, run.system.n_beads) for n, moments in by_length.items()},
+        of_modes={n: fits_over_modes(moments, dt, spectrum_of(run.system)) for n, moments in by_length.items()},
         of_frames=errors,
         of_frames_source=errors_source,
         of_frames_shared=shared,

@@ -8,11 +8,16 @@ from itertools import pairwise
 import numpy as np
 
 from mlgle_lammps.diffusion.slope import slope_accumulator
+from mlgle_lammps.observe.bead_motion import BeadMotion, BeadMotionGatherer
 from mlgle_lammps.records import Float32, Float64, Frames, Int64
 from mlgle_lammps.statistics.correlation import Autocorrelation, autocorrelation
 from mlgle_lammps.statistics.moments import Moments
 
 _BYTES_FOR_CORRELATION = 2**28
+LAGS = (2, 8, 32, 128)
+"""Of the motion of centres and modes together, in frames, as far as blocks reach."""
+
+MOTIONLESS = 1e-150  # a mean square below that: its square is no number
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,11 @@ class ModeSummary:
         told = {name: getattr(self, name)[:n_modes] for name in ("variance", "variance_se", "kurtosis", "kurtosis_se")}
         found = self.correlation
         correlation = Autocorrelation(
-            found.nacf[:, :n_modes], found.se[:, :n_modes], found.variance[:n_modes], found.by_group[:, :, :n_modes]
+            found.nacf[:, :n_modes],
+            found.se[:, :n_modes],
+            found.variance[:n_modes],
+            found.by_group[:, :, :n_modes],
+            found.group_sizes,
         )
         return replace(self, correlation=correlation, **told)
 
@@ -65,10 +74,12 @@ class StreamSummary:
     Attributes:
         moments: displacements of its centres of mass, at lags up to a quarter of its frames.
         modes: of its modes.
+        motion: of centres and modes together at a few lags; None where too little was gathered.
     """
 
     moments: Moments
     modes: ModeSummary
+    motion: BeadMotion | None = None
 
     @property
     def correlation(self) -> Autocorrelation:
@@ -95,7 +106,8 @@ def power_sums(modes: Float32) -> tuple[Float64, Float64]:
 def kurtosis(second: Float64, fourth: Float64) -> tuple[Float64, Float64]:
     """Return <x⁴>/<x²>² and its standard error, chains or trajectories as independent units, (mode,) both.
 
-    The error is that of the ratio to first order in its numerator and denominator; NaN for a single unit.
+    The error is that of the ratio to first order in its numerator and denominator; NaN for a single unit. Of a mode
+    that does not move both are NaN.
 
     Args:
         second: (unit, mode) each unit's mean of x².
@@ -103,7 +115,8 @@ def kurtosis(second: Float64, fourth: Float64) -> tuple[Float64, Float64]:
 
     Limit: 3 for a normal x, whatever its correlation in time.
     """
-    mean = np.maximum(second.mean(axis=0), 1e-300)
+    mean = second.mean(axis=0)
+    mean = np.where(mean > MOTIONLESS, mean, np.nan)
     value: Float64 = fourth.mean(axis=0) / mean**2
     if len(second) < 2:
         return value, np.full(len(value), np.nan)
@@ -166,6 +179,7 @@ class StreamStatistics:
         self._segments = np.empty(n_frames, dtype=np.int64)
         self._accumulator = slope_accumulator(n_chains, n_frames, n_dimensions=n_dimensions)
         self._sums = np.zeros((n_chains, n_modes)), np.zeros((n_chains, n_modes))
+        self._motion = BeadMotionGatherer(n_chains, n_modes, LAGS)
         self._done = 0
 
     def add(self, frames: Frames) -> None:
@@ -175,6 +189,7 @@ class StreamStatistics:
             self._accumulator.add_centers(frames.com[first:after], segment=int(frames.segments[first]))
         for total, power in zip(self._sums, power_sums(frames.modes), strict=True):
             total += power
+        self._motion.add(frames)
         own = slice(self._done, self._done + len(frames))
         self._kept[own] = frames.modes[:, : self._kept.shape[1]]
         self._segments[own] = frames.segments
@@ -186,4 +201,4 @@ class StreamStatistics:
         longest = int(np.unique(segments, return_counts=True)[1].max())
         correlation = autocorrelation(kept, segments, max(2, longest // 2))
         modes = summarize_modes(self._sums, correlation, segments, kept.shape[1], kept.shape[3])
-        return StreamSummary(self._accumulator.moments(), modes)
+        return StreamSummary(self._accumulator.moments(), modes, self._motion.motion())

@@ -125,6 +125,8 @@ class BeadWriter:
         try:
             self._close()
             if kind is None:
+                with self._temporary.open("rb") as written:
+                    os.fsync(written.fileno())
                 os.replace(self._temporary, self.path)
         except OSError as failure:
             if kind is None:

@@ -109,6 +109,7 @@ def _opened(
         box=_box(first.frame.cell),
         mode_variances=variances,
         whole_molecules=chains.centres is not None,
+        ends_alike=chains.ends_alike,
         left_out=chains.left_out,
     )
     reader = _TrajectoryReader(trajectory, chains, k, options, plan, remarks)

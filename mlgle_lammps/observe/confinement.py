@@ -15,6 +15,7 @@ from scipy import stats
 from mlgle_lammps.directions import AXES, Directions
 from mlgle_lammps.observe.displacements import mean_squared_displacements
 from mlgle_lammps.records import Float64, Frames
+from mlgle_lammps.statistics.errors import jackknife_error
 
 HELD = 0.5
 """Exponent below which a direction is bounded, beyond its error; centres of entangled chains come down to about 0.5."""
@@ -77,9 +78,8 @@ def _is_held(short: Float64, long: Float64, i: int, other: int, design_effect: f
     """Return whether direction ``i`` is bounded and ``other`` is not; MSDs are (direction, chain)."""
     n_chains = short.shape[1]
     exponent, left_out = _exponents(short, long)
-    widen = np.sqrt(design_effect * (n_chains - 1) ** 2 / n_chains)
-    se = widen * left_out[i].std(ddof=1)
-    behind, behind_se = exponent[other] - exponent[i], widen * (left_out[other] - left_out[i]).std(ddof=1)
+    se, behind_se = (np.sqrt(design_effect) * jackknife_error(x) for x in (left_out[i], left_out[other] - left_out[i]))
+    behind = exponent[other] - exponent[i]
     beyond_chance = stats.t.sf(behind / max(behind_se, 1e-300), n_chains - 1) < LEVEL
     return bool(exponent[i] + 2 * se < HELD and beyond_chance and long[i].mean() < BEHIND * long[other].mean())
 

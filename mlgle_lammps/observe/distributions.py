@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from mlgle_lammps.records import Float64, Int64
+from mlgle_lammps.statistics.errors import jackknife_error, left_out_means
 
 _BINS = np.linspace(-8.0, 8.0, 641)  # in units of the scale
 _MERGED = 8  # fine bins in one of the bins that are shown
@@ -43,9 +44,8 @@ class Distribution:
         value = _kurtosis(self.powers.sum(axis=0) / self.size.sum())
         if n_groups < 2:
             return value, float("nan")
-        powers, size = self.powers.sum(axis=0) - self.powers, self.size.sum() - self.size
-        left_out = np.array([_kurtosis(p / n) for p, n in zip(powers, size, strict=True)])
-        return value, float(np.sqrt(n_groups - 1) * left_out.std())
+        left_out = np.array([_kurtosis(p) for p in left_out_means(self.powers / self.size[:, None], self.size)])
+        return value, float(jackknife_error(left_out, self.size, value))
 
     def density(self, unit: float) -> tuple[Float64, Float64, Float64]:
         """Return bin centres in ``unit``, the density there and its standard error over groups, each (bin,)."""
@@ -53,8 +53,7 @@ class Distribution:
         edges = self.edges[::_MERGED] / unit
         by_group = counts / self.size[:, None] / np.diff(edges)
         total = counts.sum(axis=0) / self.size.sum() / np.diff(edges)
-        n_groups = len(counts)
-        se = by_group.std(axis=0, ddof=1) / np.sqrt(n_groups) if n_groups > 1 else np.full(len(total), np.nan)
+        se = jackknife_error(left_out_means(by_group, self.size), self.size, total)
         return (edges[1:] + edges[:-1]) / 2, total, se
 
     def normal_probability(self, n_points: int = 61) -> tuple[Float64, Float64]:

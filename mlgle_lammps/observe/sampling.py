@@ -53,7 +53,7 @@ def short_time_exponent(window: Frames) -> ShortTimeExponent | None:
         return None
     value = float(np.log2(two.sum() / one.sum()))
     left_out = np.log2((two.sum() - two) / (one.sum() - one))
-    return ShortTimeExponent(value, jackknife_error(left_out))
+    return ShortTimeExponent(value, float(jackknife_error(left_out)))
 
 
 def _squared(displacement: Float64, inside: np.ndarray) -> Float64:

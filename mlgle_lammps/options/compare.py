@@ -7,27 +7,28 @@ from pathlib import Path
 
 from mlgle_lammps.directions import Directions
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.options.declaring import option
+from mlgle_lammps.options.learn import DIRECTIONS, DIRECTIONS_BY_DEFAULT
 
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """What ``compare`` takes.
+    """What ``compare`` takes; each field says what it means."""
 
-    Attributes:
-        runs: result folders; the second of two may be a stream of full MD.
-        temperatures: of the runs, in their order; empty where the runs' variables or logs tell them.
-        out: folder of the comparison.
-        overwrite: replace one that exists.
-        directions: that are free, such as "xy"; None takes those of the run, or finds them.
-        at: temperatures that nobody need have run, at which the pool of the runs is asked.
-    """
-
-    runs: tuple[Path, ...]
-    out: Path
-    temperatures: tuple[float, ...] = ()
-    overwrite: bool = False
-    directions: str | None = None
-    at: tuple[float, ...] = ()
+    runs: tuple[Path, ...] = option(
+        meaning="RUN alone (against its own MD); RUN FULL_RUN (a longer run of the same melt, its modes.h5, or an "
+        ".npz); STREAM MD (any generated.h5, modes.h5, .npz or folder without a result against MD); RUN1 RUN2 .. at "
+        "different temperatures", metavar="RUN", positional=True,
+    )  # fmt: skip
+    out: Path = option(meaning="folder of the comparison", metavar="DIR", shown="runs/<name of the first run>-compare")
+    temperatures: tuple[float, ...] = option(
+        (), "of the runs, in their order", metavar="T", shown="their -var T, or else the kinetic ones in their logs"
+    )
+    overwrite: bool = option(False, "replace a comparison that exists")
+    directions: str | None = option(None, DIRECTIONS, metavar="XYZ", shown=DIRECTIONS_BY_DEFAULT)
+    at: tuple[float, ...] = option(
+        (), "temperatures, run or not, at which D, η and τ_1 are asked of all runs together", metavar="T"
+    )
 
     def __post_init__(self) -> None:
         if self.directions is not None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.options.declaring import option, require_limits
 from mlgle_lammps.options.learn import LearnOptions
-from mlgle_lammps.options.limits import require_at_least
 
 TRAINER_FAILURES = ("stop", "record")
 LONGEST_STRIDE = 10**9
@@ -15,36 +15,37 @@ LONGEST_STRIDE = 10**9
 
 @dataclass(frozen=True)
 class DeckOptions:
-    """What only `run` needs: the deck and how frames are taken from it.
+    """What only `run` needs: the deck and how frames are taken from it; each field says what it means.
 
-    Attributes:
-        deck: LAMMPS input script.
-        variables: (name, values) as LAMMPS's own ``-var``.
-        every: Δt in MD steps.
-        chain_group: LAMMPS group of the backbone's beads, None for all.
-        strict: refuse a system of which a part would be left out.
-        check: print what the run would need, and exit.
-        checkpoint_every: frames between two restart files of LAMMPS; 0 for those of production's start and end only.
-        wall_limit: seconds after which the run ends by itself, all saved; None for no limit.
-        on_trainer_failure: "stop" or "record": what MD does where learning fails.
-        stress: steps between two samples of the pressure tensor, which is correlated; 0 for none.
+    ``variables`` are (name, values) as LAMMPS's own ``-var``; ``wall_limit`` is in seconds.
     """
 
-    deck: Path
+    deck: Path = option(meaning="LAMMPS input script", metavar="DECK", positional=True)
     variables: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    every: int = 2000
-    chain_group: str | None = None
-    strict: bool = False
-    check: bool = False
-    checkpoint_every: int = 200
-    wall_limit: float | None = None
-    on_trainer_failure: str = "stop"
-    stress: int = 0
+    every: int = option(2000, "Δt: MD steps between two frames", metavar="STEPS")
+    chain_group: str | None = option(
+        None, "LAMMPS group that holds the backbone beads", metavar="GROUP", shown="all bonded beads"
+    )
+    strict: bool = option(False, "refuse a system of which a part would be left out")
+    check: bool = option(False, "print chains, memory, disk and expected MD time, and exit")
+    checkpoint_every: int = option(
+        200, "frames between two restart files of LAMMPS", metavar="FRAMES", least=0,
+        shown="200; 0: where production begins and where it ends only",
+    )  # fmt: skip
+    wall_limit: float | None = option(
+        None, "end with all saved before so much wall time, as HH:MM:SS, 90m or 23.5h", metavar="TIME",
+        shown="Slurm's limit, where there is one",
+    )  # fmt: skip
+    on_trainer_failure: str = option(
+        "stop", "where learning fails, MD stops or goes on recording", choices=TRAINER_FAILURES
+    )
+    stress: int = option(
+        0, "correlate the pressure tensor of each so many-th step, for viscosity and moduli", metavar="STEPS", least=0,
+        most=LONGEST_STRIDE, shown="0: not at all; 1: of each step",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
-        require_at_least(self, {"checkpoint_every": 0, "stress": 0})
-        if self.stress > LONGEST_STRIDE:
-            raise UserError(f"--stress is {self.stress}; give the number of MD steps between two samples, such as 1")
+        require_limits(self)
         if not 1 <= self.every <= LONGEST_STRIDE:
             raise UserError(
                 f"--every is {self.every}; give the number of MD steps between two frames, 1 to {LONGEST_STRIDE}"

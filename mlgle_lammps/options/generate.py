@@ -6,79 +6,62 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.options.limits import require_at_least
+from mlgle_lammps.options.declaring import option, require_limits
+from mlgle_lammps.options.learn import DEVICES, MOST_THREADS
 
 FORMATS = ("lammps-dump", "h5md", "xyz", "data")
 
 
 @dataclass(frozen=True)
 class GenerateOptions:
-    """What ``generate`` takes.
+    """What ``generate`` takes; each field says what it means."""
 
-    Attributes:
-        run: a result folder with a model and modes.h5.
-        steps: steps to generate.
-        ensemble: trajectories.
-        save_every: keep every n-th step.
-        seed: of the noise.
-        device: "auto", "cpu" or "cuda".
-        out: the file written (default RUN/generated.h5).
-        threads: torch threads, 0 for all cores.
-        surrogate: that the model has to be of; None for any.
-        temperature: of the trajectories, where ``run`` is a comparison of temperatures; None for a run's own.
-    """
-
-    run: Path
-    steps: int = 100_000
-    ensemble: int = 300
-    save_every: int = 1
-    seed: int = 1
-    device: str = "auto"
-    out: Path | None = None
-    threads: int = 0
-    surrogate: str | None = None
-    temperature: float | None = None
+    run: Path = option(
+        meaning="a result folder with a model and modes.h5; with --temperature what compare wrote of several "
+        "temperatures", metavar="RUN", positional=True,
+    )  # fmt: skip
+    steps: int = option(100_000, "steps to generate", metavar="STEPS", least=1)
+    ensemble: int = option(300, "trajectories", metavar="N", least=1)
+    save_every: int = option(1, "keep every n-th step", metavar="STEPS", least=1)
+    seed: int = option(1, "of the noise", metavar="SEED", least=0)
+    device: str = option("auto", "where networks run", choices=DEVICES)
+    out: Path | None = option(None, "file to write", metavar="FILE", shown="RUN/generated.h5")
+    threads: int = option(0, "torch threads", metavar="N", least=0, most=MOST_THREADS, shown="all cores")
+    surrogate: str | None = option(None, "refuse a model of another", metavar="NAME", shown="any")
+    temperature: float | None = option(
+        None, "of the trajectories, which nobody need have run: the nearest run's model, its times scaled by a_T and "
+        "its sizes interpolated", metavar="T",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
+        require_limits(self)
         if self.temperature is not None and not 0 < self.temperature < float("inf"):
             raise UserError(f"--temperature is {self.temperature:g}; give one above 0")
-        require_at_least(self, {"steps": 1, "ensemble": 1, "save_every": 1, "seed": 0, "threads": 0})
         if self.save_every > self.steps:
             raise UserError(f"--save-every {self.save_every} is above --steps {self.steps}: no step would be kept")
 
 
 @dataclass(frozen=True)
 class ReconstructOptions:
-    """What ``reconstruct`` takes.
+    """What ``reconstruct`` takes; each field says what it means."""
 
-    Attributes:
-        run: a result folder with generated.h5 and modes.h5.
-        format: "lammps-dump", "h5md", "xyz" or "data".
-        trajectories: chains written; None for as many as the MD has.
-        every: use each n-th frame of generated.h5; None for about 1000 frames.
-        start: first frame used.
-        stop: one after the last, None for the end.
-        out: the file written (default RUN/reconstructed.*).
-        overwrite: replace it.
-        seed: of the fast modes.
-        beads: per chain, where modes.h5 does not say.
-        mass: of a bead, for data files.
-    """
-
-    run: Path
-    format: str = "lammps-dump"
-    trajectories: int | None = None
-    every: int | None = None
-    start: int = 0
-    stop: int | None = None
-    out: Path | None = None
-    overwrite: bool = False
-    seed: int = 1
-    beads: int | None = None
-    mass: float | None = None
+    run: Path = option(meaning="a result folder with generated.h5 and modes.h5", metavar="RUN", positional=True)
+    format: str = option("lammps-dump", "of the file", choices=FORMATS)
+    trajectories: int | None = option(None, "chains", metavar="N", least=1, shown="as many as the MD has")
+    every: int | None = option(
+        None, "use each n-th frame of generated.h5", metavar="N", least=1, shown="about 1000 in all"
+    )
+    start: int = option(0, "first frame used", metavar="FRAME", least=0)
+    stop: int | None = option(
+        None, "one after the last frame used; data files hold the last one", metavar="FRAME", least=1
+    )
+    out: Path | None = option(None, "file to write", metavar="FILE", shown="RUN/reconstructed.*")
+    overwrite: bool = option(False, "replace the file")
+    seed: int = option(1, "of the fast modes that are drawn", metavar="SEED", least=0)
+    beads: int | None = option(None, "beads per chain, where modes.h5 does not say", metavar="N", least=2)
+    mass: float | None = option(None, "of a bead, for data files", metavar="MASS", shown="left to the deck")
 
     def __post_init__(self) -> None:
-        least = {"trajectories": 1, "every": 1, "start": 0, "stop": 1, "seed": 0, "beads": 2}
-        require_at_least(self, {name: n for name, n in least.items() if getattr(self, name) is not None})
+        require_limits(self)
         if self.mass is not None and not 0 < self.mass < float("inf"):
             raise UserError(f"--mass is {self.mass:g}; give a mass above 0")

@@ -7,64 +7,48 @@ from pathlib import Path
 
 from mlgle_lammps.directions import Directions
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.options.limits import require_at_least
+from mlgle_lammps.options.declaring import option, require_limits
 
 HANDOFF_POLICIES = ("tmax", "train", "converged")
 DEVICES = ("auto", "cpu", "cuda")
+MOST_THREADS = 1024
+DIRECTIONS = "directions that chains are free to diffuse in, such as xy in a film"
+DIRECTIONS_BY_DEFAULT = "found from walls and from motion"
 TRAINED_CHAINS = 1024
 """Chains whose frames train the modes' dynamics, at most; D is fitted to all. What memory a run needs hangs on it."""
 
 
 @dataclass(frozen=True)
 class LearnOptions:
-    """What `run` and `replay` share: everything behind the ring buffer.
+    """What `run` and `replay` share: everything behind the ring buffer; each field says what it means."""
 
-    Attributes:
-        out: result folder.
-        overwrite: replace a result folder that exists.
-        preset: variant of the surrogate.
-        modes: k, modes 1..k.
-        memory: m, frames of history; t_max = m·dt.
-        train_frames: T_train in frames.
-        val_frames: T_val in frames.
-        handoff: "tmax", "train" or "converged".
-        target_ci: relative half-width of D's 95% interval at which "converged" hands off.
-        full_md: frames of MD after the hand-off, for the reference D.
-        generate_steps: steps of the integrator.
-        save_every: keep every n-th generated step in generated.h5.
-        ensemble: generated trajectories.
-        device: "auto", "cpu" or "cuda".
-        seed: of training and generation.
-        threads: torch threads; 0 takes the cores that MD leaves.
-        surrogate: name of what learns and generates (`surrogates.catalogue`).
-        directions: that are free, such as "xy"; None finds them.
-    """
-
-    out: Path
-    overwrite: bool = False
-    preset: str = "default"
-    modes: int = 12
-    memory: int = 128
-    train_frames: int = 1000
-    val_frames: int = 600
-    handoff: str = "train"
-    target_ci: float = 0.1
-    full_md: int = 0
-    generate_steps: int = 100_000
-    save_every: int = 1
-    ensemble: int = 300
-    device: str = "auto"
-    seed: int = 1
-    threads: int = 0
-    surrogate: str = "ml-gle"
-    directions: str | None = None
+    out: Path = option(meaning="result folder", metavar="DIR", shown="runs/<name of the input>")
+    overwrite: bool = option(False, "replace a result folder that exists")
+    surrogate: str = option("ml-gle", "what learns and generates", metavar="NAME")
+    preset: str = option("default", "variant of the surrogate", metavar="NAME")
+    modes: int = option(12, "k: modes 1..K", metavar="K", least=1)
+    memory: int = option(128, "m, frames of history; t_max = m Δt", metavar="FRAMES", least=4)
+    train_frames: int = option(1000, "T_train", metavar="FRAMES", least=8)
+    val_frames: int = option(600, "T_val", metavar="FRAMES", least=4)
+    handoff: str = option("train", "when the integrator takes over", choices=HANDOFF_POLICIES)
+    target_ci: float = option(
+        0.1, "relative half-width of D's interval at which `converged` hands off", metavar="FRACTION"
+    )
+    full_md: int = option(
+        0, "frames of MD after the hand-off, for a reference D", metavar="FRAMES", least=0, shown="none"
+    )
+    generate_steps: int = option(
+        100_000, "steps of the integrator", metavar="STEPS", least=0, shown="100000; 0 for none"
+    )
+    save_every: int = option(1, "keep every n-th generated step", metavar="STEPS", least=1)
+    ensemble: int = option(300, "generated trajectories", metavar="N", least=1)
+    directions: str | None = option(None, DIRECTIONS, metavar="XYZ", shown=DIRECTIONS_BY_DEFAULT)
+    device: str = option("auto", "where networks train and run", choices=DEVICES)
+    seed: int = option(1, "of training and generation", metavar="SEED", least=0)
+    threads: int = option(0, "torch threads", metavar="N", least=0, most=MOST_THREADS, shown="the cores that MD leaves")
 
     def __post_init__(self) -> None:
-        at_least = {
-            "modes": 1, "memory": 4, "train_frames": 8, "val_frames": 4, "full_md": 0, "generate_steps": 0,
-            "save_every": 1, "ensemble": 1, "seed": 0, "threads": 0,
-        }  # fmt: skip
-        require_at_least(self, at_least)
+        require_limits(self)
         if self.directions is not None:
             Directions.named(self.directions)
         if not 0 < self.target_ci < 1:

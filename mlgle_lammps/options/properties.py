@@ -6,39 +6,33 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.options.limits import require_at_least
+from mlgle_lammps.options.declaring import flag, option, require_limits
 
 
 @dataclass(frozen=True)
 class PropertiesOptions:
-    """What ``properties`` takes.
+    """What ``properties`` takes; each field says what it means."""
 
-    Attributes:
-        run: a result folder or a recorded stream.
-        out: folder for what is written; None for the run's own.
-        temperature: of the melt; None takes it from the log or the deck's variable.
-        volume: of the box, where the recording has none; None takes the recorded one.
-        q: scattering vectors, 1/length; empty for some about 1/Rg.
-        beads: per chain, where the recording does not say.
-        bead_mass: g/mol, for RepTate's files; None where it is not known.
-        sum_beads: sum scattering over bead positions too.
-    """
-
-    run: Path
-    out: Path | None = None
-    temperature: float | None = None
-    volume: float | None = None
-    q: tuple[float, ...] = ()
-    beads: int | None = None
-    bead_mass: float | None = None
-    sum_beads: bool = False
+    run: Path = option(meaning="a result folder, or a recorded stream", metavar="RUN", positional=True)
+    out: Path | None = option(
+        None, "folder for properties.json, properties.html and properties/", metavar="DIR", shown="the run's own"
+    )
+    temperature: float | None = option(
+        None, "of the melt", metavar="T", shown="the mean one of its log, or the deck's variable T"
+    )
+    volume: float | None = option(None, "of the box, where the recording has none", metavar="V")
+    q: tuple[float, ...] = option((), "scattering vectors, 1/length", metavar="Q", shown="some about 1/Rg")
+    beads: int | None = option(None, "beads per chain, where the recording does not say", metavar="N", least=2)
+    bead_mass: float | None = option(None, "g/mol, for the molar mass in RepTate's files", metavar="MASS")
+    sum_beads: bool = option(
+        False, "sum scattering over bead positions too: MD's where all modes are streamed, and those of generated.h5"
+    )
 
     def __post_init__(self) -> None:
-        if self.beads is not None:
-            require_at_least(self, {"beads": 2})
+        require_limits(self)
         for name in ("temperature", "volume", "bead_mass"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
-                raise UserError(f"--{name.replace('_', '-')} is {value:g}; give a number above 0")
+                raise UserError(f"{flag(name)} is {value:g}; give a number above 0")
         if not all(0 < value < float("inf") for value in self.q):
             raise UserError("--q must be above 0")

@@ -6,39 +6,40 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.options.limits import require_at_least
+from mlgle_lammps.options.declaring import option, require_limits
+from mlgle_lammps.records import UNITS
 
-UNIT_STYLES = ("lj", "real", "metal", "si", "cgs", "electron", "micro", "nano")
+NO_UNITS = "unknown"
+_SECTION = "trajectories"
 
 
 @dataclass(frozen=True)
 class TrajectoryOptions:
-    """What ``replay`` takes for trajectories and tensors of modes.
+    """What ``replay`` takes for trajectories and tensors of modes; each field says what it means."""
 
-    Attributes:
-        topology: LAMMPS data file, or another topology that MDAnalysis reads.
-        select: atoms of the chains' backbones, in MDAnalysis' selection language; None for all bonded ones.
-        dt: time between two frames of the file; None takes it from the file or from ``timestep``.
-        timestep: of the MD; Δt is the steps between two frames times it.
-        units: LAMMPS unit style, "unknown" without one.
-        skip: frames left out at the start.
-        stride: take every n-th frame.
-        unwrapped: positions are unwrapped already, whatever the file says.
-        group: name of the H5MD group of particles to read; None where there is one, or one that fits the topology.
-    """
-
-    topology: Path | None = None
-    select: str | None = None
-    dt: float | None = None
-    timestep: float | None = None
-    units: str = "unknown"
-    skip: int = 0
-    stride: int = 1
-    unwrapped: bool = False
-    group: str | None = None
+    topology: Path | None = option(
+        None, "LAMMPS data file (or another topology) with the bonds", metavar="DATA", section=_SECTION
+    )
+    select: str | None = option(
+        None, "backbone atoms, in MDAnalysis' language: 'type 1'", metavar="SELECTION", shown="all bonded ones",
+        section=_SECTION,
+    )  # fmt: skip
+    dt: float | None = option(None, "time between two frames of the file", metavar="TIME", section=_SECTION)
+    timestep: float | None = option(
+        None, "time step of the MD, where frames know their steps", metavar="TIME", section=_SECTION
+    )
+    units: str = option(
+        NO_UNITS, "LAMMPS units of the file, of dt and of timestep", choices=tuple(UNITS), section=_SECTION
+    )
+    skip: int = option(0, "leave out frames at the start", metavar="FRAMES", least=0, section=_SECTION)
+    stride: int = option(1, "take every n-th frame", metavar="N", least=1, section=_SECTION)
+    unwrapped: bool = option(False, "positions are unwrapped already: take them as they are", section=_SECTION)
+    group: str | None = option(
+        None, "H5MD's group of particles", metavar="NAME", shown="the one that fits the topology", section=_SECTION
+    )
 
     def __post_init__(self) -> None:
-        require_at_least(self, {"skip": 0, "stride": 1})
+        require_limits(self)
         for name, value in (("dt", self.dt), ("timestep", self.timestep)):
             if value is not None and not 0 < value < float("inf"):
                 raise UserError(f"--{name} is {value:g}; give a time above 0")

@@ -13,13 +13,16 @@ import torch
 
 from mlgle_lammps.diffusion.slope import normal_diffusion
 from mlgle_lammps.errors import RunFailure, UserError, one_line
+from mlgle_lammps.evaluate.bead_judgement import judge_beads
 from mlgle_lammps.evaluate.judgement import judge_against_window, judgement_warnings
-from mlgle_lammps.evaluate.stream_statistics import StreamStatistics, StreamSummary
+from mlgle_lammps.evaluate.stream_statistics import LAGS, StreamStatistics, StreamSummary
+from mlgle_lammps.observe.bead_motion import bead_motion_of
 from mlgle_lammps.pipeline.run import Run
 from mlgle_lammps.records import Estimate, Frames, GleFit, System
 from mlgle_lammps.report.stages import Generated, HandOff, Trained
 from mlgle_lammps.resources.progress import Progress
 from mlgle_lammps.statistics.correlation import relaxation_times
+from mlgle_lammps.statistics.errors import interval_factor
 from mlgle_lammps.store.writer import GeneratedWriter
 from mlgle_lammps.surrogates.catalogue import find_preset
 from mlgle_lammps.surrogates.contract import Model
@@ -91,8 +94,10 @@ def generate_and_judge(run: Run, handoff: HandOff, trained: Trained) -> Generate
         return None
     finally:
         findings.generate_s = time.monotonic() - started
+    remedy = find_preset(options).remedy
     check = judge_against_window(summary, handoff.window, handoff.correlation)
-    for line in judgement_warnings(check, find_preset(options).remedy):
+    beads = judge_beads(summary.motion, bead_motion_of(handoff.window, LAGS), system.n_beads)
+    for line in (*judgement_warnings(check, remedy), *(beads.warnings(remedy) if beads else ())):
         findings.warn(line)
     times = relaxation_times(summary.correlation.nacf, system.dt)
     D = generated_diffusion(summary, handoff.fit, system.dt, times)
@@ -101,7 +106,7 @@ def generate_and_judge(run: Run, handoff: HandOff, trained: Trained) -> Generate
             f"{summary.n_frames} generated steps show no normal diffusion long enough to fit, so there is no "
             "D_generated: raise --generate-steps"
         )
-    return Generated(summary, check, times, D)
+    return Generated(summary, check, times, D, beads)
 
 
 def generated_diffusion(
@@ -113,6 +118,6 @@ def generated_diffusion(
     if own is None:
         return None
     se = float(np.hypot(own.se, fit.D.se))
-    widen = (fit.D.ci95[1] - fit.D.ci95[0]) / (2 * fit.D.se) if fit.D.se > 0 else 1.96
+    widen = max(interval_factor(own), interval_factor(fit.D))
     method = f"generated ensemble: {own.method}; the error of alpha^2 included"
     return Estimate(own.value, se, (own.value - widen * se, own.value + widen * se), method)

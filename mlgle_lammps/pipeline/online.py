@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from mlgle_lammps.chains.spectrum import spectrum_of
 from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.errors import RunFailure, UserError, one_line
 from mlgle_lammps.evaluate.by_direction import ByDirection, diffusion_by_direction, direction_warnings
@@ -98,7 +99,7 @@ class Online:
         if findings.fits and findings.fits[-1].n_frames == moments.n_frames:
             return True
         try:
-            findings.fits.append(fit_gle(moments, system.dt, self._form, system.n_beads))
+            findings.fits.append(fit_gle(moments, system.dt, self._form, spectrum_of(system)))
         except (ValueError, np.linalg.LinAlgError) as error:
             self._no_fit = one_line(error)
             findings.note("some early fits failed; the numbers come from those that did not")
@@ -191,7 +192,7 @@ class Online:
         setup, frames = self._run.setup, self._ring.window(copy=False)
         return diffusion_by_direction(
             frames, self._run.findings.directions, self.moments.moments(), setup.system.dt, self._form,
-            setup.system.n_beads,
+            spectrum_of(setup.system),
         )  # fmt: skip
 
     def _diagnose(self, window: Frames, correlation: Autocorrelation, fit: GleFit) -> None:

@@ -13,7 +13,7 @@ from mlgle_lammps import __version__
 from mlgle_lammps.directions import ALL_FREE, Directions
 from mlgle_lammps.options.learn import LearnOptions
 from mlgle_lammps.records import Ending, Estimate, GleFit, System
-from mlgle_lammps.report.stages import HandOff, Stages
+from mlgle_lammps.report.stages import Generated, HandOff, Stages
 
 if TYPE_CHECKING:  # a record of another stage, for its type only
     from mlgle_lammps.statistics.correlation import ModeStatistics
@@ -129,7 +129,7 @@ def build_result(
             "total_s": findings.total_s,
             "md_waits": ending.waits,
         },
-        "generated_check": generated.check.summary() if generated else None,
+        "generated_check": _check(generated),
         "left_out": list(system.left_out),
         "warnings": list(dict.fromkeys([*system.left_out, *ending.warnings, *findings.warnings])),
         "notes": list(dict.fromkeys([*system.notes, *ending.notes, *findings.notes])),
@@ -138,6 +138,13 @@ def build_result(
         "threads": setup.threads,
         "versions": versions(),
     }
+
+
+def _check(generated: Generated | None) -> dict[str, Any] | None:
+    """Return how the ensemble compares with the frames it was learned from: its modes, and its beads' motion."""
+    if generated is None:
+        return None
+    return generated.check.summary() | {"beads": generated.beads.summary() if generated.beads else None}
 
 
 def _by_direction(handoff: HandOff | None, units: str) -> dict[str, Any] | None:
@@ -169,7 +176,8 @@ def _estimate(estimate: Estimate | None, units: str) -> dict[str, Any] | None:
 def _fit(fit: GleFit | None) -> dict[str, Any] | None:
     if fit is None:
         return None
-    return {"lags": list(fit.lags), "chi2": fit.chi2, "dof": fit.dof, "p": fit.p, "beta_sq": fit.beta_sq}
+    return {"lags": list(fit.lags), "chi2": fit.chi2, "dof": fit.dof, "p": fit.p, "beta_sq": fit.beta_sq,
+            "modes": list(fit.modes)}  # fmt: skip
 
 
 def _mode(stages: Stages, i: int) -> dict[str, Any]:

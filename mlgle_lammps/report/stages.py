@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # records of other stages, for their types only
+    from mlgle_lammps.evaluate.bead_judgement import BeadJudgement
     from mlgle_lammps.evaluate.by_direction import ByDirection
     from mlgle_lammps.evaluate.judgement import Judgement
     from mlgle_lammps.evaluate.stream_statistics import StreamSummary
@@ -65,12 +66,14 @@ class Generated:
         check: against the frames that it was learned from.
         relaxation_times: of the generated NACF, time_unit; None where beyond its lags.
         D: of the generated centres of mass; None where too few steps show no normal diffusion.
+        beads: whether beads move as MD's; None where the frames are too few to say.
     """
 
     summary: StreamSummary
     check: Judgement
     relaxation_times: Sequence[float | None]
     D: Estimate | None
+    beads: BeadJudgement | None = None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import fft
 
 from mlgle_lammps.records import Float64, Int64
+from mlgle_lammps.statistics.errors import jackknife_error, left_out_means
 
 _SAMPLES_AT_ONCE = 2**24
 _GROUPS = 20  # of chains, the units from which errors are taken
@@ -19,16 +20,18 @@ class Autocorrelation:
     """Normalized autocorrelation of the modes.
 
     Attributes:
-        nacf: (lag, mode), 1 at lag 0.
+        nacf: (lag, mode), 1 at lag 0; 0 at all lags of a mode that does not move.
         se: (lag, mode) standard error (Mélard and Roy), chains as independent units.
         variance: (mode,) stationary variance per component, length².
-        by_group: (group, lag, mode) autocovariance of groups of equally many chains, length²; for errors over chains.
+        by_group: (group, lag, mode) autocovariance of groups of chains, length²; for errors over chains.
+        group_sizes: (group,) chains in each.
     """
 
     nacf: Float64
     se: Float64
     variance: Float64
     by_group: Float64
+    group_sizes: Int64
 
 
 def autocorrelation(modes: np.ndarray, segments: Int64, n_lags: int) -> Autocorrelation:
@@ -49,7 +52,7 @@ def autocorrelation(modes: np.ndarray, segments: Int64, n_lags: int) -> Autocorr
 
 
 def chain_groups(n_chains: int) -> list[Int64]:
-    """Return the numbers of the chains in each of about twenty groups, the units from which errors are taken."""
+    """Return the numbers of the chains in each of at most twenty groups, alike in size but for one chain."""
     return np.array_split(np.arange(n_chains), min(_GROUPS, n_chains))
 
 
@@ -88,7 +91,7 @@ def join_groups(
     nacf = acf / np.maximum(acf[0], 1e-300)
     by_group /= counts[:, None] * float(n_dimensions) * chains[:, None, None]
     error = melard_roy_error(nacf, len(segments), int(chains.sum()), n_dimensions)
-    return Autocorrelation(nacf, error, acf[0], by_group)
+    return Autocorrelation(nacf, error, acf[0], by_group, chains)
 
 
 def _lagged_products(modes: np.ndarray, n_lags: int) -> Float64:
@@ -123,7 +126,7 @@ def melard_roy_error(nacf: Float64, n_time: int, n_series: int, n_dimensions: in
 def relaxation_times(nacf: Float64, dt: float) -> list[float | None]:
     """Return the first 1/e time of each column; None where it lies beyond the lags.
 
-    Between lags the logarithm is interpolated, which is exact for an exponential.
+    Between lags the logarithm is interpolated, which is exact for an exponential. A mode that does not move has none.
 
     Args:
         nacf: (lag, mode).
@@ -133,7 +136,7 @@ def relaxation_times(nacf: Float64, dt: float) -> list[float | None]:
     times: list[float | None] = []
     for column in nacf.T:
         below = np.flatnonzero(column < level)
-        if not len(below):
+        if not len(below) or below[0] == 0:
             times.append(None)
             continue
         i = int(below[0])
@@ -162,17 +165,16 @@ class ModeStatistics:
 
 def mode_statistics(correlation: Autocorrelation, dt: float) -> ModeStatistics:
     """Return each mode's variance and relaxation time with errors from leaving out one group of chains at a time."""
-    groups = correlation.by_group
-    n_groups, _, n_modes = groups.shape
-    left_out = (groups.sum(axis=0) - groups) / max(n_groups - 1, 1)
-    factor = np.sqrt((n_groups - 1) ** 2 / n_groups) if n_groups > 1 else np.nan
-    variance_se = factor * left_out[:, 0].std(axis=0, ddof=min(1, n_groups - 1))
+    groups, sizes = correlation.by_group, correlation.group_sizes
+    left_out = left_out_means(groups, sizes)
+    variance_se = jackknife_error(left_out[:, 0], sizes, correlation.variance)
+    times = relaxation_times(correlation.nacf, dt)
     replicas = [relaxation_times(acf / np.maximum(acf[0], 1e-300), dt) for acf in left_out]
     errors: list[float | None] = []
-    for mode in range(n_modes):
-        known = [replica[mode] for replica in replicas]
-        values = [time for time in known if time is not None]
-        errors.append(float(factor * np.std(values, ddof=1)) if len(values) == n_groups > 1 else None)
-    return ModeStatistics(
-        tuple(correlation.variance), tuple(variance_se), tuple(relaxation_times(correlation.nacf, dt)), tuple(errors)
-    )
+    for mode, time in enumerate(times):
+        values = [replica[mode] for replica in replicas]
+        if time is None or len(groups) < 2 or None in values:
+            errors.append(None)
+            continue
+        errors.append(float(jackknife_error(np.array(values, dtype=np.float64), sizes, time)))
+    return ModeStatistics(tuple(correlation.variance), tuple(variance_se), tuple(times), tuple(errors))

@@ -51,8 +51,8 @@ def system_from_mapping(values: Mapping[str, Any], where: str) -> System:
         raise UserError(f"{where}: the box is {kept['box']}, with an edge that is not above 0")
     if min(kept["mode_variances"] or (0.0,)) < 0:
         raise UserError(f"{where}: mode_variances has numbers below 0")
-    for name in ("center_held", "whole_molecules"):
-        kept[name] = kept.get(name) in (True, 1)
+    for name, unknown in (("center_held", False), ("whole_molecules", False), ("ends_alike", True)):
+        kept[name] = kept.get(name, unknown) in (True, 1)
     kept["channels"], kept["others"] = _channels_of(kept, where), _others_of(kept, where)
     kept["directions"] = _directions_of(kept, where)
     for name in ("notes", "left_out"):

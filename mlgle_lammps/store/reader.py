@@ -138,7 +138,7 @@ class FramesReader:
         """Return the attributes that describe the stream; texts from their checked copy where there is one."""
         stored = self._file["mlgle"].attrs
         names = ["dt", "every", "n_beads", "segments", "segment_numbers", "box", "mode_variances", "center_held"]
-        names += ["whole_molecules", "start_step"]
+        names += ["whole_molecules", "ends_alike", "start_step"]
         if "texts" in stored and stored.get_id("texts").dtype.kind == "S":
             found = {name: value for name, value in json.loads(stored["texts"]).items() if name in TEXTS}
         else:

@@ -1,4 +1,4 @@
-"""Trajectories that advance together: steppers with rolling buffers and noise, and the sum of eq. 13."""
+"""Trajectories that advance together: steppers with rolling buffers and noise, and the centre that modes drive."""
 
 from __future__ import annotations
 
@@ -74,11 +74,14 @@ class Batch:
         self._groups = [_Group(stepper, start, seed, remedy) for stepper, seed in pairs]
         self._generator = torch.Generator(start.device).manual_seed(seeds[0])
         self.sigma = torch.as_tensor(model.dynamics.sigma, dtype=start.dtype, device=start.device)
-        self._origin = torch.einsum("j,jxc->xc", self.sigma, start[:, -1]).double()
         self.n_dimensions, self.n_trajectories = start.shape[2:]
+        own, lent = model.drive()
+        self._own, self._lent = (torch.as_tensor(w, dtype=start.dtype, device=start.device) for w in (own, lent))
+        self._lends = bool(lent.any())
+        self._origin = self._driven(start[:, -1:]).squeeze(0).double()
         self._walk = torch.zeros_like(self._origin)
         self._step_size = model.alpha * math.sqrt(model.dt)
-        self._beta = math.sqrt(max(model.beta_sq, 0.0))
+        self._beta = model.beta
 
     def advance(
         self, com: torch.Tensor, modes: torch.Tensor, first_step: int, given_up: Callable[[], bool] = lambda: False
@@ -97,7 +100,7 @@ class Batch:
         for group in self._groups:
             rows = list(group.stepper.modes)
             steps = group.advance(n_steps, first_step)
-            displacement = displacement + torch.einsum("j,jtxc->txc", self.sigma[rows], steps)
+            displacement = displacement + self._driven(steps, rows)
             for row, mode in zip(steps, rows, strict=True):
                 torch.mul(row, self.sigma[mode], out=modes[mode])
             group.roll(n_steps)
@@ -105,3 +108,14 @@ class Batch:
         walk = self._walk + self._step_size * noise.cumsum(0)
         self._walk = walk[-1].clone()
         torch.add(walk, displacement, alpha=self._beta, out=com)
+
+    def _driven(self, steps: torch.Tensor, rows: list[int] | slice = slice(None)) -> torch.Tensor:
+        """Return what modes add to the centre in units of β, (time, d, trajectory) of y (mode, time, d, trajectory).
+
+        What a trajectory's centre takes of modes that are not its own are those of its neighbour: as independent as a
+        process of their own would be, and already there.
+        """
+        own = torch.einsum("j,jtxc->txc", (self.sigma * self._own)[rows], steps)
+        if not self._lends:
+            return own
+        return own + torch.einsum("j,jtxc->txc", (self.sigma * self._lent)[rows], steps).roll(1, -1)

@@ -30,6 +30,7 @@ class ModeDynamics(Protocol):
 
     Attributes:
         preset: that learned them.
+        drives_apart: whether the centre is driven by independent copies of the modes (see ``tie``), not as published.
         remedy: what to do where they generate badly, beside training on more frames; empty for nothing.
         memory: m, frames of history.
         n_modes: k.
@@ -40,6 +41,8 @@ class ModeDynamics(Protocol):
 
     @property
     def preset(self) -> str: ...  # noqa: D102
+    @property
+    def drives_apart(self) -> bool: ...  # noqa: D102
     @property
     def remedy(self) -> str: ...  # noqa: D102
     @property

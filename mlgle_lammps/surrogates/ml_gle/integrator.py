@@ -1,4 +1,4 @@
-"""The integrator: X(t) = α B(t) + β Σ_j [z_j(t) - z_j(0)] (JCP eq. 13), streamed in chunks of steps."""
+"""The integrator: centre of mass and modes of independent trajectories, streamed in chunks of steps."""
 
 from __future__ import annotations
 
@@ -80,9 +80,10 @@ def automatic_chunk(n_trajectories: int, n_modes: int) -> int:
 class MlGleMotion:
     """Trajectories under way (a Motion): X(t) = α B(t) + β Σ_j [z_j(t) - z_j(0)] per dimension, X(0) = 0 (JCP eq. 13).
 
-    B is a standard Brownian motion of variance t, t = step·dt, β = √max(β², 0). With no modes' share (β = 0)
-    <X²> = α² t. Equal seeds, devices and calls give equal bits, whatever chunk and threads; calls of whole multiples
-    of 128 steps are as one call.
+    Preset paper takes all modes of the trajectory itself; default those that the fit sums, and mostly those of another
+    trajectory (``tie``), which leaves MSD_X as it is and the centre free of its own modes. B is a standard Brownian
+    motion of variance t, t = step·dt, β = √max(β², 0). With no modes' share (β = 0) <X²> = α² t. Equal seeds, devices
+    and calls give equal bits, whatever chunk and threads; calls of whole multiples of 128 steps are as one call.
     """
 
     def __init__(
@@ -111,6 +112,9 @@ class MlGleMotion:
         """
         self._chunk = -(-chunk // BLOCK) * BLOCK if chunk else automatic_chunk(n_trajectories, model.n_modes)
         self._threads, self._next_step, self._whole = threads, 1, True
+        self._n_trajectories = n_trajectories
+        if model.tie is not None:  # one trajectory lends its modes to another's centre
+            n_trajectories = max(2, n_trajectories)
         with _one_thread():
             self._batches = _batches(model, n_trajectories, seed, resolve_device(device), history, dtype)
 
@@ -132,7 +136,7 @@ class MlGleMotion:
                 for following in [*sizes[1:], 0]:
                     if jobs is None:
                         break
-                    made = jobs.result()
+                    made = jobs.result(self._n_trajectories)
                     # the next block is made while the caller looks at this one
                     jobs = self._start(pool, given_up, following) if following else None
                     self._whole = jobs is None
@@ -190,11 +194,11 @@ class _Jobs:
             pool.submit(batch.advance, com, modes, first_step, given_up.is_set) for batch, com, modes in columns
         ]
 
-    def result(self) -> Frames:
+    def result(self, n_trajectories: int) -> Frames:
         """Wait for all batches and return the chunk; raise the RunFailure of the first that ran away."""
         for future in self._futures:
             future.result()
-        com, modes = _on_host(self._com).numpy(), _on_host(self._modes).numpy()
+        com, modes = (_on_host(a).numpy()[..., :n_trajectories] for a in (self._com, self._modes))
         steps = np.arange(self._first_step, self._first_step + len(com), dtype=np.int64)
         return Frames.of_chains(steps, np.zeros_like(steps), com.transpose(0, 2, 1), modes.transpose(1, 3, 0, 2))
 

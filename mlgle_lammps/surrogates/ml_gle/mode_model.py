@@ -34,6 +34,7 @@ class ModeModel:
     """
 
     preset: ClassVar[str] = "default"
+    drives_apart: ClassVar[bool] = True
     remedy: ClassVar[str] = ""
 
     memory: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,13 @@ import torch
 
 from mlgle_lammps.directions import ALL_FREE, Directions
 from mlgle_lammps.errors import UserError, one_line
-from mlgle_lammps.records import CHAINS, Float32, Frames, ModeReport
+from mlgle_lammps.records import CHAINS, Float32, Float64, Frames, ModeReport
 from mlgle_lammps.surrogates.ml_gle import NAME, model_pt, plain_values
 from mlgle_lammps.surrogates.ml_gle.dynamics import ModeDynamics
 from mlgle_lammps.surrogates.ml_gle.integrator import MlGleMotion
 from mlgle_lammps.surrogates.ml_gle.mode_model import ModeModel
 from mlgle_lammps.surrogates.ml_gle.published.model import PublishedModes
+from mlgle_lammps.surrogates.ml_gle.tie import Tie
 from mlgle_lammps.surrogates.model_file import read_model, write_model
 from mlgle_lammps.surrogates.recorded import require_channels, require_history
 
@@ -42,6 +44,7 @@ class MlGleModel:
         length_unit: of positions.
         history: the last recorded modes that were learned from, (m, chain, mode, d) float32, deck units.
         directions: whose d columns these are.
+        tie: which modes drive the centre, and how; None as published: all of them, each trajectory's its own.
     """
 
     surrogate: ClassVar[str] = NAME
@@ -54,6 +57,25 @@ class MlGleModel:
     length_unit: str
     history: Float32
     directions: Directions = ALL_FREE
+    tie: Tie | None = None
+
+    @property
+    def beta(self) -> float:
+        """√max(β², 0)."""
+        return math.sqrt(max(self.beta_sq, 0.0))
+
+    def drive(self) -> tuple[Float64, Float64]:
+        """Return the weights of a trajectory's own modes and of independent ones in its centre, in units of β.
+
+        Both (mode,); the squares of the two add up to 1 for modes in the fit's sum, so that MSD_X is the fit's.
+        """
+        if self.tie is None:
+            return np.ones(self.n_modes), np.zeros(self.n_modes)
+        own, lent = np.zeros(self.n_modes), np.zeros(self.n_modes)
+        for mode, c in zip(self.tie.modes, self.tie.own, strict=True):
+            own[mode - 1] = np.clip(c / self.beta, -1.0, 1.0) if self.beta > 0 else 0.0
+            lent[mode - 1] = math.sqrt(1.0 - own[mode - 1] ** 2)
+        return own, lent
 
     @property
     def preset(self) -> str:
@@ -116,6 +138,8 @@ class MlGleModel:
         }  # fmt: skip
         if self.directions != ALL_FREE:
             values["directions"] = self.directions.plain()
+        if self.tie is not None:
+            values["tie"] = {"modes": list(self.tie.modes), "own": list(self.tie.own)}
         write_model(path, NAME, values, tensors | {"history": torch.tensor(self.history)})
 
     @staticmethod
@@ -164,4 +188,5 @@ def _from_plain(plain: Mapping[str, Any], most_bytes: int) -> MlGleModel:
         dynamics, plain_values.number(plain, "alpha", 0.0), plain_values.number(plain, "beta_sq"),
         plain_values.number(plain, "dt", *DT_BOUNDS), plain_values.unit(plain, "time_unit"),
         plain_values.unit(plain, "length_unit"), history, directions,
+        Tie.from_plain(plain["tie"], dynamics.n_modes) if "tie" in plain else None,
     )  # fmt: skip

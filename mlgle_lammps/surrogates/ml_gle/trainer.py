@@ -8,16 +8,19 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
+from mlgle_lammps.chains.spectrum import spectrum_of
 from mlgle_lammps.errors import RunFailure
 from mlgle_lammps.options.learn import TRAINED_CHAINS, LearnOptions
 from mlgle_lammps.records import Frames, GleFit, System
 from mlgle_lammps.resources.compute import resolve_device
+from mlgle_lammps.statistics.centre_tie import centre_tie
 from mlgle_lammps.surrogates.ml_gle import NAME
 from mlgle_lammps.surrogates.ml_gle.mode_model import ModeModel
 from mlgle_lammps.surrogates.ml_gle.mode_trainer import ModeTrainer, TrainOptions
 from mlgle_lammps.surrogates.ml_gle.model import MlGleModel
 from mlgle_lammps.surrogates.ml_gle.published.model import PublishedModes
 from mlgle_lammps.surrogates.ml_gle.published.training import PublishedModeTrainer, PublishedOptions
+from mlgle_lammps.surrogates.ml_gle.tie import find_tie
 from mlgle_lammps.surrogates.recorded import require_channels, uninterrupted_end
 
 
@@ -94,9 +97,11 @@ class MlGleTrainer:
         fit, system = self._fit(), self._system
         if fit is None:
             raise RunFailure(f"{system.source}: no GLE could be fitted, and without one nothing can be generated")
+        tie = find_tie(fit, centre_tie(window), spectrum_of(system)) if dynamics.drives_apart else None
         return MlGleModel(
             dynamics, alpha=float(np.sqrt(max(fit.alpha_sq, 0.0))), beta_sq=fit.beta_sq, dt=system.dt,
             time_unit=system.time_unit, length_unit=system.length_unit, history=history, directions=system.directions,
+            tie=tie,
         )  # fmt: skip
 
 

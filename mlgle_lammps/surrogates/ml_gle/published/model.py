@@ -32,6 +32,7 @@ class PublishedModes:
     """
 
     preset: ClassVar[str] = "paper"
+    drives_apart: ClassVar[bool] = False
     remedy: ClassVar[str] = REMEDY
 
     memory: int

@@ -1,0 +1,109 @@
+"""Whether generated chains move as MD's do bead by bead: along the chain, and the centre with its modes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mlgle_lammps.observe.bead_motion import BeadMotion
+from mlgle_lammps.records import Float64
+
+LEAST = {"bead_msd": 0.1, "centre_tie": 0.1}
+"""Deviations that matter: of a bead's mean squared displacement, relative; of <ΔX·Δz_p>/<Δz_p²>."""
+SIGNIFICANT = 4.5
+"""Standard errors; all beads or modes at several lags are looked at together."""
+
+
+@dataclass(frozen=True)
+class BeadJudgement:
+    """A stream's motion against MD's; the first index is the lag.
+
+    Attributes:
+        lags: in frames.
+        bead_msd: (lag, bead) ratio of the mean squared displacements less 1; None where beads are not counted.
+        bead_msd_se: its standard error.
+        centre_tie: (lag, mode) <ΔX·Δz_p>/<Δz_p²> less MD's.
+        centre_tie_se: its standard error.
+    """
+
+    lags: tuple[int, ...]
+    bead_msd: Float64 | None
+    bead_msd_se: Float64 | None
+    centre_tie: Float64
+    centre_tie_se: Float64
+
+    @property
+    def beads_off(self) -> bool:
+        """Whether some bead moves otherwise than MD's, by enough to matter and beyond chance."""
+        return self.bead_msd is not None and _off("bead_msd", self.bead_msd, self.bead_msd_se)
+
+    @property
+    def tie_off(self) -> bool:
+        """Whether the centre moves with some mode otherwise than MD's."""
+        return _off("centre_tie", self.centre_tie, self.centre_tie_se)
+
+    def summary(self) -> dict[str, Any]:
+        """Return what result.json says."""
+        beads = None if self.bead_msd is None else (1 + self.bead_msd[:, _shown(self.bead_msd)]).tolist()
+        return {
+            "passed": not (self.beads_off or self.tie_off),
+            "lags": list(self.lags),
+            "bead_msd_ratio": beads,
+            "bead_msd_of": "first end, middle, last end",
+            "centre_tie_difference": self.centre_tie.tolist(),
+            "centre_tie_difference_se": self.centre_tie_se.tolist(),
+            "limits": {**LEAST, "standard_errors": SIGNIFICANT},
+        }
+
+    def warnings(self, remedy: str = "") -> list[str]:
+        """Return a line that says how beads move otherwise than MD's; none where they do not."""
+        said = []
+        if self.beads_off and self.bead_msd is not None:
+            lag, bead = np.unravel_index(int(np.abs(self.bead_msd).argmax()), self.bead_msd.shape)
+            said.append(f"bead {bead + 1} moves {100 * self.bead_msd[lag, bead]:+.0f}% at lag {self.lags[lag]}")
+        if self.tie_off:
+            lag, mode = np.unravel_index(int(np.abs(self.centre_tie).argmax()), self.centre_tie.shape)
+            said.append(
+                f"the centre moves with mode {mode + 1} by {self.centre_tie[lag, mode]:+.2f} of <Δz²> too much at lag "
+                f"{self.lags[lag]}"
+            )
+        if not said:
+            return []
+        return [
+            f"generated beads do not move as MD's: {'; '.join(said)}; displacements of beads, S(q,t) and reconstructed "
+            "trajectories are concerned, D and the modes by themselves are not" + (f": {remedy}" if remedy else "")
+        ]
+
+
+def judge_beads(stream: BeadMotion | None, md: BeadMotion | None, n_beads: int | None) -> BeadJudgement | None:
+    """Hold a stream's motion against MD's at the lags that both have; None where there are none.
+
+    Args:
+        stream: of generated trajectories.
+        md: of the frames that were learned from, the same modes.
+        n_beads: N, None where it is not known.
+    """
+    if stream is None or md is None or not (lags := tuple(lag for lag in stream.lags if lag in md.lags)):
+        return None
+    own, other = _at(stream, lags), _at(md, lags)
+    (tie, tie_se), (md_tie, md_tie_se) = own.ties(), other.ties()
+    ratio = ratio_se = None
+    if n_beads is not None:
+        (value, se), (md_value, md_se) = own.beads(n_beads), other.beads(n_beads)
+        ratio = value / md_value - 1
+        ratio_se = (1 + ratio) * np.hypot(se / value, md_se / md_value)
+    return BeadJudgement(lags, ratio, ratio_se, tie - md_tie, np.hypot(tie_se, md_tie_se))
+
+
+def _at(motion: BeadMotion, lags: tuple[int, ...]) -> BeadMotion:
+    return BeadMotion(lags, motion.products[[motion.lags.index(lag) for lag in lags]])
+
+
+def _off(name: str, value: Float64, se: Float64 | None) -> bool:
+    return se is not None and bool(np.any(np.abs(value) > np.maximum(LEAST[name], SIGNIFICANT * se)))
+
+
+def _shown(values: Float64) -> list[int]:
+    return [0, values.shape[1] // 2, values.shape[1] - 1]

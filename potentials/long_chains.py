@@ -1,0 +1,147 @@
+"""Chains of 100 beads, the papers' length, measured by the service: run or go on with a run, and read what it found."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from lammps.formats import LogFile
+
+from mlgle_lammps.errors import RunFailure, UserError, one_line
+
+DECK = Path(__file__).parent.parent / "lammps_inputs" / "in.melt100"
+EVERY = 2000  # steps between frames
+REPORT = 1000  # steps between lines of thermodynamics
+SHARE_VALIDATING = 1 / 3  # of the frames, where as many are left for training as networks need
+LEAST_TRAINED = 131  # memory, a frame to learn from, and one to spare
+FEMTOSECONDS_PER_100_PS = 1e5
+NORMAL_95 = 1.959964  # half the width of a 95% interval in standard errors
+N_BLOCKS = 10
+
+
+@dataclass(frozen=True)
+class LongRun:
+    """What a run of the service says of long chains.
+
+    Attributes:
+        n_beads: N.
+        n_chains: chains.
+        T: temperature asked for, K.
+        seed: of velocities and noise.
+        frames: recorded.
+        ns: between the first frame and the last.
+        md_s: wall time of MD in seconds, all pieces together as far as the run knows.
+        D: Å² per 100 ps and its standard error; chains are the independent units.
+        ci95: the service's interval of D, Å² per 100 ps.
+        fit_p: probability of a worse fit.
+        kinetic_T: K and its standard error, over blocks of time of the last piece of the run.
+        pressure: atm and its standard error, likewise.
+        complete: whether all frames that were asked for are there.
+    """
+
+    n_beads: int
+    n_chains: int
+    T: int
+    seed: int
+    frames: int
+    ns: float
+    md_s: float
+    D: tuple[float, float]
+    ci95: tuple[float, float]
+    fit_p: float
+    kinetic_T: tuple[float, float]
+    pressure: tuple[float, float]
+    complete: bool
+
+
+def run(
+    folder: Path, T: int, n_frames: int, variables: Mapping[str, object], deck: Path = DECK, every: int = EVERY
+) -> LongRun:
+    """Let the service measure ``n_frames`` frames in ``folder``, going on with what is there.
+
+    Args:
+        folder: of the run.
+        T: temperature in K.
+        n_frames: frames up to the hand-off.
+        variables: of the deck, seed among them if need be.
+        deck: to be run.
+        every: steps between frames.
+
+    Raises:
+        RunFailure: the run ended before its frames were there.
+    """
+    command = [sys.executable, "-m", "mlgle_lammps.run"]
+    status = _status(folder)
+    if status == "complete":
+        return read(folder)
+    if status is not None:
+        command += ["--resume", str(folder)]
+    else:
+        n_trained = max(n_frames - round(SHARE_VALIDATING * n_frames), LEAST_TRAINED)
+        command += [str(deck), "--every", str(every), "--out", str(folder), "--generate-steps", "0"]
+        command += ["--train-frames", str(n_trained), "--val-frames", str(n_frames - n_trained)]
+        for name, value in {"T": T, "report": REPORT, **variables}.items():
+            command += ["-var", name, str(value)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stdout + done.stderr).strip().splitlines()[-1:]
+        raise RunFailure(f"the run in {folder} failed: {one_line(' '.join(last))}")
+    if _status(folder) != "complete":
+        raise RunFailure(f"the run in {folder} was ended before its {n_frames} frames; start again to go on with it")
+    return read(folder)
+
+
+def _status(folder: Path) -> str | None:
+    """Return "complete" or "partial", None where no run has begun."""
+    try:
+        return str(json.loads((folder / "result.json").read_text(encoding="utf-8"))["status"])
+    except FileNotFoundError:
+        return "partial" if (folder / "checkpoint").is_dir() else None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder / 'result.json'}: not what a run leaves ({one_line(error)})") from None
+
+
+def read(folder: Path) -> LongRun:
+    """Return what a run's folder says.
+
+    Raises:
+        UserError: no run of a deck in units real, or none that has found a D yet.
+    """
+    path = folder / "result.json"
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        variables = {name: values[0] for name, values in dict(result["variables"]).items()}
+        low, high = result["D"]["ci95"]
+        value, se = result["D"]["value"], result["D"].get("se", (high - low) / (2 * NORMAL_95))
+        per = FEMTOSECONDS_PER_100_PS
+        kinetic, pressure = _thermo(folder / "log.lammps")
+        return LongRun(
+            result["n_beads"], result["n_chains"], int(variables.get("T", 300)), int(variables.get("seed", 1)),
+            result["n_frames"], (result["n_frames"] - 1) * result["dt"] * 1e-6, result["timing"]["md_s"],
+            (value * per, se * per), (low * per, high * per), result["fit"]["p"], kinetic, pressure,
+            result["status"] == "complete",
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename} is not there: give the folder of a run") from None
+    except (ValueError, KeyError, TypeError, IndexError, OSError) as error:
+        raise UserError(f"{path}: not a run that has found D ({type(error).__name__}: {one_line(error)})") from None
+
+
+def _thermo(log: Path) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return temperature and pressure of the last piece of production, without its first line, errors over blocks."""
+    columns = LogFile(str(log)).runs[-1]
+    pairs = []
+    for name in ("Temp", "Press"):
+        values = np.asarray(columns[name][1:], dtype=float)
+        if len(values) < 2:
+            pairs.append((math.nan, math.nan))
+            continue
+        blocks = np.array([block.mean() for block in np.array_split(values, min(N_BLOCKS, len(values)))])
+        pairs.append((float(values.mean()), float(blocks.std(ddof=1) / math.sqrt(len(blocks)))))
+    return pairs[0], pairs[1]

@@ -1,0 +1,107 @@
+"""Options are declared once: the records' fields are what the command lines are made of."""
+
+import argparse
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+
+import pytest
+
+from mlgle_lammps.commands import parsers
+from mlgle_lammps.commands.from_fields import Parser, add_options, record
+from mlgle_lammps.errors import UserError
+from mlgle_lammps.options.compare import CompareOptions
+from mlgle_lammps.options.deck import DeckOptions
+from mlgle_lammps.options.declaring import declared, option, require_limits
+from mlgle_lammps.options.generate import GenerateOptions, ReconstructOptions
+from mlgle_lammps.options.learn import LearnOptions
+from mlgle_lammps.options.trajectory import TrajectoryOptions
+
+
+@dataclass(frozen=True)
+class Made:
+    """One field of each kind."""
+
+    file: Path = option(meaning="the file", positional=True)
+    n_steps: int = option(7, "steps", metavar="STEPS", least=2, most=9)
+    ratio: float | None = option(None, "of both", shown="whatever fits")
+    kind: str = option("a", "of thing", choices=("a", "b"))
+    many: tuple[float, ...] = option((), "several")
+    exact: bool = option(False, "to the bit")
+    hidden: int = 3
+
+    def __post_init__(self):
+        require_limits(self)
+
+
+@pytest.fixture
+def parser():
+    made = Parser(prog="made")
+    add_options(made, Made)
+    return made
+
+
+def test_a_record_comes_back_from_its_defaults_and_from_every_option(parser):
+    assert record(Made, parser.parse_args(["x"])) == Made(Path("x"))
+    words = ["x", "--n-steps", "8", "--ratio", "-1e-3", "--kind", "b", "--many", "1", "2.5", "--exact"]
+    assert record(Made, parser.parse_args(words)) == Made(Path("x"), 8, -1e-3, "b", (1.0, 2.5), True)
+    assert record(Made, parser.parse_args(["x"]), hidden=5) == Made(Path("x"), hidden=5)
+
+
+def test_the_help_says_every_default_once(parser):
+    told = " ".join(parser.format_help().split())
+    for words in ("--n-steps STEPS steps (default 7)", "of both (default: whatever fits)", "of thing (default a)",
+                  "several ", "to the bit", "the file"):  # fmt: skip
+        assert words in f"{told} "
+    assert told.count("default") == 3
+    assert "hidden" not in told
+
+
+@pytest.mark.parametrize(("words", "line"), [
+    (["--n-steps", "1"], "--n-steps is 1; the least that makes sense is 2"),
+    (["--n-steps", "10"], "--n-steps is 10; the most that is taken is 9"),
+    (["--kind", "c"], "argument --kind: invalid choice: 'c'"),
+    (["--n-steps", "x"], "argument --n-steps: invalid int value: 'x'"),
+])  # fmt: skip
+def test_what_is_out_of_bounds_is_one_line(parser, words, line):
+    with pytest.raises(UserError, match=line.replace("--", "[-][-]")):
+        record(Made, parser.parse_args(["f", *words]))
+
+
+def test_a_choice_that_no_parser_saw_is_checked_too():
+    with pytest.raises(UserError, match="'c'; choose from a, b"):
+        Made(Path("x"), kind="c")
+
+
+@pytest.mark.parametrize(("command", "kinds"), [
+    ("run", [DeckOptions, LearnOptions]), ("replay", [TrajectoryOptions, LearnOptions]),
+    ("generate", [GenerateOptions]), ("reconstruct", [ReconstructOptions]), ("compare", [CompareOptions]),
+])  # fmt: skip
+def test_a_command_without_options_asks_for_the_defaults_of_the_records(command, kinds):
+    found = getattr(parsers, f"parse_{command}")(["input"])
+    found = (
+        [found.deck, found.learn] if command == "run" else [f for f in found[1:]] if command == "replay" else [found]
+    )
+    for options, kind in zip(found, kinds, strict=True):
+        assert type(options) is kind
+        for entry in fields(kind):
+            if entry.default is not MISSING:
+                assert getattr(options, entry.name) == entry.default, entry.name
+
+
+@pytest.mark.parametrize("kind", [
+    DeckOptions, LearnOptions, TrajectoryOptions, GenerateOptions, ReconstructOptions, CompareOptions,
+])  # fmt: skip
+def test_every_field_says_what_it_means_and_has_a_default_within_its_bounds(kind):
+    told = dict((entry.name, (entry, details)) for entry, details in declared(kind))
+    assert {entry.name for entry in fields(kind)} - set(told) <= {"variables"}
+    for entry, details in told.values():
+        assert details.meaning
+        assert "%" not in details.meaning + details.shown  # argparse would fill it in
+        if details.least is not None and entry.default is not None:
+            assert details.least <= entry.default <= details.most
+
+
+def test_a_field_without_declaration_is_not_an_argument():
+    made = argparse.ArgumentParser()
+    add_options(made, DeckOptions)
+    assert "variables" not in made.parse_args(["deck"])
