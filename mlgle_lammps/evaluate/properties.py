@@ -30,6 +30,8 @@ RELAXED_TIMES = 3.0
 Q_RADII = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
 """Of q Rg, where no q is asked for."""
 YEH_HUMMER = 2.837297
+SHORT_BLOCKS = 8
+"""Blocks of time of a record of stress that is too short for the integral of G."""
 STATIC_FRAMES = 100
 """Of a record, in which S(q,0) is summed over beads."""
 
@@ -373,14 +375,17 @@ def add_stress(
     until = RELAXED_TIMES * float(relaxation.slowest.value) if relaxed else np.inf
     green_kubo, why = _green_kubo(record, missing, scales, until)
     joined = None
+    if why:
+        found.reasons["viscosity_green_kubo"] = why
     if green_kubo is None:
-        found.reasons["viscosity_green_kubo"] = found.reasons["G_green_kubo"] = why
+        found.reasons["G_green_kubo"] = why
     else:
         of = f"Green-Kubo, five components, {len(green_kubo.G.left_out)} blocks of time"
         found.tables["G_green_kubo"] = Table(
             {"t": green_kubo.times, "value": green_kubo.G.value, "se": green_kubo.G.se}, unit, of
         )
-        found.put("viscosity_green_kubo", green_kubo.viscosity(until).map(lambda v: v * scales.time),
+        if not why:
+            found.put("viscosity_green_kubo", green_kubo.viscosity(until).map(lambda v: v * scales.time),
                   scales.viscosity_unit, f"{of}, ∫ G dt up to {until:.4g} {time}, three τ_1 of mode 1")  # fmt: skip
         joined = join_relaxations(green_kubo, times, G, relaxation, density) if relaxed else None
         if joined is not None:
@@ -393,7 +398,7 @@ def add_stress(
     best_times, best, source = (times, G, ["modes"] * len(times))
     if joined is not None:
         best_times, best, source = joined.times, joined.G, joined.source
-    elif green_kubo is not None:
+    elif green_kubo is not None and not why:
         last = int(np.searchsorted(green_kubo.times, until, side="right"))
         best_times, best = green_kubo.times[:last], green_kubo.G.map(lambda value: value[:last])
         source = ["Green-Kubo"] * last
@@ -427,18 +432,30 @@ def kept_lags(relaxation: Relaxation, dt: float) -> Int64:
 def _green_kubo(
     record: StressRecord | None, missing: str, scales: Scales, until: float
 ) -> tuple[StressRelaxation | None, str]:
+    """Return G(t) from stress, and why there is no integral of it where there is none.
+
+    Errors need four blocks of time that are each as long as half of what G takes to decay. Where the record has no such
+    four, G ends at the length of the blocks that it has.
+    """
     if record is None:
         return None, missing
     correlation = record.correlator.correlation()
-    if correlation is None or not np.isfinite(until):
-        return None, "the record of stress is too short" if correlation is None else "modes have not relaxed"
+    if correlation is None:
+        return None, "the record of stress is too short"
     spacing = record.every * record.timestep
-    factor = scales.pressure**2 / (scales.energy_density)
-    found = stress_relaxation(correlation, spacing, factor, until, spacing * record.correlator.block_samples)
+    factor = scales.pressure**2 / scales.energy_density
+    block, total = spacing * record.correlator.block_samples, spacing * record.correlator.n_samples
+    if np.isfinite(until):
+        found = stress_relaxation(correlation, spacing, factor, until / 2, block)
+        if found is not None:
+            return found, ""
+    found = stress_relaxation(correlation, spacing, factor, total / SHORT_BLOCKS, block)
     if found is None:
-        total = record.correlator.n_samples * spacing
-        return None, f"the record of stress spans {total:.4g}: at least four blocks of {until:.4g} are needed"
-    return found, ""
+        return None, "the record of stress is too short"
+    short = found.times <= total / SHORT_BLOCKS
+    found = StressRelaxation(found.times[short], found.G.map(lambda G: G[short]))
+    why = f"the record of stress spans {total:.4g}: four blocks of {until / 2:.4g} are needed for the integral"
+    return found, why if np.isfinite(until) else "modes have not relaxed within the record"
 
 
 def _choose_viscosity(found: Properties) -> None:
