@@ -1,4 +1,4 @@
-"""Single-chain scattering summed over beads: of MD where every mode was streamed, and of generated trajectories."""
+"""Scattering summed over beads: of MD where every mode was streamed, and of generated chains, with their motion."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from mlgle_lammps.chains.beads import bead_positions, draw_fast_modes
 from mlgle_lammps.evaluate.properties import ChainSums, Properties, Table
 from mlgle_lammps.evaluate.trajectories import Trajectory, read_trajectory
+from mlgle_lammps.observe.chain_motion import fast_part, group_motion
 from mlgle_lammps.observe.scattering import scattering_of_beads
 from mlgle_lammps.records import Float64, Int64
 from mlgle_lammps.statistics.correlation import chain_groups
@@ -44,6 +45,31 @@ def add_bead_scattering(found: Properties, trajectory: Trajectory, sums: ChainSu
         return
     how = "beads rebuilt from generated modes, fast ones drawn anew in each frame"
     found.tables["S_qt_generated"] = summed_over_beads(other, sums, q, how)
+    _add_generated_motion(found, other, sums)
+
+
+def _add_generated_motion(found: Properties, other: Trajectory, sums: ChainSums) -> None:
+    """Add g_1, g_2 and g_3 of generated chains at the lags that MD's have, where there are as many frames."""
+    segments = other.segments[: other.n_mode_frames]
+    lags = sums.lags[sums.lags * 4 <= len(segments)]
+    k = other.system.n_modes
+    groups, done = [], 0
+    for group in other.groups():
+        if done < MOST_CHAINS:
+            com, modes = group.com[: len(segments)], group.modes[: len(segments)]
+            groups.append(group_motion(com, modes, segments, lags, 2, sums.basis))
+            done += com.shape[1]
+    weights = np.array([group.n_chains for group in groups], dtype=float) / sum(group.n_chains for group in groups)
+    t: Float64 = lags.astype(np.float64) * other.system.dt
+    fast = fast_part(sums.variances[k:], sums.fast_nacf(lags), sums.basis) if k == sums.n_streamed else 0.0 * t
+    for name, more in (("g1", fast), ("g2", fast), ("g3", 0.0 * t)):
+        values = np.array([getattr(group, name) for group in groups])
+        total = weights @ values
+        own = Replicas(total, (total - weights[:, None] * values) / (1 - weights)[:, None])
+        units = f"jackknife over {len(groups)} groups"
+        method = f"as {name} of MD, from {done} generated chains, {len(segments)} frames; {units}"
+        columns: dict[str, Float64 | list[str]] = {"t": t, "value": own.value + more, "se": own.se}
+        found.tables[f"{name}_generated"] = Table(columns, dict(found.tables[name].units), method)
 
 
 def summed_over_beads(trajectory: Trajectory, sums: ChainSums, q: Float64, how: str) -> Table:

@@ -132,13 +132,18 @@ def draw_form_factor(folder: Path, columns: Columns, length: str) -> Path:
         return save(figure, folder, "form_factor")
 
 
-def draw_motion(folder: Path, curves: Sequence[tuple[str, Columns]], time: str, length: str) -> Path:
-    """Draw g_1, g_2, g_3 with 95% bands."""
+def draw_motion(
+    folder: Path, curves: Sequence[tuple[str, Columns]], generated: Sequence[Columns], time: str, length: str
+) -> Path:
+    """Draw g_1, g_2, g_3 with 95% bands, and those of generated chains as marks."""
     with rc_context(STYLE):
         figure = Figure(figsize=_SIZE, layout="constrained")
         axes = figure.subplots()
-        for (label, columns), colour, dash in zip(curves, (BLUE, GREEN, VERMILION), ("-", "--", "-."), strict=True):
+        colours = (BLUE, GREEN, VERMILION)
+        for (label, columns), colour, dash in zip(curves, colours, ("-", "--", "-."), strict=True):
             _band(axes, columns, colour, dash, label)
+        for columns, colour in zip(generated, colours, strict=False):
+            axes.plot(columns["t"][1:], columns["value"][1:], "x", color=colour, ms=5)
         axes.set(xscale="log", yscale="log", xlabel=f"t / {unit_symbol(time)}", ylabel=f"g(t) / {unit_symbol(length)}²")
         axes.legend()
         return save(figure, folder, "motion")

@@ -33,7 +33,8 @@ NAMES = {
 }  # fmt: skip
 """All numbers, in their order."""
 TABLES = (
-    "G", "G_modes", "G_green_kubo", "moduli", "S_qt", "P_q", "S_qt_beads", "S_qt_generated", "g1", "g2", "g3",
+    "G", "G_modes", "G_green_kubo", "moduli", "S_qt", "P_q", "S_qt_beads", "S_qt_generated",
+    "g1", "g2", "g3", "g1_generated", "g2_generated", "g3_generated",
     "end_to_end_correlation", "rg2_correlation",
 )  # fmt: skip
 
@@ -187,11 +188,21 @@ def _pictures(folder: Path, own: RunProperties) -> list[Picture]:
                 "S(q,t)/S(q,0) as neutron spin echo measures it."),
         Picture(figures.draw_form_factor(folder, tables["P_q"], length), "Form factor",
                 "q² P(q) levels off for Gaussian chains."),
-        Picture(figures.draw_motion(folder, [("g₁, inner beads", tables["g1"]), ("g₂, about the centre", tables["g2"]),
-                                             ("g₃, centres", tables["g3"])], time, length),
-                "Mean squared displacements", "Inner beads, inner beads about their centre of mass, centres of mass."),
+        _motion(folder, tables, time, length),
         Picture(figures.draw_chain_relaxation(folder, {"end-to-end vector": tables["end_to_end_correlation"],
                                                        "Rg²": tables["rg2_correlation"]}, time),
                 "How chains forget", "Normalized correlations of the end-to-end vector and of Rg²."),
     ]  # fmt: skip
     return pictures
+
+
+def _motion(folder: Path, tables: Mapping[str, Any], time: str, length: str) -> Picture:
+    labels = {"g1": "g₁, inner beads", "g2": "g₂, about the centre", "g3": "g₃, centres"}
+    curves = [(label, tables[name]) for name, label in labels.items()]
+    generated = [tables[f"{name}_generated"] for name in labels if f"{name}_generated" in tables]
+    marks = "; marks: generated chains" if generated else ""
+    return Picture(
+        figures.draw_motion(folder, curves, generated, time, length),
+        "Mean squared displacements",
+        f"Inner beads, inner beads about their centre of mass, centres of mass{marks}.",
+    )
