@@ -81,7 +81,7 @@ def take_frames(world: Any, data: str, n_frames: int) -> dict[str, list[float]]:
     from mlgle_lammps.acquire import mpi
     from mlgle_lammps.acquire.snapshot import Snapshots
     from mlgle_lammps.acquire.system import read_system
-    from mlgle_lammps.chains.modes import LocalModeSum
+    from mlgle_lammps.chains.molecule_sums import Block, LocalModeSum
     from mlgle_lammps.records import Ending, Frames
     from mlgle_lammps.stream.links import RankLink
     from mlgle_lammps.stream.transport import Outbox
@@ -90,7 +90,7 @@ def take_frames(world: Any, data: str, n_frames: int) -> dict[str, list[float]]:
     lmp = mpi.open_lammps(["-log", "none", "-screen", "none"], comm)
     lmp.commands_string(DECK.format(data=data))
     system, chains = read_system(lmp, comm, deck=data, every=1, n_modes=N_MODES)
-    snapshots, modes = Snapshots(lmp, comm, chains.ids, N_MODES), LocalModeSum(chains.ids, N_MODES)
+    snapshots, modes = Snapshots(lmp, comm, [Block(chains.ids, N_MODES)]), LocalModeSum(chains.ids, N_MODES)
     outbox = Outbox(RankLink(world.stream_comm, world.trainer))
     if world.leads_md:
         outbox.hello(system)

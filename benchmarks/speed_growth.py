@@ -15,7 +15,7 @@ from scipy import stats
 from speed_memory import SteadySource, memory_lines
 from speed_records import Measurement, Settings, best_of
 
-from mlgle_lammps.chains.modes import LocalModeSum
+from mlgle_lammps.chains.molecule_sums import LocalModeSum
 from mlgle_lammps.chains.spectrum import linear_spectrum
 from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.records import CHAINS, Frames, Species

@@ -60,6 +60,12 @@ class Species:
         n_beads: of each; None where the recording does not say.
         n_modes: k, modes 1..k of each.
         channels: what a frame holds of them, by the names of ``CHANNELS``.
+        edges: bonds between beads, numbered in their canonical order; none for linear chains and single atoms.
+        eigenvalues: λ_1..λ_{N-1} of the bonds' Laplacian, ascending; none where there are no ``edges``.
+        types: of the beads in their order; none where they are not known, or differ from molecule to molecule.
+        masses: of each molecule, one number where all weigh the same; none where they are not known.
+        whole_molecules: as in System.
+        ends_alike: as in System.
     """
 
     name: str
@@ -67,6 +73,12 @@ class Species:
     n_beads: int | None = None
     n_modes: int = 0
     channels: tuple[str, ...] = ("com", "modes")
+    edges: tuple[tuple[int, int], ...] = ()
+    eigenvalues: tuple[float, ...] = ()
+    types: tuple[str, ...] = ()
+    masses: tuple[float, ...] = ()
+    whole_molecules: bool = False
+    ends_alike: bool = True
 
     def shape(self, channel: str) -> tuple[int, ...]:
         """Return the shape of one frame of a channel, (molecule, .., 3); raise ValueError where it has none."""
@@ -102,6 +114,11 @@ class System:
         others: further species.
         left_out: which molecules were chosen and which are in none of the numbers, one line; empty where none are.
         directions: that the chains are free in by what is known before a frame has come.
+        name: of the main species, for people; "" for linear chains alone.
+        edges: of the main species, as in Species; likewise the following.
+        eigenvalues: likewise.
+        types: likewise.
+        masses: likewise.
     """
 
     n_chains: int
@@ -123,11 +140,30 @@ class System:
     others: tuple[Species, ...] = ()
     left_out: tuple[str, ...] = ()
     directions: Directions = ALL_FREE
+    name: str = ""
+    edges: tuple[tuple[int, int], ...] = ()
+    eigenvalues: tuple[float, ...] = ()
+    types: tuple[str, ...] = ()
+    masses: tuple[float, ...] = ()
 
     @property
     def species(self) -> tuple[Species, ...]:
-        """All species, the main one first."""
-        return (Species(CHAINS, self.n_chains, self.n_beads, self.n_modes, self.channels), *self.others)
+        """All species, the main one first, under the name that its channels have in frames."""
+        main = Species(
+            CHAINS, self.n_chains, self.n_beads, self.n_modes, self.channels, self.edges, self.eigenvalues, self.types,
+            self.masses, self.whole_molecules, self.ends_alike,
+        )  # fmt: skip
+        return (main, *self.others)
+
+    @property
+    def main_name(self) -> str:
+        """Name of the main species for people."""
+        return self.name or ("chains" if self.n_beads is None else f"linear {self.n_beads}")
+
+    @property
+    def linear(self) -> bool:
+        """Whether the main species are linear chains."""
+        return not self.edges
 
 
 @dataclass(frozen=True)

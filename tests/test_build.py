@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mlgle_lammps.chains.random_walks import ChainModel, grow_chains, internal_distances
-from mlgle_lammps.chains.start_structure import box_length, place_chains
+from mlgle_lammps.chains.start_structure import box_length, place_molecules
 from mlgle_lammps.commands.build import main, parse
 
 POLYBUTADIENE = parse(["x.data"])[1]
@@ -69,7 +69,7 @@ def test_box_holds_the_density():
 def test_placing_keeps_shapes_and_evens_out_the_density():
     chains = grow_chains(IDEAL, 100, 20, np.random.default_rng(2))
     box = box_length(2000, 0.85, 1.0, "lj")
-    placed = place_chains(chains, box, np.random.default_rng(3))
+    placed = np.stack(place_molecules(list(chains), box, np.random.default_rng(3)))
     np.testing.assert_allclose(np.diff(placed, axis=1), np.diff(chains, axis=1), atol=1e-9)
 
     def spread(positions: np.ndarray) -> float:

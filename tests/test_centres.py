@@ -11,7 +11,8 @@ import pytest
 from mlgle_lammps.acquire import mpi
 from mlgle_lammps.acquire.snapshot import Snapshots
 from mlgle_lammps.acquire.system import read_system
-from mlgle_lammps.chains.modes import LocalModeSum, chain_modes
+from mlgle_lammps.chains.modes import chain_modes
+from mlgle_lammps.chains.molecule_sums import Block, LocalModeSum
 from mlgle_lammps.chains.molecules import TIED, centres_of_mass, side_atoms
 from mlgle_lammps.chains.topology import find_chains, keep_group
 from mlgle_lammps.errors import UserError
@@ -170,11 +171,11 @@ def test_live_centres_are_those_of_lammps(combs, tmp_path, more):
     system, chains = read_system(lmp, comm, deck="d", every=10, n_modes=4, chain_group="backbone")
     assert system.whole_molecules
     assert [note for note in system.notes if note.startswith("centres are those of whole molecules")]
-    snapshots = Snapshots(lmp, comm, chains.ids, 4, chains.centres)
+    snapshots = Snapshots(lmp, comm, [Block(chains.ids, 4, centres=chains.centres)])
     lmp.command("run 0 post no")
     for _ in range(3):
         ids, positions = (lmp.numpy.extract_atom(name)[: combs.n] for name in ("id", "x"))
-        modes = snapshots.total(snapshots.local(ids, positions)[0])
+        modes = snapshots.total(snapshots.local(ids, positions)[0])[0]
         expected = np.array(lmp.numpy.extract_compute("centre", 0, 2))[combs.molecule[chains.ids[:, 0]]]
         np.testing.assert_allclose(modes[:, 0], expected, atol=1e-10)
         lmp.command("run 400 post no")

@@ -13,6 +13,7 @@ from mlgle_lammps.commands.build import main
 
 DECKS = Path(__file__).parent.parent / "lammps_inputs"
 MARKER = "#mlgle production"
+SPECIES = ("star", "ring", "blend", "salt")
 
 # LAMMPS notes rows of the table where the force turns around; a spline has a few.
 INFLECTION = ("force values in table CIS_PB are inconsistent", "Should only be flagged at inflection points")
@@ -49,6 +50,9 @@ def _run(deck: str, folder: Path, **variables: object) -> list[dict[str, float]]
         ("in.melt100", {"T": 350, "relax": 50, "settle": 20, "steps": 50}),
         ("in.kg", {"relax": 500}),
         ("in.rouse", {"steps": 500}),
+        ("in.star", {"relax": 200, "steps": 100}),
+        ("in.blend", {"relax": 200, "steps": 100}),
+        ("in.salt", {"relax": 200, "steps": 100}),
     ],
 )
 def test_decks_run_and_leave_no_file(tmp_path, deck, variables):
@@ -68,7 +72,15 @@ def test_the_paper_deck_takes_a_built_melt_through_its_push_off(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("deck", "marked"), [("in.melt", 1), ("in.melt100", 1), ("in.melt.paper", 1), ("in.rouse", 1), ("in.kg", 0)]
+    ("deck", "marked"),
+    [
+        ("in.melt", 1),
+        ("in.melt100", 1),
+        ("in.melt.paper", 1),
+        ("in.rouse", 1),
+        ("in.kg", 0),
+        *((f"in.{name}", 1) for name in SPECIES),
+    ],
 )
 def test_the_marker_is_where_it_should_be(deck, marked):
     text = (DECKS / deck).read_text()

@@ -28,14 +28,15 @@ def mixture(*species):
 @pytest.mark.parametrize(
     ("species", "chosen", "said"),
     [
-        ([(300, "CCC"), (20, "A" * 8)], (20, 8), "left out: 300 molecules of 3 beads"),
+        ([(30, "A" * 5), (1, "A" * 7)], (30, 5), "left out: 1 molecule of 7 beads"),
+        ([(300, "CCC"), (20, "A" * 8)], (20, 8), "in the list species: 300 molecules of 3 beads"),
         ([(12, "A" * 20), (200, "CCC")], (12, 20), "D is of 12 molecules of 20 beads, the main species (the longest"),
-        ([(9, "A" * 20), (40, "AAA")], (40, 3), "left out: 9 molecules of 20 beads"),
-        ([(10, "A" * 20), (4000, "AAA")], (10, 20), "left out: 4000 molecules of 3 beads"),
+        ([(9, "A" * 20), (40, "AAA")], (40, 3), "in the list species: 9 molecules of 20 beads"),
+        ([(10, "A" * 20), (4000, "AAA")], (10, 20), "in the list species: 4000 molecules of 3 beads"),
         ([(3, "A" * 5), (3, "A" * 7), (1, "A" * 9)], (3, 7), "the most frequent, as all are few"),
-        ([(20, "A" * 6), (30, "B" * 6)], (30, 6), "left out: 20 molecules of 6 beads (type A)"),
+        ([(20, "A" * 6), (30, "B" * 6)], (30, 6), "in the list species: 20 molecules of 6 beads (type A)"),
         ([(20, "A" * 6), (20, "B" * 6)], (20, 6), "D is of 20 molecules of 6 beads (type A)"),
-        ([(20, "AAABBB"), (25, "ABABAB")], (25, 6), "left out: 20 molecules of 6 beads (A-A-A-B-B-B)"),
+        ([(20, "AAABBB"), (25, "ABABAB")], (25, 6), "in the list species: 20 molecules of 6 beads (A-A-A-B-B-B)"),
         ([(30, "AAB"), (30, "BAA")], (60, 3), None),  # one kind, walked from either end
         ([(50, "A" * 6)], (50, 6), None),
         ([(50, "CAAAAC")], (50, 6), None),  # ends of another type
@@ -108,8 +109,8 @@ def test_a_replay_gives_the_polymers_D_and_says_so_everywhere(tmp_path, capfd):
     given = ["--topology", str(tmp_path / "m.data"), "--out", str(tmp_path / "out"), *options]
     assert replay.main([str(tmp_path / "t.dump"), *given]) == 0
     result = json.loads((tmp_path / "out" / "result.json").read_text())
-    line = "D is of 12 molecules of 6 beads, the main species (the longest of 10 molecules or more); left out: 40 "
-    line += "molecules of 2 beads"
+    line = "D is of 12 molecules of 6 beads, the main species (the longest of 10 molecules or more); D of each "
+    line += "other is in the list species: 40 molecules of 2 beads"
     assert (result["n_chains"], result["n_beads"]) == (12, 6)
     assert result["D"]["value"] == pytest.approx(0.05**2 / 2, rel=0.5)  # of the solvent it is 64 times that
     assert result["warnings"][0] == line

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from mlgle_lammps.chains.modes import LocalModeSum, chain_modes, mode_matrix
+from mlgle_lammps.chains.modes import chain_modes, mode_matrix
+from mlgle_lammps.chains.molecule_sums import LocalModeSum
 
 
 def random_chains(n_chains=6, n_beads=10, seed=3):

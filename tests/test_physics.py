@@ -12,6 +12,7 @@ from test_run_mpi import FRAMES, N_FRAMES, read_ending, read_stream, run, varian
 
 from mlgle_lammps.acquire.physics import FIRST_FRAMES, PhysicsWatch, torn_bond
 from mlgle_lammps.chains.modes import chain_modes
+from mlgle_lammps.chains.molecule_sums import Block
 from mlgle_lammps.errors import RunFailure
 
 
@@ -155,7 +156,7 @@ def test_what_is_not_finite_or_runs_away_is_named():
 
 
 def test_bonds_of_half_the_box_are_torn_and_shorter_ones_are_not():
-    chains = np.array([[5, 6, 7], [1, 2, 3]])
+    chains = Block(np.array([[5, 6, 7], [1, 2, 3]]), 2)
     positions = np.zeros((2, 3, 3))
     positions[1, 2] = (0, 4.9, 0)
     assert torn_bond(chain_modes(positions, 2), chains, np.eye(3) * 10) == ""

@@ -367,6 +367,36 @@ def test_long_runs_are_pooled_and_judged(tmp_path):
     assert "0.100 ± 0.010 | 0.080 to 0.120 | 0.4" in lines[2]
 
 
+def _melt(T: int) -> dict[str, object]:
+    """Return what `melt_runs.default_melt` finds, made up."""
+    curve = {"t": [0.1, 0.2], "msd": [1.0, 2.0], "se": [0.1, 0.2], "t_exponent": [0.1], "exponent": [0.9]}
+    counts = dict.fromkeys(("between_chains", "lasting", "in_a_chain", "next_bonds", "bonds"), 0)
+    return {
+        "T": T, "n_beads": 20, "n_chains": 20, "ns": 1.0, "tau_1_ns": None, "D_slope": None, "g_peak": [5.2, 1.0],
+        "kinetic_T": [T, 1.0], "T_config": [1.1 * T, 1.0], "pressure": [0.0, 5.0], "D": [0.003 * T, 0.01],
+        "size": [0.76, 0.02], "R_ee_sq": [750.0, 20.0], "segments": {"s": [1], "value": [20.0], "se": [1.0]},
+        "g": {"r": [1.0, 5.0], "value": [0.0, 1.2], "se": [0.0, 0.1]},
+        "crossings": {**counts, "ns": 1.0, "per_bond_ns": [0.0, 0.01]},
+    } | dict.fromkeys(("msd", "msd_fine"), curve | {"exponent_se": [0.1]})  # fmt: skip
+
+
+def test_a_report_is_written_anew_with_longer_runs(tmp_path, capsys):
+    out = tmp_path / "report"
+    out.mkdir()
+    runs = {f"melt {T}": _melt(T) for T in (300, 400)}
+    old = asdict(long_chains.read(_long_run(tmp_path / "old", 300, 1, 0.5)))
+    (out / "runs.json").write_text(json.dumps({**runs, "long 300": old}))
+    assert melt_report.main(["--redraw", "--out", str(out)]) == 0
+    assert "| D, 100 beads, 300 K / Å²/100 ps | 0.500 | 0.050 | 0.104 within 20% | no |" in capsys.readouterr().out
+    folders = [str(_long_run(tmp_path / str(T), T, 1, D)) for T, D in ((300, 0.1), (400, 0.18))]
+    assert melt_report.main(["--redraw", "--out", str(out), "--long", *folders]) == 0
+    text = (out / "report.md").read_text()
+    assert "| D, 100 beads, 300 K / Å²/100 ps | 0.100 | 0.010 | 0.104 within 20% | yes |" in text
+    assert "| D(400 K)/D(300 K), 100 beads | 1.80 | 0.25 | 1.6 to 2.1 | open |" in text
+    assert "| configurational temperature, 300 K | 330.0 | 1.0 | 300 K within 5% | no |" in text
+    assert melt_report.main(["--redraw", "--out", str(out), "--long", str(tmp_path / "none")]) == 2
+
+
 def test_the_breakdown_of_lammps_output_is_read():
     output = """
   400 atoms

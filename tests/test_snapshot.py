@@ -14,6 +14,7 @@ from mlgle_lammps.acquire.frame_taker import check_stride
 from mlgle_lammps.acquire.snapshot import Snapshots
 from mlgle_lammps.acquire.system import read_system
 from mlgle_lammps.chains.modes import chain_modes
+from mlgle_lammps.chains.molecule_sums import Block
 from mlgle_lammps.errors import UserError
 
 pytestmark = pytest.mark.lammps
@@ -54,7 +55,8 @@ def take(snapshots, lmp):
     ids, positions = (lmp.numpy.extract_atom(name)[:n_local] for name in ("id", "x"))
     part, far = snapshots.local(ids, positions)
     snapshots.follow_images |= far
-    return snapshots.total(part)
+    total = snapshots.total(part)
+    return None if total is None else total[0]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +65,7 @@ def take(snapshots, lmp):
 def test_unwrapping_is_that_of_lammps(open_system, comm, more):
     lmp = open_system(more + "\nfix 1 all nve\nvelocity all create 20.0 5\ntimestep 0.005\nrun 0")
     _, chains = read_system(lmp, comm, deck="d", every=10, n_modes=9)
-    snapshots = Snapshots(lmp, comm, chains.ids, 9)
+    snapshots = Snapshots(lmp, comm, [Block(chains.ids, 9)])
     for _ in range(3):
         lmp.command("run 300")
         modes = take(snapshots, lmp)
@@ -79,7 +81,7 @@ def test_image_flags_that_wrap_are_unwrapped(open_system, comm):
     lmp = open_system("velocity all set 100 -50 0\nfix 1 all nve\ntimestep 0.01")
     _, chains = read_system(lmp, comm, deck="d", every=10, n_modes=2)
     lmp.commands_string("set atom * image 505 -509 0\nrun 0")
-    snapshots = Snapshots(lmp, comm, chains.ids, 2)
+    snapshots = Snapshots(lmp, comm, [Block(chains.ids, 2)])
     centres = []
     for _ in range(40):
         centres.append(take(snapshots, lmp)[:, 0].mean(axis=0))
@@ -121,7 +123,7 @@ def test_flags_that_have_wrapped_within_a_chain_are_refused(open_system, comm):
 def test_changing_box_and_timestep_are_refused(open_system, comm):
     lmp = open_system("fix 1 all nve\nrun 0")
     _, chains = read_system(lmp, comm, deck="d", every=10, n_modes=2)
-    snapshots = Snapshots(lmp, comm, chains.ids, 2)
+    snapshots = Snapshots(lmp, comm, [Block(chains.ids, 2)])
     take(snapshots, lmp)
     lmp.command("timestep 0.001")
     with pytest.raises(UserError, match="time step changed"):
@@ -133,8 +135,8 @@ def test_changing_box_and_timestep_are_refused(open_system, comm):
 
 def test_chain_group_takes_the_backbone_only(open_system, comm):
     lmp = open_system(kind="branched")
-    with pytest.raises(UserError, match="1 molecule is branched"):
-        read_system(lmp, comm, deck="d", every=10, n_modes=9)
+    system, _ = read_system(lmp, comm, deck="d", every=10, n_modes=9)
+    assert "left out: 1 molecule of 10 beads (branched 10)" in system.left_out[0]
     lmp.command("group backbone molecule <> 5 10")
     system, _ = read_system(lmp, comm, deck="d", every=10, n_modes=12, chain_group="backbone")
     assert (system.n_chains, system.n_beads, system.n_modes) == (6, 10, 9)
@@ -150,7 +152,7 @@ def test_system_has_units_and_notes(open_system, comm):
     system, _ = read_system(lmp, comm, deck="d", every=50, n_modes=9)
     assert (system.dt, system.time_unit, system.length_unit) == (100.0, "fs", "Angstrom")
     assert system.n_chains == 9
-    assert system.notes[0] == "1 atom without bonds belongs to no chain"
+    assert system.notes[0] == "left out, as there is one of each: type 1"
     assert system.left_out[0].startswith("D is of 9 molecules of 10 beads, the main species")
     assert system.left_out[0].endswith("left out: 1 molecule of 9 beads")
 
@@ -162,7 +164,9 @@ def test_a_blend_of_one_length_is_two_species(open_system, comm):
     lmp = open_system("mass 2 1.0\ngroup few molecule <> 1 4\nset group few type 2", extra="extra/atom/types 1")
     system, _ = read_system(lmp, comm, deck="d", every=10, n_modes=9)
     assert system.n_chains == whole.n_chains - 4
-    assert f"left out: 4 molecules of {whole.n_beads} beads (type 2)" in system.left_out[0]
+    listed = f"D of each other is in the list species: 4 molecules of {whole.n_beads} beads (type 2)"
+    assert listed in system.left_out[0]
+    assert [(own.name, own.n_molecules, own.n_modes) for own in system.others] == [("linear 10 (type 2)", 4, 9)]
 
 
 @pytest.mark.parametrize(

@@ -34,8 +34,8 @@ def test_unsorted_ids_give_chains_in_order(n_beads):
 
 
 def test_duplicate_bonds_count_once():
-    bonds = chain_bonds([4, 1, 9, 2])
-    assert find_chains(np.array([*bonds, (1, 4)])).ids.tolist() == [[2, 9, 1, 4]]
+    bonds = [*chain_bonds([4, 1, 9, 2]), (1, 4), *chain_bonds([5, 6, 7, 8])]
+    assert find_chains(np.array(bonds)).ids.tolist() == [[2, 9, 1, 4], [5, 6, 7, 8]]
 
 
 def test_no_bonds_is_refused():
@@ -43,28 +43,22 @@ def test_no_bonds_is_refused():
         find_chains(np.empty((0, 2), dtype=np.int64))
 
 
-def test_ring_is_named():
-    bonds = chain_bonds([1, 2, 3]) + chain_bonds([11, 12, 13, 14, 11])
-    with pytest.raises(UserError, match=r"1 molecule is a ring \(molecule 77, with atom 11 and 4 beads\)"):
-        find_chains(np.array(bonds), molecule_of=lambda atom: 77)
+def test_one_molecule_is_named():
+    with pytest.raises(UserError, match=r"1 chain \(molecule 77, with atom 1 and 4 beads\): its motion cannot be told"):
+        find_chains(np.array(chain_bonds([1, 2, 3, 4])), molecule_of=lambda atom: 77)
 
 
-def test_branched_is_named_and_not_called_a_ring():
-    bonds = [*chain_bonds([1, 2, 3, 4]), (3, 5)]
-    with pytest.raises(UserError, match=r"1 molecule is branched \(with atom 1 and 5 beads\)") as caught:
-        find_chains(np.array(bonds))
-    assert "ring" not in str(caught.value)
-
-
-def test_many_rings_are_counted():
-    bonds = [pair for start in range(1, 50, 10) for pair in chain_bonds([start, start + 1, start + 2, start])]
-    with pytest.raises(UserError, match=r"5 molecules are a ring .* and 2 more"):
-        find_chains(np.array(bonds))
+def test_a_network_is_named():
+    mesh = [pair for row in range(3) for pair in chain_bonds([4 * row + i for i in (1, 2, 3, 4, 1)])]
+    mesh += [(i, i + 4) for i in range(1, 9)]
+    with pytest.raises(UserError, match=r"one network \(with atom 1 and 12 beads\)"):
+        find_chains(np.array(mesh))
 
 
 def test_group_cuts_side_beads_off():
-    bonds = np.array([*chain_bonds([1, 2, 3, 4]), (2, 20), (3, 30)])
-    assert find_chains(keep_group(bonds, np.array([1, 2, 3, 4]), "backbone")).ids.tolist() == [[1, 2, 3, 4]]
+    bonds = np.array([*chain_bonds([1, 2, 3, 4]), (2, 20), (3, 30), *chain_bonds([5, 6, 7, 8])])
+    found = find_chains(keep_group(bonds, np.arange(1, 9), "backbone"))
+    assert found.ids.tolist() == [[1, 2, 3, 4], [5, 6, 7, 8]]
     with pytest.raises(UserError, match="group 'ends'"):
         keep_group(bonds, np.array([20, 30]), "ends")
 

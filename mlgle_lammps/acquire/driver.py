@@ -42,6 +42,8 @@ from mlgle_lammps.stream.sink import FrameSink
 
 FAR_AHEAD = 1_000_000_000
 LONGEST_RUN = 2**31 - 1
+LONGEST_SAID = 80
+"""Letters of a value that a message shows."""
 INTERRUPTED_EARLY = "interrupted before production began: no frames, nothing to save"
 
 
@@ -160,10 +162,12 @@ class Driver:
             self._lmp, self._comm, deck=str(self._deck.path), every=self._every, n_modes=n_modes,
             chain_group=self._options.chain_group, strict=self._options.strict, notes=notes,
             marked=self._deck.production is not None, setup=setup, center_held=self._holds_center(setup),
-            definitions=self._deck.fixes, later=self._deck.production_fixes,
+            definitions=self._deck.fixes, later=self._deck.production_fixes, channels=self._wanted.channels,
+            pick=self._options.species, length_bin=self._options.length_bin,
         )  # fmt: skip
-        self.system = replace(self.system, channels=self._wanted.channels)
         if self._resumption is not None:
+            if not self._resumption.system.others:  # as runs of before recorded
+                self.system, self._chains = replace(self.system, others=()), replace(self._chains, others=())
             self._go_on(self._resumption)
         return self.system
 
@@ -208,10 +212,11 @@ class Driver:
 
     def _go_on(self, resumption: Resumption) -> None:
         """Take the place of the run before; raise UserError where the melt is not its."""
-        for name in ("n_chains", "n_beads", "n_modes", "dt", "every", "units", "channels"):
+        for name in ("n_chains", "n_beads", "n_modes", "dt", "every", "units", "channels", "edges", "others"):
             now, before = getattr(self.system, name), getattr(resumption.system, name)
             if now != before:
-                raise UserError(f"{self._deck.path}: {name} is {now}, and was {before} when the run began")
+                found, known = str(now)[:LONGEST_SAID], str(before)[:LONGEST_SAID]
+                raise UserError(f"{self._deck.path}: {name} is {found}, and was {known} when the run began")
         if self.system.whole_molecules != resumption.system.whole_molecules:
             raise UserError(
                 f"{self._deck.path}: centres are those of whole molecules by mass, and were those of the chains' beads "
@@ -259,8 +264,9 @@ class Driver:
             self._taker.verdict, self._folder = STOP, None
         self._began = time.perf_counter()
         bonds = bond_pairs(self._lmp)
-        self._snapshots = Snapshots(self._lmp, self._comm, self._chains.ids, self.system.n_modes, self._chains.centres)
-        self._taker.install(FIX_ID, self.system, self._snapshots, self._look_after_restarts)
+        assert self._chains.main is not None
+        self._snapshots = Snapshots(self._lmp, self._comm, self._chains.blocks, len(self._chains.main.blocks))
+        self._taker.install(FIX_ID, self.system, self._chains, self._snapshots, self._look_after_restarts)
         self._watch_stress()
         self._begin_restarts()
         if self._resumption is not None:

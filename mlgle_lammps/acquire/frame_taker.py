@@ -12,14 +12,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mlgle_lammps.acquire import mpi
 from mlgle_lammps.acquire.resumption import Resumption, same_frame
 from mlgle_lammps.acquire.snapshot import Snapshots
 from mlgle_lammps.acquire.wanted import FramesWanted
+from mlgle_lammps.chains.topology import Chains
 from mlgle_lammps.errors import RunFailure
-from mlgle_lammps.records import CHAINS, Float64, Frames, System
+from mlgle_lammps.records import Float64, Frames, System
 from mlgle_lammps.stream.sink import FrameSink
 
 NEVER = 2_000_000_000
@@ -81,19 +81,24 @@ class FrameTaker:
         self._greeted = False
         self._callback: Any = None
         self._system: System
+        self._chains: Chains
         self._snapshots: Snapshots
         self._look_after: Callable[[int], None]
 
-    def install(self, fix: str, system: System, snapshots: Snapshots, look_after: Callable[[int], None]) -> None:
+    def install(
+        self, fix: str, system: System, chains: Chains, snapshots: Snapshots, look_after: Callable[[int], None]
+    ) -> None:
         """Have LAMMPS call back from its next run on.
 
         Args:
             fix: id of the fix.
             system: what the frames are about.
+            chains: its molecules.
             snapshots: takes them.
             look_after: hears of steps on the first MD rank.
         """
-        self._system, self._snapshots, self._look_after = system, snapshots, look_after
+        self._system, self._chains = system, chains
+        self._snapshots, self._look_after = snapshots, look_after
         self._lmp.command(f"fix {fix} all external pf/callback {check_stride(self._every)} {NEVER}")
         self._lmp.command("variable mlgle_elapsed equal ramp(0,1)")
         # Not lammps.set_fix_external_callback: its wrapper fails on a rank without atoms, and the failure is swallowed.
@@ -162,7 +167,7 @@ class FrameTaker:
             view.iarray(self._lmp.c_tagint, ids, n_local, 1), view.darray(positions, n_local, 3)
         )
 
-    def _total(self, part: Float64) -> Float64 | None:
+    def _total(self, part: Float64) -> list[Float64] | None:
         """Return the sum of the parts on the first MD rank, where beads that are gone are kept as an error."""
         try:
             return self._snapshots.total(part)
@@ -179,19 +184,17 @@ class FrameTaker:
                 return ENOUGH
         return STOP if self._sink.told_to_stop else GO
 
-    def _send(self, step: int, total: Float64) -> None:
-        if not np.isfinite(total).all():
+    def _send(self, step: int, total: list[Float64]) -> None:
+        if not all(np.isfinite(own).all() for own in total):
             raise RunFailure(f"positions are no longer finite at step {step}: the run has blown up")
         self.greet(self._system)
         self._sink.send(self._frame(step, total))
 
-    def _frame(self, step: int, total: Float64) -> Frames:
-        """Return a frame from the sum z_0..z_k over the ranks, (chain, k+1, 3); modes are rounded here and now."""
-        filled: dict[str, NDArray[Any]] = {"com": total[:, 0].copy(), "modes": total[:, 1:].astype(np.float32)}
-        own = {name: filled[name][np.newaxis] for name in self._wanted.channels}
-        return Frames(np.array([step]), np.array([self.segment]), {CHAINS: own})
+    def _frame(self, step: int, total: list[Float64]) -> Frames:
+        """Return a frame from the sums z_0..z_k over the ranks, (molecule, k+1, 3) of each block."""
+        return Frames(np.array([step]), np.array([self.segment]), self._chains.channels(total))
 
-    def _compare(self, step: int, total: Float64) -> None:
+    def _compare(self, step: int, total: list[Float64]) -> None:
         """Begin a new segment where the last frame, done again, is not the journalled one to the last bit."""
         assert self._last is not None
         if not same_frame(self._last, self._frame(step, total)) and self.segment == self._last.last_segment:

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from mlgle_lammps.chains.modes import mode_matrix
+from mlgle_lammps.chains.laplacian import bead_columns
+from mlgle_lammps.chains.molecule_sums import Block
 from mlgle_lammps.errors import RunFailure
-from mlgle_lammps.records import Float64, Int64
+from mlgle_lammps.records import Float64
 
 FIRST_FRAMES = 16
 """Frames whose mean temperature later ones are compared with; later ones are averaged over as many."""
@@ -157,7 +158,7 @@ def _masses(lmp: Any) -> tuple[Float64 | None, float]:
     return masses, 0.0
 
 
-def torn_bond(modes: Float64, chains: Int64, cell: Float64) -> str:
+def torn_bond(modes: Float64, chains: Block, cell: Float64) -> str:
     """Return a line naming the longest bond that spans more than half the box, "" where there is none.
 
     LAMMPS computes a bond's force along its nearest image, whatever the image flags say. So such a bond is a chain that
@@ -165,13 +166,13 @@ def torn_bond(modes: Float64, chains: Int64, cell: Float64) -> str:
 
     Args:
         modes: z_0..z_{N-1} of unwrapped chains, (chain, N, 3); all of them, so that they give back the beads.
-        chains: (chain, bead) atom ids.
+        chains: the molecules.
         cell: rows are the box vectors, zero where it is not periodic.
     """
-    n_beads = chains.shape[1]
-    back = n_beads * mode_matrix(n_beads, n_beads - 1).T
-    back[:, 1:] *= 2.0
-    bonds = np.diff(back @ modes, axis=1)
+    n_beads = chains.ids.shape[1]
+    beads = bead_columns(n_beads, chains.edges, n_beads - 1) @ modes
+    pairs = np.array(chains.edges or [(n, n + 1) for n in range(n_beads - 1)])
+    bonds = beads[:, pairs[:, 1]] - beads[:, pairs[:, 0]]
     periodic = np.abs(cell).sum(axis=1) > 0
     if not periodic.any():
         return ""
@@ -179,11 +180,12 @@ def torn_bond(modes: Float64, chains: Int64, cell: Float64) -> str:
     fractions: Float64 = np.abs(bonds @ to_fractions)[..., periodic].max(axis=2)
     if not fractions.max() > HALF_BOX:
         return ""
-    chain, bond = divmod(int(fractions.argmax()), n_beads - 1)
+    chain, bond = divmod(int(fractions.argmax()), len(pairs))
+    ends = chains.ids[chain, pairs[bond]]
     n_torn = int((fractions > HALF_BOX).sum())
     return (
         f"{'1 bond spans' if n_torn == 1 else f'{n_torn} bonds span'} more than half the box; the longest, of atoms "
-        f"{chains[chain, bond]} and {chains[chain, bond + 1]} in chain {chain + 1}, is "
+        f"{ends[0]} and {ends[1]} in chain {chain + 1}, is "
         f"{float(np.linalg.norm(bonds[chain, bond])):.3g} long: its atoms' image flags are missing or wrong; write "
         "the data file with image flags (as write_data does) or with unwrapped coordinates"
     )

@@ -1,15 +1,15 @@
-"""Modes of all chains at one step, from the atoms that LAMMPS holds on each rank."""
+"""Centres and modes of all molecules at one step, from the atoms that LAMMPS holds on each rank."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlgle_lammps.acquire.physics import PhysicsWatch
-from mlgle_lammps.chains.modes import LocalModeSum
-from mlgle_lammps.chains.molecules import Centres
+from mlgle_lammps.chains.molecule_sums import Block, MoleculeSums
 from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.records import Float64, Int64
 
@@ -20,18 +20,17 @@ class Snapshots:
     Args:
         lmp: the LAMMPS instance.
         comm: communicator of the MD ranks.
-        chains: (chain, bead) atom ids along the chains.
-        n_modes: k.
-        centres: how centres of mass are summed, None where they are the means of the chains' beads.
+        blocks: the molecules, those of the main species first.
+        n_main: blocks of the main species.
 
     Attributes:
         cell: rows (lx,0,0),(xy,ly,0),(xz,yz,lz); rows of directions that are not periodic are zero.
         follow_images: image flags have come half-way to their limit, so their wraps are followed from now on.
     """
 
-    def __init__(self, lmp: Any, comm: Any, chains: Int64, n_modes: int, centres: Centres | None = None) -> None:
+    def __init__(self, lmp: Any, comm: Any, blocks: Sequence[Block], n_main: int = 1) -> None:
         self._lmp, self._comm = lmp, comm
-        self._sum = LocalModeSum(chains, n_modes, centres)
+        self._sum, self._n_main = MoleculeSums(blocks), n_main
         self._mask, self._limit, *self._bits = _image_layout(lmp)
         self._timestep = lmp.extract_global("dt")
         self.cell = self._read_cell()
@@ -64,8 +63,8 @@ class Snapshots:
             images = self._follow(slots, images)
         return self._sum(slots, positions + images @ cell), far
 
-    def total(self, part: Float64) -> Float64 | None:
-        """Return the sum over ranks, (chain, k+1, 3), on the first MD rank, None on the others.
+    def total(self, part: Float64) -> list[Float64] | None:
+        """Return the sum over ranks, (molecule, k+1, 3) of each block, on the first MD rank, None on the others.
 
         Mode 0 is the centre of mass.
 
@@ -73,7 +72,7 @@ class Snapshots:
             RunFailure: beads of the chains are gone, or their motion cannot be right; on the first MD rank.
         """
         message = np.empty(part.size + 3)
-        message[:-3] = part.ravel()
+        message[:-3] = part
         message[-3:] = *self._kinetic, self._n_found
         if self._comm.size > 1:
             total = np.empty_like(message) if self._comm.rank == 0 else None
@@ -84,8 +83,9 @@ class Snapshots:
         if int(message[-1]) != self._sum.n_slots:
             gone = self._sum.n_slots - int(message[-1])
             raise RunFailure(f"{gone} of {self._sum.n_slots} chain beads are gone: LAMMPS has lost atoms")
-        modes = message[:-3].reshape(part.shape)
-        self._physics.judge(modes[:, 0], *message[-3:-1])
+        modes = self._sum.split(message[:-3])
+        centres = [own[:, 0] for own in modes[: self._n_main]]
+        self._physics.judge(centres[0] if self._n_main == 1 else np.concatenate(centres), *message[-3:-1])
         return modes
 
     @property

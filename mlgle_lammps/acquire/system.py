@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import tempfile
 from collections.abc import Callable
-from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,11 +17,12 @@ from mlgle_lammps.acquire.scan import RESPA, TEMPLATE
 from mlgle_lammps.acquire.snapshot import Snapshots
 from mlgle_lammps.acquire.walls import members_by_group, open_directions, read_box
 from mlgle_lammps.chains.modes import component_variances
-from mlgle_lammps.chains.molecules import centres_of_mass
-from mlgle_lammps.chains.topology import Chains, find_chains, keep_group, limit_modes
+from mlgle_lammps.chains.molecule_sums import Block
+from mlgle_lammps.chains.percolation import percolates
+from mlgle_lammps.chains.topology import Chains, Followed, bonds_apart, find_chains, followed, keep_group, of_main
 from mlgle_lammps.directions import ALL_FREE, Directions
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.records import FEW_CHAINS, UNITS, Float64, Int64, System
+from mlgle_lammps.records import UNITS, Float64, Int64, System
 
 LAMMPS_VARIABLE_ATOM = 1  # lammps.LMP_VAR_ATOM
 
@@ -39,14 +42,18 @@ def read_system(
     center_held: bool = False,
     definitions: tuple[tuple[str, ...], ...] = (),
     later: tuple[str, ...] = (),
+    channels: tuple[str, ...] = ("com", "modes"),
+    pick: str | None = None,
+    length_bin: float = 0.0,
 ) -> tuple[System, Chains]:
     """Return what the stream will be about, and its chains; collective over the MD ranks.
 
-    ``definitions`` and ``later`` are the deck's fixes as `walls.open_directions` takes them.
+    ``definitions`` and ``later`` are the deck's fixes as `walls.open_directions` takes them, ``pick`` and
+    ``length_bin`` what `find_chains` takes.
 
     Raises:
-        UserError: no system yet, r-RESPA, bonds in templates, no bonds, chains that are not linear, or that wrong image
-            flags tear apart.
+        UserError: no system yet, r-RESPA, bonds in templates, no bonds, one molecule, or molecules that percolate or
+            that wrong image flags tear apart.
     """
     if not lmp.extract_setting("box_exist") or lmp.get_natoms() == 0:
         advice = "move the marker below the system's set-up" if marked else "the deck sets up no system"
@@ -55,31 +62,35 @@ def read_system(
         raise UserError(f"{deck}: {RESPA}")
     if setup is not None and setup.molecules == "template":
         raise UserError(f"{deck}: {TEMPLATE}")
-    chains = _read_chains(lmp, comm, chain_group, strict)
-    n_chains, n_beads = chains.ids.shape
-    if n_chains < 2:
-        raise UserError(f"{deck}: {FEW_CHAINS}")
-    k, lowered = limit_modes(n_modes, n_beads)
+    try:
+        chains = _read_chains(lmp, comm, chain_group, strict, pick, length_bin, n_modes, channels)
+    except UserError as error:
+        raise UserError(f"{deck}: {error}") from None
+    assert chains.main is not None
+    species = chains.main.species
     units = lmp.extract_global("units")
     time_unit, length_unit = UNITS.get(units, ("time", "length"))
     system = System(
-        n_chains=n_chains,
-        n_beads=n_beads,
-        n_modes=k,
+        n_chains=species.n_molecules,
+        n_beads=species.n_beads,
+        n_modes=species.n_modes,
         dt=lmp.extract_global("dt") * every,
         every=every,
         units=units,
         time_unit=time_unit,
         length_unit=length_unit,
         source=f"deck {deck}",
-        notes=(*notes, *chains.notes, *lowered),
+        notes=(*notes, *chains.notes),
         box=_periodic_box(lmp),
-        mode_variances=_mode_variances(lmp, comm, chains.ids, deck),
+        mode_variances=_mode_variances(lmp, comm, chains.main, deck),
         center_held=center_held,
         whole_molecules=chains.centres is not None,
         ends_alike=chains.ends_alike,
         left_out=chains.left_out,
-        directions=_directions(lmp, comm, chains.ids, setup, definitions, later),
+        directions=_directions(lmp, comm, _all_ids(chains.main), setup, definitions, later),
+        channels=channels,
+        others=tuple(own.species for own in chains.others),
+        **of_main(chains),
     )
     return system, chains
 
@@ -104,21 +115,29 @@ def _periodic_box(lmp: Any) -> tuple[float, ...] | None:
     return (lx, ly, lz, xy, xz, yz)
 
 
-def _mode_variances(lmp: Any, comm: Any, chains: Int64, deck: str) -> tuple[float, ...] | None:
+def _all_ids(main: Followed) -> Int64:
+    return np.concatenate([block.ids.ravel() for block in main.blocks])
+
+
+def _mode_variances(lmp: Any, comm: Any, main: Followed, deck: str) -> tuple[float, ...] | None:
     """Return the variances of all modes 1..N-1 as the beads lie now.
 
-    None on all but the first MD rank, and where the box changes or beads are lost: production says so soon enough.
+    None on all but the first MD rank, where lengths share the species, and where the box changes or beads are lost:
+    production says so soon enough.
 
     Raises:
         UserError: a bond spans more than half the box.
     """
     variances, torn = None, ""
     try:
-        snapshots = Snapshots(lmp, comm, chains, chains.shape[1] - 1)
+        whole = [Block(block.ids, block.ids.shape[1] - 1, block.edges) for block in main.blocks]
+        snapshots = Snapshots(lmp, comm, whole, len(whole))
         part, _ = snapshots.local(_local(lmp, "id"), _local(lmp, "x").reshape(-1, 3).astype(np.float64))
         total = snapshots.total(part)
         if total is not None:
-            variances, torn = component_variances(total[:, 1:]), torn_bond(total, chains, snapshots.cell)
+            variances = component_variances(total[0][:, 1:]) if len(total) == 1 else None
+            for own, block in zip(total, whole, strict=True):
+                torn = torn or torn_bond(own, block, snapshots.cell)
     except UserError:
         pass
     if torn := comm.bcast(torn, root=0):
@@ -126,29 +145,67 @@ def _mode_variances(lmp: Any, comm: Any, chains: Int64, deck: str) -> tuple[floa
     return variances
 
 
-def _read_chains(lmp: Any, comm: Any, group: str | None, strict: bool) -> Chains:
+def _read_chains(
+    lmp: Any, comm: Any, group: str | None, strict: bool, pick: str | None, length_bin: float, n_modes: int,
+    channels: tuple[str, ...],
+) -> Chains:  # fmt: skip
     all_bonds = bonds = _gather_bonds(lmp)
-    notes: tuple[str, ...] = ()
+    rest = None
     if group is not None:
         bonds = keep_group(bonds, _group_members(lmp, comm, group), group)
-    elif len(bonds) and (single := int(lmp.get_natoms()) - len(np.unique(bonds))):
-        atoms = "1 atom without bonds belongs" if single == 1 else f"{single} atoms without bonds belong"
-        notes = (f"{atoms} to no chain",)
+        rest = bonds_apart(all_bonds, bonds)
     molecules = _molecules(lmp, comm)
     chains = find_chains(
         bonds,
         molecule_of=molecules.__getitem__ if molecules else None,
         strict=strict,
         types_of=_types_of(lmp, comm),
+        rest=rest,
+        lone=np.setdiff1d(np.concatenate(comm.allgather(_local(lmp, "id").astype(np.int64))), all_bonds),
+        pick=pick,
+        length_bin=length_bin,
     )
-    centres = centres_of_mass(chains.ids, all_bonds, _masses_of(lmp, comm))
-    return replace(chains, notes=notes + chains.notes + (centres.notes if centres else ()), centres=centres)
+    _refuse_percolating(lmp, comm, chains)
+    return followed(chains, n_modes, all_bonds, _masses_of(lmp, comm), channels)
+
+
+def _refuse_percolating(lmp: Any, comm: Any, chains: Chains) -> None:
+    """Raise UserError where molecules of the main species reach themselves through the periodic box."""
+    blocks = [block for _, own in chains.kinds[:1] for block in own.blocks if len(block.edges) >= block.ids.shape[1]]
+    if not blocks:
+        return
+    low, high, xy, yz, xz, periodic, _ = lmp.extract_box()
+    lx, ly, lz = (b - a for a, b in zip(low, high, strict=True))
+    cell = np.array([[lx, 0.0, 0.0], [xy, ly, 0.0], [xz, yz, lz]])
+    positions = _gathered(lmp, comm, _local(lmp, "x").reshape(-1, 3).astype(np.float64))
+    for block in blocks:
+        for ids in block.ids:
+            if percolates(positions(ids), block.edges, cell, np.array(periodic, dtype=bool)):
+                raise UserError(
+                    f"the molecule with atom {ids.min()} and {len(ids)} beads is a network that percolates: its bonds "
+                    "lead around the periodic box and back, so that it has no centre that could diffuse"
+                )
 
 
 def _types_of(lmp: Any, comm: Any) -> Callable[[Int64], list[str]]:
-    """Return what gives the types of atoms by their ids."""
+    """Return what gives the types of atoms by their ids, labels where the deck has some."""
     types = _gathered(lmp, comm, _local(lmp, "type").astype(np.int64))
-    return lambda wanted: types(wanted).astype(str).tolist()
+    labels = _type_labels(lmp, comm)
+    return lambda wanted: [labels.get(number, str(number)) for number in types(wanted).tolist()]
+
+
+def _type_labels(lmp: Any, comm: Any) -> dict[int, str]:
+    """Return type -> label of types that have one; LAMMPS tells them by a file only."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(comm.bcast(folder, root=0)) / "labels"
+        try:
+            lmp.command(f"labelmap write {path}")
+            text = path.read_text(encoding="utf-8", errors="replace") if comm.rank == 0 else ""
+        except Exception:  # the deck defines none
+            text = ""
+        text = comm.bcast(text, root=0)
+    line = next((line for line in text.splitlines() if line.startswith("labelmap atom ")), "")
+    return {int(number): label for number, label in re.findall(r'(\d+) """ (.*?) """', line)}
 
 
 def _gathered(lmp: Any, comm: Any, values: NDArray[Any]) -> Callable[[Int64], NDArray[Any]]:

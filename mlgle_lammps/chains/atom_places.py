@@ -1,4 +1,4 @@
-"""The place of each atom in its chain, whatever the ids are: up to 2^63, and in any order."""
+"""The place of each atom in its molecule, whatever the ids are: up to 2^63, and in any order."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ DENSE = 16
 
 
 class AtomPlaces:
-    """From atom ids to slots: position along the chain · chains + chain, then the side atoms in their order.
+    """From atom ids to slots: places in a list of ids.
 
     Args:
-        chains: (chain, bead) atom ids.
-        side: (side atom,) ids of what else belongs to their molecules.
+        listed: (slot,) atom ids; of chains position along the chain · chains + chain, then side atoms in their order.
     """
 
-    def __init__(self, chains: Int64, side: Int64 | None = None) -> None:
-        listed = chains.T.ravel() if side is None else np.concatenate([chains.T.ravel(), side])
+    def __init__(self, listed: Int64) -> None:
         self._slots = np.argsort(listed)
         self._ids = listed[self._slots]
         self._table: Int64 | None = None
@@ -29,7 +27,7 @@ class AtomPlaces:
             self._table[self._ids] = self._slots
 
     def __call__(self, ids: NDArray[np.integer]) -> Int64:
-        """Return (atom,) slots, -1 for atoms of no chain's molecule."""
+        """Return (atom,) slots, -1 for atoms that are not listed."""
         if self._table is not None:
             inside = (ids >= 0) & (ids < len(self._table))
             if inside.all():

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+CLOSURES = 200
+"""Rounds in which bonds of a ring are given their lengths and made to close."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,35 @@ def grow_chains(model: ChainModel, n_chains: int, n_beads: int, rng: np.random.G
             side = _unit(side - along * np.sum(along * side, axis=-1, keepdims=True))
             bonds[:, i] = along * lengths[:, i, None]
     return np.concatenate((np.zeros((n_chains, 1, 3)), np.cumsum(bonds, axis=1)), axis=1)
+
+
+def grow_stars(model: ChainModel, n_stars: int, n_arms: int, arm_beads: int, rng: np.random.Generator) -> Array:
+    """Return stars whose arms are such walks, (star, 1 + arms · beads, 3): the core at the origin, then arm by arm.
+
+    Arms know nothing of one another, so that next-nearest neighbours across the core may come closer than
+    ``model.closest``. With Gaussian bonds they are ideal stars in equilibrium.
+    """
+    arms = grow_chains(model, n_stars * n_arms, arm_beads + 1, rng)[:, 1:]
+    stars = np.zeros((n_stars, 1 + n_arms * arm_beads, 3))
+    stars[:, 1:] = arms.reshape(n_stars, n_arms * arm_beads, 3)
+    return stars
+
+
+def grow_rings(model: ChainModel, n_rings: int, n_beads: int, rng: np.random.Generator) -> Array:
+    """Return rings, (ring, bead, 3), their first beads at the origin.
+
+    A walk's bonds lose their mean, so that it closes. With Gaussian bonds that is an ideal ring in equilibrium, its
+    mean squared bond (1 - 1/N) r0². Other bonds get their lengths back, and lose their mean again, until both hold;
+    angles are then those of the walk but for small turns.
+    """
+    steps = np.diff(grow_chains(model, n_rings, n_beads + 1, rng), axis=1)
+    lengths = np.linalg.norm(steps, axis=-1, keepdims=True)
+    steps -= steps.mean(axis=1, keepdims=True)
+    if model.bond_distribution != "gaussian":
+        for _ in range(CLOSURES):
+            steps = _unit(steps) * lengths
+            steps -= steps.mean(axis=1, keepdims=True)
+    return np.concatenate((np.zeros((n_rings, 1, 3)), np.cumsum(steps[:, :-1], axis=1)), axis=1)
 
 
 def internal_distances(model: ChainModel, n_bonds: int) -> Array:

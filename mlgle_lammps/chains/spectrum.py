@@ -2,17 +2,21 @@
 
 An automorphism of a molecule (turning a chain of equal ends end for end, exchanging the arms of a star) leaves its
 centre as it is. So the centre can be tied on average only to modes that every automorphism leaves as they are too:
-<ΔX·Δz_p> is zero for all others. In a chain with equal ends those are the even modes; where the ends differ, all.
+<ΔX·Δz_p> is zero for all others. In a chain with equal ends those are the even modes; where the ends differ, all; in a
+star those in which all arms do the same; in a homopolymer ring none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
-from mlgle_lammps.records import Float64, System
+from mlgle_lammps.chains.bond_graph import orbits
+from mlgle_lammps.chains.laplacian import Edges, invariant_modes
+from mlgle_lammps.records import Float64, Species, System
 
 
 @dataclass(frozen=True)
@@ -40,9 +44,27 @@ def linear_spectrum(n_beads: int, ends_alike: bool = True) -> Spectrum:
     return Spectrum(eigenvalues, tuple(bool(p % 2 == 0) or not ends_alike for p in modes))
 
 
-def spectrum_of(system: System) -> Spectrum | None:
-    """Return the spectrum of the chains that a stream is of; None where their beads are not counted."""
-    return None if system.n_beads is None else linear_spectrum(system.n_beads, system.ends_alike)
+def spectrum_of(own: System | Species) -> Spectrum | None:
+    """Return the spectrum of the molecules that a stream, or a species, is of; None where their beads are not counted.
+
+    Args:
+        own: of a stream the main species is meant.
+    """
+    if own.n_beads is None:
+        return None
+    return _spectrum(own.n_beads, own.edges, own.eigenvalues, own.types, own.ends_alike)
+
+
+@lru_cache(maxsize=64)
+def _spectrum(
+    n_beads: int, edges: Edges, eigenvalues: tuple[float, ...], types: tuple[str, ...], alike: bool
+) -> Spectrum:
+    if not edges:
+        return linear_spectrum(n_beads, alike)
+    known = {name: number for number, name in enumerate(sorted(set(types)))}
+    numbers = np.array([known[name] for name in types] or [0] * n_beads, dtype=np.int64)
+    invariant = set(invariant_modes(n_beads, edges, orbits(n_beads, edges, numbers), n_beads - 1))
+    return Spectrum(np.array(eigenvalues), tuple(p in invariant for p in range(1, n_beads)))
 
 
 def ends_alike(sequences: Sequence[Sequence[str]]) -> bool:

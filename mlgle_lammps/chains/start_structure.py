@@ -1,6 +1,8 @@
-"""Where the chains of a start structure are placed: whole, at random, where the melt is thinnest so far."""
+"""Where the molecules of a start structure are placed: whole, at random, where the melt is thinnest so far."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,25 +18,25 @@ def box_length(n_total: int, density: float, mass: float, units: str) -> float:
     return float((n_total / number_density) ** (1.0 / 3.0))
 
 
-def place_chains(chains: Array, box: float, rng: np.random.Generator) -> Array:
-    """Return the chains shifted as wholes, each to the best of a few random places.
+def place_molecules(molecules: Sequence[Array], box: float, rng: np.random.Generator) -> list[Array]:
+    """Return the molecules shifted as wholes, each to the best of a few random places.
 
-    The best place is that where the chain's beads meet fewest beads already there, counted in cells of about two beads:
+    The best place is that where its beads meet fewest beads already there, counted in cells of about two beads:
     this evens out the density, which a push-off otherwise pays for by stretching chains (Auhl et al. 2003).
 
     Args:
-        chains: (chains, beads, 3).
+        molecules: of each its beads, (bead, 3).
         box: edge of the periodic cube.
         rng: random numbers.
     """
-    n_cells = max(1, int((chains.shape[0] * chains.shape[1] / 2.0) ** (1.0 / 3.0)))
+    n_cells = max(1, int((sum(map(len, molecules)) / 2.0) ** (1.0 / 3.0)))
     occupied = np.zeros((n_cells,) * 3, dtype=np.int64)
-    placed = np.empty_like(chains)
-    for index, chain in enumerate(chains):
-        trials = chain - chain.mean(axis=0) + rng.uniform(0.0, box, size=(PLACEMENT_TRIALS, 1, 3))
+    placed = []
+    for beads in molecules:
+        trials = beads - beads.mean(axis=0) + rng.uniform(0.0, box, size=(PLACEMENT_TRIALS, 1, 3))
         cells = np.floor((trials % box) * (n_cells / box)).astype(np.int64) % n_cells
         x, y, z = np.moveaxis(cells, -1, 0)
         best = int(np.argmin(occupied[x, y, z].sum(axis=1)))
         np.add.at(occupied, (x[best], y[best], z[best]), 1)
-        placed[index] = trials[best]
+        placed.append(trials[best])
     return placed

@@ -1,4 +1,4 @@
-"""Write a start structure of a polymer melt: a LAMMPS data file of any number and length of chains.
+"""Write a start structure of a polymer melt: a LAMMPS data file of chains, stars, rings, or a blend of chains.
 
 Chains are grown as random walks with the local statistics of the melt (`chains.random_walks`), so that end-to-end
 distances are right from the start and need not relax by diffusion, and placed where the melt is thinnest
@@ -8,16 +8,18 @@ distances are right from the start and need not relax by diffusion, and placed w
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from mlgle_lammps.chains.random_walks import ChainModel, grow_chains, internal_distances
-from mlgle_lammps.chains.start_structure import BOLTZMANN, box_length, place_chains
+from mlgle_lammps.chains.blueprints import Blueprint, linear, ring, star
+from mlgle_lammps.chains.random_walks import Array, ChainModel, internal_distances
+from mlgle_lammps.chains.start_structure import BOLTZMANN, box_length, place_molecules
 from mlgle_lammps.commands.from_fields import Parser
 from mlgle_lammps.errors import RunFailure, UserError, one_line
-from mlgle_lammps.formats.melt_data import data_text
+from mlgle_lammps.formats.melt_data import Molecule, molecules_text
 from mlgle_lammps.store.atomic import write_bytes_atomically
 
 BOND_DISTRIBUTIONS = ("harmonic", "fixed", "gaussian")
@@ -38,13 +40,17 @@ DEFAULTS: dict[str, dict[str, float | str]] = {
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="mlgle build",
-        description="Write a LAMMPS data file with a melt of linear chains, ready for a push-off.",
+        description="Write a LAMMPS data file with a melt of chains, stars or rings, ready for a push-off.",
         epilog="Defaults with --units real are cis-1,4-polybutadiene, with --units lj the Kremer-Grest melt.",
     )
     add = parser.add_argument
     add("file", type=Path, metavar="FILE", help="data file to write")
-    add("--chains", type=int, default=100, metavar="N", help="default 100")
-    add("--beads", type=int, default=100, metavar="N", help="beads of a chain (default 100)")
+    add("--chains", type=int, metavar="N", help="molecules (default 100)")
+    add("--beads", type=int, metavar="N", help="beads of a linear chain (default 100)")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--star", metavar="ARMSxBEADS", help="stars instead, such as 4x10: 4 arms of 10 beads and a core")
+    kind.add_argument("--ring", type=int, metavar="BEADS", help="rings instead, such as 50")
+    kind.add_argument("--blend", metavar="NxBEADS+..", help="chains of several lengths, such as 20x20+10x40")
     add("--density", type=float, help="g/cm3 (0.90); with --units lj beads per volume (0.85)")
     add("--units", choices=("real", "lj"), default="real")
     add("--mass", type=float, help="of a bead: g/mol (54.09), lj 1")
@@ -73,11 +79,47 @@ def _angle(text: str) -> tuple[float, float] | None:
     return stiffness, np.deg2rad(degrees)
 
 
+def _pair(option: str, text: str, example: str) -> tuple[int, int]:
+    """Return two numbers from "AxB"."""
+    found = re.fullmatch(r"(\d{1,9})x(\d{1,9})", text.strip())
+    if found is None or not int(found[1]) or not int(found[2]):
+        raise UserError(f"{option} {text}: give {example}")
+    return int(found[1]), int(found[2])
+
+
+def _blueprints(values: argparse.Namespace) -> list[Blueprint]:
+    """Return what is to be built; raise UserError where the options do not say one thing."""
+    kind = next((name for name in ("star", "ring", "blend") if getattr(values, name) is not None), None)
+    for name in ("beads",) if kind in ("star", "ring") else ("beads", "chains") if kind else ():
+        if getattr(values, name) is not None:
+            raise UserError(f"--{name} does not go with --{kind}, which says it")
+    n_chains = 100 if values.chains is None else values.chains
+    if n_chains < 1:
+        raise UserError(f"--chains is {n_chains}; the least that makes sense is 1")
+    if kind == "star":
+        n_arms, arm_beads = _pair("--star", values.star, "arms x beads, such as 4x10")
+        if n_arms < 3:
+            raise UserError(f"--star {values.star}: a star has 3 arms or more; with fewer it is a chain")
+        return [star(n_chains, n_arms, arm_beads)]
+    if kind == "ring":
+        if values.ring < 3:
+            raise UserError(f"--ring is {values.ring}; a ring has 3 beads or more")
+        return [ring(n_chains, values.ring)]
+    if kind == "blend":
+        parts = [_pair("--blend", part, "chains x beads, such as 20x20+10x40") for part in values.blend.split("+")]
+        if any(beads < 2 for _, beads in parts):
+            raise UserError(f"--blend {values.blend}: a chain has 2 beads or more")
+        return [linear(*part) for part in parts]
+    n_beads = 100 if values.beads is None else values.beads
+    if n_beads < 2:
+        raise UserError(f"--beads is {n_beads}; the least that makes sense is 2")
+    return [linear(n_chains, n_beads)]
+
+
 def _check(values: argparse.Namespace) -> None:
-    """Raise UserError on sizes that make no melt, or on a file that is in the way."""
-    for name, least in {"chains": 1, "beads": 2, "seed": 0}.items():
-        if getattr(values, name) < least:
-            raise UserError(f"--{name} is {getattr(values, name)}; the least that makes sense is {least}")
+    """Raise UserError on numbers that make no melt, or on a file that is in the way."""
+    if values.seed < 0:
+        raise UserError(f"--seed is {values.seed}; the least that makes sense is 0")
     for name in ("density", "mass", "temperature", "bond"):
         if not (getattr(values, name) > 0 and np.isfinite(getattr(values, name))):
             raise UserError(f"--{name} is {getattr(values, name):g}; it must be positive")
@@ -122,20 +164,32 @@ def build(argv: list[str] | None = None) -> str:
         UserError: on bad options, an existing file without --overwrite, or one that cannot be written.
     """
     values, model = parse(argv)
+    kinds = _blueprints(values)
     rng = np.random.default_rng(values.seed)
-    box = box_length(values.chains * values.beads, values.density, values.mass, values.units)
-    chains = place_chains(grow_chains(model, values.chains, values.beads, rng), box, rng)
+    box = box_length(sum(own.n_molecules * own.n_beads for own in kinds), values.density, values.mass, values.units)
+    grown = [own.grow(model, rng) for own in kinds]
+    placed = iter(place_molecules([beads for molecules in grown for beads in molecules], box, rng))
+    molecules = []
+    for own in kinds:
+        angles = own.angles if values.angle != "none" else np.empty((0, 3), dtype=np.int64)
+        molecules += [Molecule(next(placed), own.edges, angles) for _ in range(own.n_molecules)]
+    words = ", ".join(own.words for own in kinds)
     title = (
-        f"LAMMPS data file, units {values.units}: {values.chains} chains x {values.beads} beads, "
+        f"LAMMPS data file, units {values.units}: {words}, "
         f"density {values.density:g}, seed {values.seed}, before push-off (mlgle build)"
     )
-    _write(values.file, data_text(chains, box, values.mass, values.angle != "none", title))
-    measured = float(np.mean(np.sum((chains[:, -1] - chains[:, 0]) ** 2, axis=-1)))
-    expected = internal_distances(model, values.beads - 1)[-1]
-    return (
-        f"{values.file}: {values.chains} chains x {values.beads} beads, box {box:.5g}, "
-        f"<R_ee^2> {measured:.5g} (expected {expected:.5g})"
-    )
+    _write(values.file, molecules_text(molecules, box, values.mass, title))
+    sizes = ", ".join(_size(own, beads, model) for own, beads in zip(kinds, grown, strict=True))
+    return f"{values.file}: {words}, box {box:.5g}, {sizes}"
+
+
+def _size(kind: Blueprint, grown: Array, model: ChainModel) -> str:
+    """Return how large the molecules are: end to end with what theory expects of chains, else the radius."""
+    if len(kind.edges) == kind.n_beads - 1 and np.bincount(kind.edges.ravel()).max() <= 2:
+        measured = float(np.mean(np.sum((grown[:, -1] - grown[:, 0]) ** 2, axis=-1)))
+        return f"<R_ee^2> {measured:.5g} (expected {internal_distances(model, kind.n_beads - 1)[-1]:.5g})"
+    centred = grown - grown.mean(axis=1, keepdims=True)
+    return f"<Rg^2> {float(np.mean(np.sum(centred**2, axis=-1))):.5g}"
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -69,7 +69,10 @@ def _wall_seconds(text: str) -> float:
     return seconds
 
 
-FIXED_ON_RESUME = ("deck", "variables", "every", "chain_group", "strict", "out", "overwrite", "check", "stress")
+FIXED_ON_RESUME = (
+    "deck", "variables", "every", "chain_group", "strict", "species", "length_bin", "out", "overwrite", "check",
+    "stress",
+)  # fmt: skip
 NOT_LEARNT = ("resume", "checkpoint_every", "wall_limit", "on_trainer_failure", *FIXED_ON_RESUME)
 
 

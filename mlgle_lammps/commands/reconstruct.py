@@ -105,11 +105,13 @@ def _write(
         )
     system = melt.system
     title = f"mlgle reconstruction of {options.run}".replace("\n", " ")
-    layout = BeadLayout(n_chains, n_beads, system.box, system.time_unit, system.length_unit, options.mass, title)
+    layout = BeadLayout(
+        n_chains, n_beads, system.box, system.time_unit, system.length_unit, options.mass, title, system.edges
+    )
     sums = np.zeros((n_chains, len(SIZES)))
     with WRITERS[options.format](path, layout) as writer, Progress("reconstruct", len(frames)) as progress:
         for step, beads in generated_beads(reader, melt, frames, n_chains, options.seed):
-            sums += chain_sizes(beads)
+            sums += chain_sizes(beads, system.edges)
             steps_of_md = step * system.every
             writer.write(steps_of_md, steps_of_md * (system.dt / system.every), beads)
             progress.advance()

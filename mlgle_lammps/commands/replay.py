@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from mlgle_lammps.commands.execution import run_command
@@ -82,7 +82,7 @@ def open_streams(
     others = bool(opened)
     if trajectories:
         opened.extend(open_trajectories(trajectories, options, n_modes, needed))
-    if options != TrajectoryOptions() and all(isinstance(entry, Path) for entry in opened):
+    if replace(options, species=None) != TrajectoryOptions() and all(isinstance(entry, Path) for entry in opened):
         given = [f"--{field.name}" for field in fields(options) if getattr(options, field.name) != field.default]
         raise UserError(f"{', '.join(given)}: for trajectories only, and {paths[0]} is a recorded stream or missing")
     return join_recordings(opened) if others and len(opened) > 1 else opened
@@ -92,7 +92,8 @@ def _replay(arguments: Sequence[str]) -> int:
     streams, trajectory, options = parse_replay(arguments)
     if options.out.resolve() in {path.resolve() for path in streams} | {path.resolve().parent for path in streams}:
         raise UserError(f"--out {options.out} holds the stream itself; choose another folder")
-    source = RecordedSource(open_streams(streams, trajectory, options.modes, options.memory + 1), n_modes=options.modes)
+    opened = open_streams(streams, trajectory, options.modes, options.memory + 1)
+    source = RecordedSource(opened, n_modes=options.modes, species=trajectory.species)
     refuse_without_libraries()
     if why := refusal(needs_of(source.system, options), options.out):
         raise UserError(why)

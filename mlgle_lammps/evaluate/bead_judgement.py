@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from mlgle_lammps.chains.laplacian import Edges
 from mlgle_lammps.observe.bead_motion import BeadMotion
 from mlgle_lammps.records import Float64
 
-LEAST = {"bead_msd": 0.1, "centre_tie": 0.1}
+LEAST = {"bead_msd": 0.15, "centre_tie": 0.15}
 """Deviations that matter: of a bead's mean squared displacement, relative; of <ΔX·Δz_p>/<Δz_p²>."""
 SIGNIFICANT = 4.5
 """Standard errors; all beads or modes at several lags are looked at together."""
@@ -26,6 +27,7 @@ class BeadJudgement:
         bead_msd_se: its standard error.
         centre_tie: (lag, mode) <ΔX·Δz_p>/<Δz_p²> less MD's.
         centre_tie_se: its standard error.
+        linear: whether the molecules are linear chains.
     """
 
     lags: tuple[int, ...]
@@ -33,6 +35,7 @@ class BeadJudgement:
     bead_msd_se: Float64 | None
     centre_tie: Float64
     centre_tie_se: Float64
+    linear: bool = True
 
     @property
     def beads_off(self) -> bool:
@@ -51,7 +54,7 @@ class BeadJudgement:
             "passed": not (self.beads_off or self.tie_off),
             "lags": list(self.lags),
             "bead_msd_ratio": beads,
-            "bead_msd_of": "first end, middle, last end",
+            "bead_msd_of": "first end, middle, last end" if self.linear else "first, middle, last bead",
             "centre_tie_difference": self.centre_tie.tolist(),
             "centre_tie_difference_se": self.centre_tie_se.tolist(),
             "limits": {**LEAST, "standard_errors": SIGNIFICANT},
@@ -61,10 +64,10 @@ class BeadJudgement:
         """Return a line that says how beads move otherwise than MD's; none where they do not."""
         said = []
         if self.beads_off and self.bead_msd is not None:
-            lag, bead = np.unravel_index(int(np.abs(self.bead_msd).argmax()), self.bead_msd.shape)
+            lag, bead = _worst("bead_msd", self.bead_msd, self.bead_msd_se)
             said.append(f"bead {bead + 1} moves {100 * self.bead_msd[lag, bead]:+.0f}% at lag {self.lags[lag]}")
         if self.tie_off:
-            lag, mode = np.unravel_index(int(np.abs(self.centre_tie).argmax()), self.centre_tie.shape)
+            lag, mode = _worst("centre_tie", self.centre_tie, self.centre_tie_se)
             said.append(
                 f"the centre moves with mode {mode + 1} by {self.centre_tie[lag, mode]:+.2f} of <Δz²> too much at lag "
                 f"{self.lags[lag]}"
@@ -77,13 +80,16 @@ class BeadJudgement:
         ]
 
 
-def judge_beads(stream: BeadMotion | None, md: BeadMotion | None, n_beads: int | None) -> BeadJudgement | None:
+def judge_beads(
+    stream: BeadMotion | None, md: BeadMotion | None, n_beads: int | None, edges: Edges = ()
+) -> BeadJudgement | None:
     """Hold a stream's motion against MD's at the lags that both have; None where there are none.
 
     Args:
         stream: of generated trajectories.
         md: of the frames that were learned from, the same modes.
         n_beads: N, None where it is not known.
+        edges: of molecules that are not linear.
     """
     if stream is None or md is None or not (lags := tuple(lag for lag in stream.lags if lag in md.lags)):
         return None
@@ -91,18 +97,29 @@ def judge_beads(stream: BeadMotion | None, md: BeadMotion | None, n_beads: int |
     (tie, tie_se), (md_tie, md_tie_se) = own.ties(), other.ties()
     ratio = ratio_se = None
     if n_beads is not None:
-        (value, se), (md_value, md_se) = own.beads(n_beads), other.beads(n_beads)
+        (value, se), (md_value, md_se) = own.beads(n_beads, edges), other.beads(n_beads, edges)
         ratio = value / md_value - 1
         ratio_se = (1 + ratio) * np.hypot(se / value, md_se / md_value)
-    return BeadJudgement(lags, ratio, ratio_se, tie - md_tie, np.hypot(tie_se, md_tie_se))
+    return BeadJudgement(lags, ratio, ratio_se, tie - md_tie, np.hypot(tie_se, md_tie_se), not edges)
 
 
 def _at(motion: BeadMotion, lags: tuple[int, ...]) -> BeadMotion:
     return BeadMotion(lags, motion.products[[motion.lags.index(lag) for lag in lags]])
 
 
+def _beyond(name: str, value: Float64, se: Float64 | None) -> Float64:
+    """Return by how much values exceed what matters and what chance allows; nowhere above 0 where nothing is off."""
+    excess: Float64 = np.abs(value) - np.maximum(LEAST[name], SIGNIFICANT * (np.inf if se is None else se))
+    return excess
+
+
 def _off(name: str, value: Float64, se: Float64 | None) -> bool:
-    return se is not None and bool(np.any(np.abs(value) > np.maximum(LEAST[name], SIGNIFICANT * se)))
+    return bool(np.any(_beyond(name, value, se) > 0))
+
+
+def _worst(name: str, value: Float64, se: Float64 | None) -> tuple[int, int]:
+    lag, other = np.unravel_index(int(_beyond(name, value, se).argmax()), value.shape)
+    return int(lag), int(other)
 
 
 def _shown(values: Float64) -> list[int]:

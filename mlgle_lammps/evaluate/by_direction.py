@@ -52,7 +52,7 @@ def diffusion_by_direction(
     another; chains are the independent units, and the design effect of the box widens their scatter.
 
     Args:
-        frames: all three columns.
+        frames: all three columns; against the centre of the system where the moments are.
         directions: those that are free.
         moments: of the same frames, all free directions together.
         dt: time between frames.
@@ -65,6 +65,7 @@ def diffusion_by_direction(
     reached = moments.lags < lengths.max()
     whole = replace(
         moments, lags=moments.lags[reached], counts=moments.counts[reached],
+        lag_factors=None if moments.lag_factors is None else moments.lag_factors[reached],
         segment_lengths=tuple(lengths.tolist()), n_frames=len(frames),
     )  # fmt: skip
     single = {axis: _moments_along(frames, AXES.index(axis), whole) for axis in directions.free}
@@ -80,10 +81,13 @@ def diffusion_by_direction(
 def _moments_along(frames: Frames, column: int, whole: Moments) -> Moments:
     """Return the moments of one direction; drift, its factor and the design effect are those of all together."""
     n_chains, k, lags = whole.n_chains, whole.msd_modes.shape[1], whole.lags
-    share = n_chains / (n_chains - 1) if whole.center_diffuses else 1.0
-    com = frames.com[:, :, column] - frames.com[:, :, column].mean(axis=1, keepdims=True)
+    if whole.lag_factors is None:
+        share = np.full(len(lags), n_chains / (n_chains - 1) if whole.center_diffuses else 1.0)
+        com = frames.com[:, :, column] - frames.com[:, :, column].mean(axis=1, keepdims=True)
+    else:
+        share, com = whole.lag_factors, frames.com[:, :, column]
     reach = int(lags[-1]) + 1
-    per_chain = mean_squared_displacements(com[:, :, None], frames.segments, reach)[lags] * share
+    per_chain = mean_squared_displacements(com[:, :, None], frames.segments, reach)[lags] * share[:, None]
     modes = frames.modes[:, :, :k, column]
     of_modes = np.empty((len(lags), k))
     for p in range(k):

@@ -55,14 +55,21 @@ def fit_notes(fit: GleFit, moments: Moments) -> list[str]:
     if moments.center_held:
         lines.append(
             "fixes hold the system's centre of mass in place; it would diffuse, since momentum is not conserved: MSDs "
-            f"were multiplied by P/(P-1) = {moments.n_chains / (moments.n_chains - 1):.4f}"
+            f"were multiplied by {_centre_factor(moments)}"
         )
     elif moments.center_diffuses:
         lines.append(
             "the system's centre of mass diffuses (momentum is not conserved, or chains were left out): its motion was "
-            f"removed and MSDs multiplied by P/(P-1) = {moments.n_chains / (moments.n_chains - 1):.4f}"
+            f"removed and MSDs multiplied by {_centre_factor(moments)}"
         )
     return lines
+
+
+def _centre_factor(moments: Moments) -> str:
+    """Return in words what the removal of the system's centre is made good by."""
+    if moments.lag_factors is None:
+        return f"P/(P-1) = {moments.n_chains / (moments.n_chains - 1):.4f}"
+    return f"{moments.lag_factors[-1]:.4f} at t_max, for each molecule's share of the mass"
 
 
 def convergence_warnings(fits: Sequence[GleFit]) -> list[str]:
@@ -94,7 +101,9 @@ def convergence_warnings(fits: Sequence[GleFit]) -> list[str]:
     ]
 
 
-def stream_warnings(window: Frames, correlation: Autocorrelation, n_beads: int | None, longest_lag: int) -> list[str]:
+def stream_warnings(
+    window: Frames, correlation: Autocorrelation, n_beads: int | None, longest_lag: int, linear: bool = True
+) -> list[str]:
     """Return warnings about the frames themselves: their spacing, drift, modes that move together, equilibrium.
 
     Args:
@@ -102,13 +111,14 @@ def stream_warnings(window: Frames, correlation: Autocorrelation, n_beads: int |
         correlation: NACF of their modes.
         n_beads: N, None where unknown.
         longest_lag: t_max in frames.
+        linear: whether the molecules are linear chains.
     """
     lines: list[str] = []
     if (exponent := short_time_exponent(window)) is not None:
         lines += ballistic_warnings(exponent)
     if (drift := system_drift(window, longest_lag)) is not None:
         lines += drift_warnings(drift)
-    if (trend := size_trend(window, n_beads)) is not None:
+    if (trend := size_trend(window, n_beads, linear)) is not None:
         lines += equilibrium_warnings(trend)
     return lines + cross_correlation_warnings(cross_correlation(window, correlation))
 

@@ -130,11 +130,13 @@ class _Gathered:
         for p, gatherer in self.increments.items():
             whole = segments[1:] == segments[:-1]
             gatherer.add(np.diff(group.modes[:, :, p - 1].astype(np.float64), axis=0)[whole])
+        radius = squared_gyration(group.modes)
         vector = end_to_end(group.modes, self.trajectory.system.n_beads)
-        ends, radius = (vector**2).sum(axis=2), squared_gyration(group.modes)
+        ends = (vector**2).sum(axis=2) if self.trajectory.system.linear else np.full_like(radius, np.nan)
         self.squares.append(np.stack([ends.mean(axis=0), radius.mean(axis=0)]))
         for gatherer, square in zip(self.sizes, (ends, radius), strict=True):
-            gatherer.add(np.sqrt(square))
+            if not np.isnan(square).any():
+                gatherer.add(np.sqrt(square))
 
     def observables(self, moments: Moments) -> Observables:
         """Return what the groups say together."""
@@ -158,10 +160,12 @@ class _Gathered:
             modes={p: gatherer.distribution() for p, gatherer in self.modes.items()},
             increments={p: gatherer.distribution() for p, gatherer in self.increments.items()},
             displacements={lag: gatherer.distribution() for lag, gatherer in self.displacements.items()},
-            end_to_end=self.sizes[0].distribution() if self.squares else None,
+            end_to_end=self.sizes[0].distribution() if self.squares and trajectory.system.linear else None,
             gyration=self.sizes[1].distribution() if self.squares else None,
             size=None if size is None
-            else chain_size(size[0], size[1], trajectory.system.n_modes, trajectory.system.n_beads),
+            else chain_size(
+                size[0], size[1], trajectory.system.n_modes, trajectory.system.n_beads, trajectory.system.eigenvalues
+            ),
         )  # fmt: skip
 
     def _summary(self) -> ModeSummary | None:

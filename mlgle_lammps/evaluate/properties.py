@@ -144,6 +144,8 @@ def gather(trajectory: Trajectory) -> ChainSums:
         )
     if system.n_beads is None:
         raise UserError(f"{system.source} does not say how many beads a chain has: give --beads")
+    if not system.linear:
+        raise UserError(f"{system.source}: properties are those of linear chains so far, and its molecules are others")
     if system.n_chains < 2:
         raise UserError(f"{system.source} has one chain: there is nothing to take errors from")
     longest = trajectory.longest_segment

@@ -22,6 +22,7 @@ from mlgle_lammps.chains.beads import (
     extrapolated_variances,
     sizes_from_modes,
 )
+from mlgle_lammps.chains.laplacian import bond_weights
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import Float64, Frames, System
 from mlgle_lammps.store.journal import require_finite
@@ -67,9 +68,13 @@ class Melt:
                 chunk = _read(reader, block.start, block.stop)
                 modes = chunk.modes[:, :, :n_modes].astype(np.float64)
                 squares += np.mean(modes**2, axis=(1, 3)).sum(axis=0)
-                sums += sizes_from_modes(modes, np.zeros(beads - 1 - n_modes), beads).sum(axis=0)
+                sums += sizes_from_modes(modes, np.zeros(beads - 1 - n_modes), beads, *self._shape()).sum(axis=0)
         self.fast_variances, self.source = _fast_variances(self.system, squares / n_frames)
-        self.sizes = sums / n_frames + sizes_from_modes(np.zeros((n_modes, 3)), self.fast_variances, beads)
+        none = np.zeros((n_modes, 3))
+        self.sizes = sums / n_frames + sizes_from_modes(none, self.fast_variances, beads, *self._shape())
+
+    def _shape(self) -> tuple[tuple[tuple[int, int], ...], tuple[float, ...]]:
+        return self.system.edges, self.system.eigenvalues
 
 
 def _frame_of(reader: FramesReader, step: int) -> int:
@@ -100,9 +105,13 @@ def _fast_variances(system: System, recorded: Float64) -> tuple[Float64, str]:
     if k == n_beads - 1:
         return np.zeros(0), "none is missing"
     if system.mode_variances is not None:
-        scaled = completed_variances(recorded, np.array(system.mode_variances))
+        shares = None
+        if system.edges:
+            shares = bond_weights(n_beads, system.edges, np.array(system.eigenvalues))
+        scaled = completed_variances(recorded, np.array(system.mode_variances), shares)
         return scaled, "first frame of the MD, scaled to its <b²>"
-    return extrapolated_variances(recorded, n_beads), "extrapolated from the fastest recorded modes as in Rouse chains"
+    found = extrapolated_variances(recorded, n_beads, system.eigenvalues)
+    return found, "extrapolated from the fastest recorded modes as in Rouse chains"
 
 
 def generated_beads(
@@ -115,7 +124,8 @@ def generated_beads(
         chunk = _read(reader, number, number + 1)
         fast = draw_fast_modes(melt.fast_variances, (n_chains,), generator)
         modes = np.concatenate([chunk.modes[0, :n_chains].astype(np.float64), fast], axis=1)
-        yield int(chunk.steps[0]), bead_positions(start + chunk.com[0, :n_chains], modes, melt.system.n_beads or 0)
+        centres = start + chunk.com[0, :n_chains]
+        yield int(chunk.steps[0]), bead_positions(centres, modes, melt.system.n_beads or 0, melt.system.edges)
 
 
 def compare_sizes(reconstructed: Float64, md: Float64) -> dict[str, Any]:
@@ -127,6 +137,8 @@ def compare_sizes(reconstructed: Float64, md: Float64) -> dict[str, Any]:
     """
     table = {}
     for column, name in enumerate(SIZES):
+        if np.isnan(reconstructed[:, column]).all():  # molecules without ends
+            continue
         (a, a_se), (b, b_se) = (_mean_and_error(sizes[:, column]) for sizes in (reconstructed, md))
         ratio_se = None if a_se is None or b_se is None else a / b * float(np.hypot(a_se / a, b_se / b))
         table[name] = {

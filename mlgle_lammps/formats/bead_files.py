@@ -35,6 +35,7 @@ class BeadLayout:
         length_unit: of the positions.
         mass: of a bead, for data files; None leaves it to the deck.
         title: one line for people.
+        edges: bonds of each molecule where it is not a linear chain.
     """
 
     n_chains: int
@@ -44,6 +45,7 @@ class BeadLayout:
     length_unit: str
     mass: float | None = None
     title: str = ""
+    edges: tuple[tuple[int, int], ...] = ()
 
     @property
     def cell(self) -> Float64 | None:
@@ -65,6 +67,8 @@ class BeadLayout:
     def bonds(self) -> Int64:
         """Return (bond, 2) bead ids."""
         ids = 1 + np.arange(self.n_chains * self.n_beads).reshape(self.n_chains, self.n_beads)
+        if self.edges:
+            return ids[:, np.array(self.edges)].reshape(-1, 2)
         return np.stack([ids[:, :-1].ravel(), ids[:, 1:].ravel()], axis=1)
 
     def molecules(self) -> Int64:

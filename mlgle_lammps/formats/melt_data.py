@@ -1,14 +1,33 @@
-"""Melts of linear chains written as LAMMPS data files."""
+"""Melts written as LAMMPS data files."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from mlgle_lammps.chains.random_walks import Array
+from mlgle_lammps.records import Int64
+
+
+@dataclass(frozen=True)
+class Molecule:
+    """One molecule of a data file.
+
+    Attributes:
+        beads: (bead, 3) unwrapped positions.
+        bonds: (bond, 2) numbers of its beads.
+        angles: (angle, 3) numbers of its beads.
+    """
+
+    beads: Array
+    bonds: Int64
+    angles: Int64
 
 
 def data_text(chains: Array, box: float, mass: float, angles: bool, title: str) -> str:
-    """Return the text of a LAMMPS data file (atom_style angle, or bond where ``angles`` is false).
+    """Return the text of a LAMMPS data file of linear chains (atom_style angle, or bond where ``angles`` is false).
 
     Args:
         chains: unwrapped positions, (chains, beads, 3); wrapped into the box here, with image flags.
@@ -17,22 +36,40 @@ def data_text(chains: Array, box: float, mass: float, angles: bool, title: str) 
         angles: write an angle for every three consecutive beads.
         title: first line.
     """
-    n_chains, n_beads, _ = chains.shape
-    image = np.floor(chains / box).astype(np.int64)
-    wrapped = chains - image * box
-    first = np.arange(n_chains)[:, None] * n_beads + 1
-    sections = {"bonds": (first + np.arange(n_beads - 1)).ravel()}
-    if angles and n_beads > 2:
-        sections["angles"] = (first + np.arange(n_beads - 2)).ravel()
-    lines = [title, "", f"{n_chains * n_beads} atoms", "1 atom types"]
-    for name, starts in sections.items():
-        lines += [f"{len(starts)} {name}", f"1 {name[:-1]} types"]
+    first = np.arange(chains.shape[1])[:, None]
+    bonds, triples = first[:-1] + np.arange(2), first[: -2 if angles else 0] + np.arange(3)
+    return molecules_text([Molecule(beads, bonds, triples) for beads in chains], box, mass, title)
+
+
+def molecules_text(molecules: Sequence[Molecule], box: float, mass: float, title: str) -> str:
+    """Return the text of a LAMMPS data file (atom_style angle, or bond where there is no angle).
+
+    Args:
+        molecules: in their order; positions are wrapped into the box here, with image flags.
+        box: edge of the periodic cube.
+        mass: of a bead.
+        title: first line.
+    """
+    positions = np.concatenate([molecule.beads for molecule in molecules])
+    sizes = [len(molecule.beads) for molecule in molecules]
+    first = 1 + np.cumsum([0, *sizes[:-1]])
+    number = np.repeat(np.arange(1, len(sizes) + 1), sizes)
+    image = np.floor(positions / box).astype(np.int64)
+    wrapped = positions - image * box
+    sections = {
+        name: np.concatenate([start + getattr(own, name) for start, own in zip(first, molecules, strict=True)])
+        for name in ("bonds", "angles")
+    }
+    if not len(sections["angles"]):
+        del sections["angles"]
+    lines = [title, "", f"{len(positions)} atoms", "1 atom types"]
+    for name, rows in sections.items():
+        lines += [f"{len(rows)} {name}", f"1 {name[:-1]} types"]
     lines += ["", *(f"0.0 {box:.10g} {axis}lo {axis}hi" for axis in "xyz"), "", "Masses", "", f"1 {mass:g}", ""]
     lines += [f"Atoms # {'angle' if 'angles' in sections else 'bond'}", ""]
-    for atom, (r, i) in enumerate(zip(wrapped.reshape(-1, 3), image.reshape(-1, 3), strict=True)):
-        lines.append(f"{atom + 1} {atom // n_beads + 1} 1 {r[0]:.6f} {r[1]:.6f} {r[2]:.6f} {i[0]} {i[1]} {i[2]}")
-    for name, starts in sections.items():
-        width = 2 if name == "bonds" else 3
+    for atom, (r, i) in enumerate(zip(wrapped, image, strict=True)):
+        lines.append(f"{atom + 1} {number[atom]} 1 {r[0]:.6f} {r[1]:.6f} {r[2]:.6f} {i[0]} {i[1]} {i[2]}")
+    for name, rows in sections.items():
         lines += ["", name.capitalize(), ""]
-        lines += [f"{n} 1 " + " ".join(str(s + j) for j in range(width)) for n, s in enumerate(starts, 1)]
+        lines += [f"{n} 1 " + " ".join(map(str, row)) for n, row in enumerate(rows.tolist(), 1)]
     return "\n".join(lines) + "\n"

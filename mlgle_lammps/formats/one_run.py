@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from mlgle_lammps.chains.atom_places import AtomPlaces
-from mlgle_lammps.chains.modes import mode_matrix
+from mlgle_lammps.chains.bond_walk import BondWalk
+from mlgle_lammps.chains.laplacian import mode_rows
+from mlgle_lammps.chains.molecule_sums import Block
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.formats.bead_frames import BeadFrame, BeadTrajectory, Stamp, Warn
 from mlgle_lammps.formats.changing_box import fractions_of
@@ -22,7 +24,7 @@ MODES = 8
 """Modes by which frames are told apart."""
 
 
-def join_runs(trajectories: Sequence[BeadTrajectory], chains: Int64) -> list[BeadTrajectory]:
+def join_runs(trajectories: Sequence[BeadTrajectory], chains: Block) -> list[BeadTrajectory]:
     """Return the trajectories, those that are parts of one run joined; each file's frames are read once for that.
 
     Args:
@@ -63,11 +65,11 @@ def _distinct_files(trajectories: Sequence[BeadTrajectory]) -> tuple[list[BeadTr
 class _Marks:
     """Reads files and reduces their frames to what tells them apart."""
 
-    def __init__(self, chains: Int64) -> None:
-        self._places, self._shape = AtomPlaces(chains), chains.shape
-        n_chains, n_beads = chains.shape
-        n_modes = min(MODES, n_beads - 1)
-        self._marks, self._matrix = FrameMarks(n_chains, n_modes), mode_matrix(n_beads, n_modes)
+    def __init__(self, chains: Block) -> None:
+        self._places, self._shape = AtomPlaces(chains.ids.T.ravel()), chains.ids.shape
+        n_chains, n_beads = chains.ids.shape
+        n_modes, self._walk = min(MODES, n_beads - 1), BondWalk(n_beads, chains.edges)
+        self._marks, self._matrix = FrameMarks(n_chains, n_modes), mode_rows(n_beads, chains.edges, n_modes)
 
     def __call__(self, trajectory: BeadTrajectory) -> Float64:
         """Return (frame, sum); NaN for frames that lack beads, of which reading says more."""
@@ -79,11 +81,11 @@ class _Marks:
         slots = self._places(frame.ids)
         beads = np.full((n_chains * n_beads, 3), np.nan)
         beads[slots[slots >= 0]] = frame.positions[slots >= 0]
-        bonds = np.diff(beads.reshape(n_beads, n_chains, 3), axis=0)
+        bonds = self._walk.bonds(beads.reshape(n_beads, n_chains, 3))
         if frame.cell is not None and frame.cell.any():
             with np.errstate(invalid="ignore"):
                 bonds = bonds - np.rint(fractions_of(bonds, frame.cell)) @ frame.cell
-        whole = np.concatenate([np.zeros((1, n_chains, 3)), np.cumsum(bonds, axis=0)])
+        whole = np.concatenate([np.zeros((1, n_chains, 3)), self._walk.along(bonds)])
         modes = np.einsum("mb,bcx->cmx", self._matrix, whole)[:, 1:]
         return self._marks(modes[np.newaxis])[0]
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mlgle_lammps.chains.modes import LocalModeSum, component_variances
+from mlgle_lammps.chains.bond_walk import BondWalk
+from mlgle_lammps.chains.modes import component_variances
+from mlgle_lammps.chains.molecule_sums import Block, MoleculeSums
 from mlgle_lammps.chains.molecules import centres_of_mass
-from mlgle_lammps.chains.topology import Chains, find_chains, keep_group, limit_modes
+from mlgle_lammps.chains.topology import Chains, bonds_apart, find_chains, followed, keep_group, of_main
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.formats.bead_frames import BeadFrame, BeadTrajectory
 from mlgle_lammps.formats.frame_plan import FramePlan, plan_frames
@@ -22,7 +24,7 @@ from mlgle_lammps.formats.tensor import open_mode_tensor
 from mlgle_lammps.formats.topology import Topology, read_topology
 from mlgle_lammps.formats.unwrap import Unwrapper
 from mlgle_lammps.options.trajectory import TrajectoryOptions
-from mlgle_lammps.records import UNITS, Float64, Frames, System
+from mlgle_lammps.records import UNITS, Float64, Frames, Int64, System
 from mlgle_lammps.store.recording import Recording
 
 BLOCK_FRAMES = 32
@@ -63,9 +65,9 @@ def open_trajectories(
     """
     topology = _topology(paths[0], options)
     opened = join_single_frames([open_beads(path, topology.ids, options) for path in paths])
-    chains = _chains(topology, options)
-    runs = join_runs(opened, chains.ids) if len(opened) > 1 else opened
-    return [_opened(trajectory, topology, chains, options, n_modes, needed) for trajectory in runs]
+    chains = _chains(topology, options, n_modes)
+    runs = join_runs(opened, chains.blocks[0]) if len(opened) > 1 else opened
+    return [_opened(trajectory, topology, chains, options, needed) for trajectory in runs]
 
 
 def _topology(path: Path, options: TrajectoryOptions) -> Topology:
@@ -83,36 +85,38 @@ def _opened(
     topology: Topology,
     chains: Chains,
     options: TrajectoryOptions,
-    n_modes: int,
     needed: int,
 ) -> Recording:
     path = trajectory.path
     plan = plan_frames(trajectory, options, needed)
     first = next(plan.placed(trajectory.frames(lambda line: None), lambda line: None))
-    chains, remarks = _without_side_atoms(chains, topology, first.frame)
-    k, lowered = limit_modes(n_modes, chains.ids.shape[1])
-    start = _Snapshot(path, chains, chains.ids.shape[1] - 1, options.unwrapped)
-    variances = component_variances(start(first.number, first.frame)[:, 1:])
-    centres = () if chains.centres is None else chains.centres.notes
-    notes = (*chains.notes, *centres, *lowered, *trajectory.notes)
+    chains, remarks = _those_there(chains, topology, first.frame)
+    assert chains.main is not None
+    species = chains.main.species
+    whole = [replace(block, n_modes=block.ids.shape[1] - 1) for block in chains.main.blocks]
+    start = _Snapshot(path, whole, options.unwrapped)
+    sums = start(first.number, first.frame)
+    notes = (*chains.notes, *trajectory.notes)
     system = System(
-        n_chains=chains.ids.shape[0],
-        n_beads=chains.ids.shape[1],
-        n_modes=k,
+        n_chains=species.n_molecules,
+        n_beads=species.n_beads,
+        n_modes=species.n_modes,
         dt=plan.dt * options.stride,
         every=plan.steps * options.stride,
         units=trajectory.units,
         time_unit=trajectory.time_unit,
         length_unit=trajectory.length_unit,
         source=str(path),
-        notes=(*notes, start.unwrap.assumption) if start.unwrap.assumption else notes,
+        notes=(*notes, start.assumption) if start.assumption else notes,
         box=_box(first.frame.cell),
-        mode_variances=variances,
+        mode_variances=component_variances(sums[0][:, 1:]) if len(sums) == 1 else None,
         whole_molecules=chains.centres is not None,
         ends_alike=chains.ends_alike,
         left_out=chains.left_out,
+        others=tuple(own.species for own in chains.others),
+        **of_main(chains),
     )
-    reader = _TrajectoryReader(trajectory, chains, k, options, plan, remarks)
+    reader = _TrajectoryReader(trajectory, chains, options, plan, remarks)
     return Recording(path, system, reader.read, reader.warnings)
 
 
@@ -143,32 +147,55 @@ def open_tensor(path: Path, options: TrajectoryOptions) -> Recording:
     return Recording(path, system, read)
 
 
-def _chains(topology: Topology, options: TrajectoryOptions) -> Chains:
-    bonds = topology.bonds
+def _chains(topology: Topology, options: TrajectoryOptions, n_modes: int) -> Chains:
+    bonds, rest = topology.bonds, None
     if topology.selected is not None:
         bonds = keep_group(bonds, topology.selected, options.select or "", "--select")
+        rest = bonds_apart(topology.bonds, bonds)
     molecule_of = topology.molecules.__getitem__ if topology.molecules else None
     types_of = None if topology.types is None else topology.types_of
-    chains = find_chains(bonds, molecule_of=molecule_of, option="--select", types_of=types_of)
-    if len(chains.ids) < 2:
-        raise UserError(f"{options.topology} has 1 chain: at least 2 are needed")
-    centres = centres_of_mass(chains.ids, topology.bonds, topology.masses_of)
+    lone = np.setdiff1d(topology.ids, topology.bonds)
+    try:
+        chains = find_chains(
+            bonds, molecule_of=molecule_of, option="--select", types_of=types_of, rest=rest, lone=lone,
+            pick=options.species, length_bin=options.length_bin,
+        )  # fmt: skip
+        chains = followed(chains, n_modes, topology.bonds, topology.masses_of, ("com", "modes"))
+    except UserError as error:
+        raise UserError(f"{options.topology}: {error}") from None
     notes = chains.notes
     if topology.masses_of(chains.ids) is None:
         notes += ("the topology has no masses: the centre of mass is taken for that of beads of equal mass",)
-    return replace(chains, notes=notes, centres=centres)
+    return replace(chains, notes=notes)
 
 
-def _without_side_atoms(chains: Chains, topology: Topology, frame: BeadFrame) -> tuple[Chains, tuple[str, ...]]:
-    """Return the chains, and a warning where a trajectory of backbones only leaves no way to the molecules' centres."""
-    side = () if chains.centres is None else chains.centres.side.ids
-    if not len(side) or np.isin(side, frame.ids).any():
-        return chains, ()
-    centres = centres_of_mass(chains.ids, np.empty((0, 2), dtype=np.int64), topology.masses_of)
-    return replace(chains, centres=centres), (
-        f"the {len(side)} atoms of the molecules beside the backbones are not in the trajectory: D is that of the "
-        "backbones' centres, which move otherwise than the molecules' (dump all atoms)",
-    )
+def _those_there(chains: Chains, topology: Topology, frame: BeadFrame) -> tuple[Chains, tuple[str, ...]]:
+    """Return what of the molecules a trajectory holds, and warnings of what it lacks.
+
+    Species that are not in it are left out; of the main species it may hold the backbones only.
+    """
+    assert chains.main is not None
+    remarks: tuple[str, ...] = ()
+    kept = tuple(own for own in chains.others if np.isin(_atoms(own.blocks), frame.ids).all())
+    if gone := [own.species.name for own in chains.others if not any(own is other for other in kept)]:
+        remarks += (f"not in the trajectory, and in none of the numbers: {', '.join(gone)}",)
+    main = chains.main
+    side = np.concatenate([block.side for block in main.blocks])
+    if len(side) and not np.isin(side, frame.ids).any():
+        none = np.empty((0, 2), dtype=np.int64)
+        bare = tuple(
+            replace(block, centres=centres_of_mass(block.ids, none, topology.masses_of)) for block in main.blocks
+        )
+        main = replace(main, blocks=bare)
+        remarks += (
+            f"the {len(side)} atoms of the molecules beside the backbones are not in the trajectory: D is that of the "
+            "backbones' centres, which move otherwise than the molecules' (dump all atoms)",
+        )
+    return replace(chains, main=main, others=kept, centres=main.blocks[0].centres), remarks
+
+
+def _atoms(blocks: Sequence[Block]) -> Int64:
+    return np.concatenate([atoms for block in blocks for atoms in (block.ids.ravel(), block.side)])
 
 
 def _box(cell: Float64 | None) -> tuple[float, ...] | None:
@@ -179,22 +206,36 @@ def _box(cell: Float64 | None) -> tuple[float, ...] | None:
 
 
 class _Snapshot:
-    """Turns frames into modes; holds what unwrapping needs from frame to frame."""
+    """Turns frames into centres and modes; holds what unwrapping needs from frame to frame."""
 
-    def __init__(self, path: Path, chains: Chains, n_modes: int, trusted: bool) -> None:
-        self._path, self._n_beads = path, chains.ids.size
-        self._sum = LocalModeSum(chains.ids, n_modes, chains.centres)
-        self.unwrap = Unwrapper(path, len(chains.ids), trusted)
-        side = None if chains.centres is None else chains.centres.side
-        self._side = SidePlaces(path, side, self._n_beads, trusted) if side is not None and len(side.ids) else None
+    def __init__(self, path: Path, blocks: Sequence[Block], trusted: bool, beside: Sequence[str] = ()) -> None:
+        self._path = path
+        named = [*[""] * (len(blocks) - len(beside)), *beside]
+        self._sum = MoleculeSums(blocks)
+        self._any_side = any(len(block.side) for block in blocks)
+        self._unwrap = [_BlockUnwrapper(path, block, trusted, name) for block, name in zip(blocks, named, strict=True)]
 
-    def __call__(self, number: int, frame: BeadFrame) -> Float64:
-        """Return centres and z_1..z_k, (chain, k+1, 3)."""
+    @property
+    def assumption(self) -> str:
+        """One line where positions of the first block had to be unwrapped without image flags, else ""."""
+        return self._unwrap[0].beads.assumption
+
+    def new_piece(self) -> None:
+        """Forget the frame before: what follows is another uninterrupted piece."""
+        for own in self._unwrap:
+            own.beads.new_piece()
+
+    def remarks(self) -> tuple[str, ...]:
+        """Return what was found so far about the box and the steps, one line each."""
+        return tuple(dict.fromkeys(line for own in self._unwrap for line in own.beads.remarks()))
+
+    def __call__(self, number: int, frame: BeadFrame) -> list[Float64]:
+        """Return centres and z_1..z_k of each block, (molecule, k+1, 3)."""
         slots = self._sum.slots(frame.ids)
         inside = slots >= 0
         found = np.bincount(slots[inside], minlength=self._sum.n_slots)
         if len(found) != self._sum.n_slots or not (found == 1).all():
-            what = "chains' {} beads" if self._side is None else "molecules' {} atoms"
+            what = "molecules' {} atoms" if self._any_side or len(self._unwrap) > 1 else "chains' {} beads"
             raise UserError(
                 f"{self._path}: frame {number} has {np.count_nonzero(found)} of the {what.format(self._sum.n_slots)}"
                 f"{', some twice' if (found > 1).any() else ''}: trajectory and topology do not belong together"
@@ -203,14 +244,43 @@ class _Snapshot:
         if not finite.all():
             atom = frame.ids[np.argmin(finite)]
             raise UserError(f"{self._path}: frame {number}: the position of atom {atom} is not a finite number")
+        if len(self._unwrap) == 1:
+            return self._sum.split(self._sum(*self._unwrap[0](number, frame, slots)))
+        places, positions, first = [], [], 0
+        for own in self._unwrap:
+            mine = (slots >= first) & (slots < first + own.n_slots)
+            of_block, unwrapped = own(number, frame, np.where(mine, slots - first, -1))
+            places.append(of_block + first)
+            positions.append(unwrapped)
+            first += own.n_slots
+        return self._sum.split(self._sum(np.concatenate(places), np.concatenate(positions)))
+
+
+class _BlockUnwrapper:
+    """Unwraps the atoms of one block.
+
+    Attributes:
+        n_slots: atoms that count.
+        beads: unwraps its beads.
+    """
+
+    def __init__(self, path: Path, block: Block, trusted: bool, beside: str) -> None:
+        self.n_slots, self._n_beads = block.n_slots, block.ids.size
+        self.beads = Unwrapper(path, len(block.ids), trusted, BondWalk(block.ids.shape[1], block.edges), beside)
+        side = None if block.centres is None else block.centres.side
+        self._side = SidePlaces(path, side, self._n_beads, trusted) if side is not None and len(side.ids) else None
+
+    def __call__(self, number: int, frame: BeadFrame, slots: Int64) -> tuple[Int64, Float64]:
+        """Return the slots of the block's atoms and their unwrapped positions; -1 in ``slots`` for all others."""
+        inside = slots >= 0
         if self._side is None:
-            return self._sum(slots[inside], self.unwrap(number, frame, slots))
+            return slots[inside], self.beads(number, frame, slots)
         beads = np.where(slots < self._n_beads, slots, -1)
-        stored, placed = np.empty((2, self._sum.n_slots, 3))
+        stored, placed = np.empty((2, self.n_slots, 3))
         stored[slots[inside]] = frame.positions[inside]
-        placed[beads[beads >= 0]] = self.unwrap(number, frame, beads)
+        placed[beads[beads >= 0]] = self.beads(number, frame, beads)
         self._side(number, frame, stored, placed)
-        return self._sum(np.arange(self._sum.n_slots), placed)
+        return np.arange(self.n_slots), placed
 
 
 class _TrajectoryReader:
@@ -220,13 +290,12 @@ class _TrajectoryReader:
         self,
         trajectory: BeadTrajectory,
         chains: Chains,
-        n_modes: int,
         options: TrajectoryOptions,
         plan: FramePlan,
         remarks: tuple[str, ...],
     ) -> None:
         self._remarks = remarks
-        self._trajectory, self._chains, self._n_modes, self._options = trajectory, chains, n_modes, options
+        self._trajectory, self._chains, self._options = trajectory, chains, options
         self._plan, self._first_step, self._steps = plan, plan.first_step, plan.steps
         self._told: list[str] = []
         self._snapshot: _Snapshot | None = None
@@ -234,20 +303,21 @@ class _TrajectoryReader:
     def warnings(self) -> tuple[str, ...]:
         """Return what was found so far, also where reading ends before the file does."""
         told = (*self._remarks, *self._trajectory.warnings, *self._told)
-        return (*told, *(() if self._snapshot is None else self._snapshot.unwrap.remarks()))
+        return (*told, *(() if self._snapshot is None else self._snapshot.remarks()))
 
     def read(self) -> Iterator[Frames]:
         """Yield blocks of frames in order."""
         self._told = []
         warn = self._told.append
-        snapshot = _Snapshot(self._trajectory.path, self._chains, self._n_modes, self._options.unwrapped)
+        beside = [own.species.name for own in self._chains.others for _ in own.blocks]
+        snapshot = _Snapshot(self._trajectory.path, self._chains.blocks, self._options.unwrapped, beside)
         self._snapshot = snapshot
-        kept: list[tuple[int, int, Float64]] = []
+        kept: list[tuple[int, int, list[Float64]]] = []
         segment = begin = 0
         for placed in self._plan.placed(self._trajectory.frames(warn), warn):
             if placed.segment != segment:
                 segment, begin = placed.segment, placed.place
-                snapshot.unwrap.new_piece()
+                snapshot.new_piece()
             modes = snapshot(placed.number, placed.frame)
             if (placed.place - begin) % self._options.stride == 0:
                 kept.append((placed.place, segment, modes))
@@ -257,12 +327,14 @@ class _TrajectoryReader:
         if kept:
             yield self._chunk(kept)
 
-    def _chunk(self, kept: list[tuple[int, int, Float64]]) -> Frames:
-        places, segments, modes = zip(*kept, strict=True)
-        stacked = np.stack(modes)
-        return Frames.of_chains(
-            steps=self._first_step + self._steps * np.array(places, dtype=np.int64),
-            segments=np.array(segments, dtype=np.int64),
-            com=stacked[:, :, 0].copy(),
-            modes=stacked[:, :, 1:].astype(np.float32),
+    def _chunk(self, kept: list[tuple[int, int, list[Float64]]]) -> Frames:
+        places, segments, sums = zip(*kept, strict=True)
+        channels = [self._chains.channels(own) for own in sums]
+        return Frames(
+            self._first_step + self._steps * np.array(places, dtype=np.int64),
+            np.array(segments, dtype=np.int64),
+            {
+                name: {channel: np.concatenate([one[name][channel] for one in channels]) for channel in own}
+                for name, own in channels[0].items()
+            },
         )

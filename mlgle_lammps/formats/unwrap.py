@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mlgle_lammps.chains.bond_walk import BondWalk
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.formats.bead_frames import BeadFrame
 from mlgle_lammps.formats.changing_box import ToroidalCentres, fractions_of
@@ -29,13 +30,20 @@ class Unwrapper:
         n_chains: P.
         trusted: the user says that positions are unwrapped: they are taken as they are, whatever the box, unless
             bonds or steps show that they are not.
+        walk: from bead to bead, None along linear chains.
+        beside: name of a species beside the main one: where its images cannot be told the nearest are taken, and said;
+            "" refuses.
 
     Attributes:
         assumption: one line where positions had to be unwrapped without image flags, else "".
         largest_step: of a chain's centre between frames, as a fraction of the box, where that was needed.
     """
 
-    def __init__(self, path: object, n_chains: int, trusted: bool = False) -> None:
+    def __init__(
+        self, path: object, n_chains: int, trusted: bool = False, walk: BondWalk | None = None, beside: str = ""
+    ) -> None:
+        self._walk, self._beside = walk or BondWalk(0), beside
+        self._doubtful = 0
         self._path, self._n_chains, self._trusted = path, n_chains, trusted
         self._cell: Float64 | None = None
         self._centres: Float64 | None = None
@@ -54,6 +62,14 @@ class Unwrapper:
     def remarks(self) -> tuple[str, ...]:
         """Return what was found so far about the box and the steps, one line each."""
         found = []
+        if self._doubtful:
+            found.append(
+                f"{self._path}: in {self._doubtful} frames molecules of '{self._beside}' move so far that their images "
+                "cannot be told; the nearest were taken, and its D is not to be trusted: dump image flags (ix iy iz), "
+                "or unwrapped positions (xu yu zu)"
+            )
+        if self._beside:
+            return tuple(found)
         if self._in_pieces:
             found.append(
                 f"{self._path}: {self._in_pieces} bonds span the box by what image flags (or xu yu zu) say, from the "
@@ -157,17 +173,19 @@ class Unwrapper:
         move.
         """
         if self._offsets is None:
-            bonds = fractions_of(np.diff(beads, axis=0), cell)
+            bonds = fractions_of(self._walk.bonds(beads), cell)
             self._offsets = np.zeros(beads.shape, dtype=np.int64)
             if reaching_across(bonds.reshape(-1, 3)):
-                self._offsets[1:] = np.cumsum(np.rint(bonds).astype(np.int64), axis=0)
+                self._offsets[1:] = self._walk.along(np.rint(bonds).astype(np.int64))
                 self._in_pieces = int(np.count_nonzero(np.rint(bonds).any(axis=2)))
         self._refuse_wrapped(number, beads - self._offsets @ cell if self._in_pieces else beads, cell, frame)
 
     def _refuse_wrapped(self, number: int, beads: Float64, cell: Float64, frame: BeadFrame) -> None:
         """Raise UserError where bonds, or steps of chains' centres, reach across the box."""
+        if self._beside:
+            return
         said, advice = self._said(frame)
-        bonds = fractions_of(np.diff(beads, axis=0).reshape(-1, 3), cell)
+        bonds = fractions_of(self._walk.bonds(beads).reshape(-1, 3), cell)
         if found := reaching_across(bonds):
             raise UserError(
                 f"{self._path}: positions are unwrapped by what {said} say, but in frame {number} a bond spans "
@@ -215,16 +233,16 @@ class Unwrapper:
                 "their centres followed to the nearest image, which is right while no bond and no centre's step "
                 "between two frames reaches half the box"
             )
-        wraps, fractions = self._wraps(np.diff(beads, axis=0), cell)
+        wraps, fractions = self._wraps(self._walk.bonds(beads), cell)
         longest = float(np.abs(fractions).max(initial=0.0))
-        if longest > LONGEST_BOND:
+        if longest > LONGEST_BOND and not self._beside:
             raise UserError(
                 f"{self._path}: in frame {number} a bond spans {longest:.2f} of the box, so its image cannot be told: "
                 "dump image flags (ix iy iz) or unwrapped positions (xu yu zu)"
                 f"{self._order_advice(fractions.reshape(-1, 3))}"
             )
         whole = beads.copy()
-        whole[1:] -= np.cumsum(wraps, axis=0) @ cell
+        whole[1:] -= self._walk.along(wraps) @ cell
         return whole
 
     def _follow(self, number: int, whole: Float64, cell: Float64, origin: Float64 | None) -> Float64:
@@ -234,7 +252,8 @@ class Unwrapper:
         if before is not None:
             wraps, fractions = self._wraps(centres - before, cell)
             step = float(np.abs(fractions).max(initial=0.0))
-            if step > LONGEST_STEP:
+            self._doubtful += bool(self._beside) and step > LONGEST_STEP
+            if step > LONGEST_STEP and not self._beside:
                 chain = int(np.abs(fractions).max(axis=1).argmax())
                 raise UserError(
                     f"{self._path}: without image flags chain {chain} would move {step:.2f} of the box from frame "

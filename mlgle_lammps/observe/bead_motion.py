@@ -1,7 +1,8 @@
 """How the beads of a chain move, rebuilt from centre and streamed modes, and how far the centre moves with each mode.
 
 The mean squared displacement of bead n over a lag is aᵀCa with C the covariance of the displacements of centre and
-modes and a_n = (1, 2 cos[πp(n+1/2)/N]); fast modes that are not streamed are in none of it.
+modes and a_n = (1, 2 cos[πp(n+1/2)/N]) of a chain, (1, √(2N) u_p(n)) of other molecules; fast modes that are not
+streamed are in none of it.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlgle_lammps.chains.beads import bead_matrix
+from mlgle_lammps.chains.laplacian import Edges, bead_columns
 from mlgle_lammps.records import Float64, Frames
 
 STARTS = 32
-"""Displacements of one lag taken of each block: nearer ones say nearly the same."""
+"""Displacements of one lag taken of each block of generated frames, of which there are many."""
+BLOCK = 512
+"""Recorded frames that are looked at together, each with its own displacement."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,13 @@ class BeadMotion:
         left = cross - value[:, None] * square
         return value, left.std(axis=1, ddof=1) / (mean * math.sqrt(left.shape[1]))
 
-    def beads(self, n_beads: int) -> tuple[Float64, Float64]:
+    def beads(self, n_beads: int, edges: Edges = ()) -> tuple[Float64, Float64]:
         """Return the mean squared displacement of each bead per direction and its standard error, (lag, bead) both.
 
         A chain's two ends are alike on average, not in one chain; nothing is averaged over them.
         """
-        a = bead_matrix(n_beads, self.products.shape[2] - 1)
+        n_modes = self.products.shape[2] - 1
+        a = bead_columns(n_beads, edges, n_modes) if edges else bead_matrix(n_beads, n_modes)
         own = np.einsum("np,lcpq,nq->lcn", a, self.products, a, optimize=True)
         return own.mean(axis=1), own.std(axis=1, ddof=1) / math.sqrt(own.shape[1])
 
@@ -51,9 +56,9 @@ class BeadMotion:
 class BeadMotionGatherer:
     """Adds blocks of frames; displacements do not reach across blocks."""
 
-    def __init__(self, n_chains: int, n_modes: int, lags: tuple[int, ...]) -> None:
-        """Make room for ``lags`` in frames."""
-        self._lags = lags
+    def __init__(self, n_chains: int, n_modes: int, lags: tuple[int, ...], starts: int = STARTS) -> None:
+        """Make room for ``lags`` in frames; of each block and lag ``starts`` displacements are taken."""
+        self._lags, self._starts = lags, starts
         self._sums = np.zeros((len(lags), n_chains, 1 + n_modes, 1 + n_modes))
         self._counts = np.zeros(len(lags))
 
@@ -61,7 +66,7 @@ class BeadMotionGatherer:
         """Add consecutive frames; the centres' common motion should be gone."""
         for i, lag in enumerate(self._lags):
             starts = np.flatnonzero(frames.segments[lag:] == frames.segments[:-lag])
-            starts = starts[:: max(1, len(starts) // STARTS)]
+            starts = starts[:: max(1, len(starts) // self._starts)]
             if not len(starts):
                 continue
             moved = [frames.com[starts + lag] - frames.com[starts]]
@@ -83,9 +88,9 @@ class BeadMotionGatherer:
 def bead_motion_of(frames: Frames, lags: tuple[int, ...]) -> BeadMotion | None:
     """Return the motion of recorded chains, the motion of the system as a whole removed."""
     n_chains, n_modes = frames.modes.shape[1:3]
-    gatherer = BeadMotionGatherer(n_chains, n_modes, lags)
+    gatherer = BeadMotionGatherer(n_chains, n_modes, lags, BLOCK)
     com = frames.com - frames.com.mean(axis=1, keepdims=True)
-    for first in range(0, len(frames), BLOCK := 4 * max(lags)):
-        own = slice(first, first + BLOCK)
+    for first in range(0, len(frames), BLOCK):
+        own = slice(first, first + BLOCK + max(lags))
         gatherer.add(Frames.of_chains(frames.steps[own], frames.segments[own], com[own], frames.modes[own]))
     return gatherer.motion()

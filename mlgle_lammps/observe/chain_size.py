@@ -10,10 +10,12 @@ Both sums are over all modes 1..N-1; with modes 1..k they are what these carry, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from mlgle_lammps.chains.laplacian import eigenvalues_of
 from mlgle_lammps.observe.equilibrium import end_to_end_weights
 from mlgle_lammps.records import Float64
 
@@ -56,7 +58,13 @@ class ChainSize:
     missing: float | None
 
 
-def chain_size(squared_end_to_end: Float64, squared_radius: Float64, n_modes: int, n_beads: int | None) -> ChainSize:
+def chain_size(
+    squared_end_to_end: Float64,
+    squared_radius: Float64,
+    n_modes: int,
+    n_beads: int | None,
+    eigenvalues: Sequence[float] = (),
+) -> ChainSize:
     """Return mean sizes from each chain's own time averages, chains as independent units.
 
     Args:
@@ -64,12 +72,13 @@ def chain_size(squared_end_to_end: Float64, squared_radius: Float64, n_modes: in
         squared_radius: (chain,) length².
         n_modes: k.
         n_beads: N.
+        eigenvalues: λ_1..λ_{N-1} of molecules that are not linear, whose <R²> is NaN.
 
     Limit: <R²>/<R_g²> is 6 for long ideal chains and k = N - 1.
     """
     missing = None
     if n_beads:
-        share = 1.0 / np.sin(np.pi * np.arange(1, n_beads) / (2 * n_beads)) ** 2
+        share = 1.0 / eigenvalues_of(n_beads, eigenvalues)
         missing = float(share[n_modes:].sum() / share.sum())
     return ChainSize(*_mean_and_error(squared_end_to_end), *_mean_and_error(squared_radius), missing)
 

@@ -36,6 +36,7 @@ class Trend:
         shift: (quantity,) by how much, relatively, that moves the average over all frames.
         joint_p: probability of so much in any of the quantities and shapes.
         n_frames: length of the longest segment.
+        size: name of the first quantity.
     """
 
     start: Float64
@@ -44,6 +45,7 @@ class Trend:
     shift: Float64
     joint_p: float
     n_frames: int
+    size: str = "<R_ee^2>"
 
 
 def end_to_end_weights(n_modes: int, n_beads: int | None) -> Float64:
@@ -62,8 +64,10 @@ def end_to_end_weights(n_modes: int, n_beads: int | None) -> Float64:
     return weights
 
 
-def size_trend(window: Frames, n_beads: int | None) -> Trend | None:
+def size_trend(window: Frames, n_beads: int | None, linear: bool = True) -> Trend | None:
     """Return the trend of <R_ee²> and of every mode's <z_j²>, or None for fewer than two chains or frames in a piece.
+
+    Molecules that are not linear have no ends: of them it is the trend of <Rg²>.
 
     The chains' ln z_j² and ln R_ee² are regressed on a straight line and on two decays from the start of each segment,
     chain by chain; the coefficients' scatter over chains is their error, and holds the correlation in time, whatever it
@@ -72,6 +76,7 @@ def size_trend(window: Frames, n_beads: int | None) -> Trend | None:
     Args:
         window: frames.
         n_beads: N, None where unknown.
+        linear: whether the molecules are linear chains.
 
     Limit: starts of zero within their errors for a stationary melt.
     """
@@ -79,36 +84,40 @@ def size_trend(window: Frames, n_beads: int | None) -> Trend | None:
     if n_chains < 2 or longest < 3:
         return None
     shapes = [_shape(window.segments, decay, longest) for decay in RELAXATIONS]
-    coefficients = _coefficients(window.modes, n_beads, np.stack([weights for weights, _ in shapes]))
+    ends = end_to_end_weights(window.modes.shape[2], n_beads) if linear else None
+    coefficients = _coefficients(window.modes, ends, np.stack([weights for weights, _ in shapes]))
     trends = [_shaped_trend(of, mean, longest) for of, (_, mean) in zip(coefficients, shapes, strict=True)]
     best = min(trends, key=lambda trend: trend.joint_p)
-    return replace(best, joint_p=min(1.0, best.joint_p * len(trends)))
+    size = "<R_ee^2>" if linear else "<Rg^2>"
+    return replace(best, joint_p=min(1.0, best.joint_p * len(trends)), size=size)
 
 
-def _coefficients(modes: np.ndarray, n_beads: int | None, weights: Float64) -> Float64:
-    """Return each chain's regression of ln R_ee² and ln z_j² on shapes, (shape, chain, 1 + mode).
+def _coefficients(modes: np.ndarray, ends: Float64 | None, weights: Float64) -> Float64:
+    """Return each chain's regression of ln R_ee² (or ln Rg²) and ln z_j² on shapes, (shape, chain, 1 + mode).
 
     Some chains at a time, to bound the memory.
 
     Args:
         modes: (time, chain, mode, 3).
-        n_beads: N, None where unknown.
+        ends: weights of the end-to-end vector, None where there are no ends.
         weights: (shape, time).
     """
     n_time, n_chains, n_modes, _ = modes.shape
     at_once = max(1, _SIZES_AT_ONCE // (n_time * (n_modes + 1)))
     blocks = [modes[:, first : first + at_once] for first in range(0, n_chains, at_once)]
-    means = np.array([_sizes(block, n_beads).mean(axis=(0, 1)) for block in blocks])
+    means = np.array([_sizes(block, ends).mean(axis=(0, 1)) for block in blocks])
     least = 1e-12 * np.average(means, axis=0, weights=[block.shape[1] for block in blocks]) + 1e-300
-    logarithms = (np.log(np.maximum(_sizes(block, n_beads), least)) for block in blocks)
+    logarithms = (np.log(np.maximum(_sizes(block, ends), least)) for block in blocks)
     return np.concatenate([np.tensordot(weights, of, axes=1) for of in logarithms], axis=1)
 
 
-def _sizes(modes: np.ndarray, n_beads: int | None) -> Float64:
-    """Return R_ee² and z_j², (time, chain, 1 + mode)."""
-    ends = np.einsum("tcmx,m->tcx", modes, end_to_end_weights(modes.shape[2], n_beads))
-    of_ends = np.einsum("tcx,tcx->tc", ends, ends)[:, :, None]
-    return np.concatenate([of_ends, np.einsum("tcmx,tcmx->tcm", modes, modes, dtype=np.float64)], axis=2)
+def _sizes(modes: np.ndarray, ends: Float64 | None) -> Float64:
+    """Return R_ee², or Rg² where there are no ends, and z_j², (time, chain, 1 + mode)."""
+    squares = np.einsum("tcmx,tcmx->tcm", modes, modes, dtype=np.float64)
+    if ends is None:
+        return np.concatenate([2.0 * squares.sum(axis=2, keepdims=True), squares], axis=2)
+    vectors = np.einsum("tcmx,m->tcx", modes, ends)
+    return np.concatenate([np.einsum("tcx,tcx->tc", vectors, vectors)[:, :, None], squares], axis=2)
 
 
 def _shape(segments: np.ndarray, decay: float | None, longest: int) -> tuple[Float64, float]:
@@ -150,6 +159,6 @@ def equilibrium_warnings(trend: Trend) -> list[str]:
 
 
 def _describe(trend: Trend, i: int) -> str:
-    name = "<R_ee^2>" if i == 0 else f"the variance of mode {i}"
+    name = trend.size if i == 0 else f"the variance of mode {i}"
     ratio = float(np.exp(trend.start[i]))
     return f"{name} began at {ratio:.2f} ± {ratio * trend.se[i]:.2f} times its last value"

@@ -8,6 +8,7 @@ from pathlib import Path
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.declaring import option, require_limits
 from mlgle_lammps.options.learn import LearnOptions
+from mlgle_lammps.options.species import LENGTH_BIN, SPECIES, require_bin
 
 TRAINER_FAILURES = ("stop", "record")
 LONGEST_STRIDE = 10**9
@@ -26,7 +27,9 @@ class DeckOptions:
     chain_group: str | None = option(
         None, "LAMMPS group that holds the backbone beads", metavar="GROUP", shown="all bonded beads"
     )
-    strict: bool = option(False, "refuse a system of which a part would be left out")
+    species: str | None = option(None, SPECIES, metavar="NAME", shown="the longest of ten molecules or more")
+    length_bin: float = option(0.0, LENGTH_BIN, metavar="FRACTION")
+    strict: bool = option(False, "refuse a system whose molecules are not alike")
     check: bool = option(False, "print chains, memory, disk and expected MD time, and exit")
     checkpoint_every: int = option(
         200, "frames between two restart files of LAMMPS", metavar="FRAMES", least=0,
@@ -46,6 +49,7 @@ class DeckOptions:
 
     def __post_init__(self) -> None:
         require_limits(self)
+        require_bin(self.length_bin)
         if not 1 <= self.every <= LONGEST_STRIDE:
             raise UserError(
                 f"--every is {self.every}; give the number of MD steps between two frames, 1 to {LONGEST_STRIDE}"

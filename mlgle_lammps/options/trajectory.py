@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.declaring import option, require_limits
+from mlgle_lammps.options.species import LENGTH_BIN, SPECIES, require_bin
 from mlgle_lammps.records import UNITS
 
 NO_UNITS = "unknown"
@@ -24,6 +25,10 @@ class TrajectoryOptions:
         None, "backbone atoms, in MDAnalysis' language: 'type 1'", metavar="SELECTION", shown="all bonded ones",
         section=_SECTION,
     )  # fmt: skip
+    species: str | None = option(
+        None, SPECIES, metavar="NAME", shown="the longest of ten molecules or more", section=_SECTION
+    )
+    length_bin: float = option(0.0, LENGTH_BIN, metavar="FRACTION", section=_SECTION)
     dt: float | None = option(None, "time between two frames of the file", metavar="TIME", section=_SECTION)
     timestep: float | None = option(
         None, "time step of the MD, where frames know their steps", metavar="TIME", section=_SECTION
@@ -40,6 +45,7 @@ class TrajectoryOptions:
 
     def __post_init__(self) -> None:
         require_limits(self)
+        require_bin(self.length_bin)
         for name, value in (("dt", self.dt), ("timestep", self.timestep)):
             if value is not None and not 0 < value < float("inf"):
                 raise UserError(f"--{name} is {value:g}; give a time above 0")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from mlgle_lammps.chains.laplacian import modes_taken
 from mlgle_lammps.directions import Directions, no_direction
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.learn import LearnOptions
@@ -56,6 +57,7 @@ def learn(
         handoff = hand_off_short_stream(run, online)
     elif handoff is None and run.findings.n_frames > options.memory:
         online.fit()
+        online.fit_others()
     stages = Stages(handoff=handoff)
     if handoff is not None and not source.broken() and can_train(run):
         stages = replace(stages, trained=train(run, online, handoff))
@@ -71,7 +73,7 @@ def _begin(
 ) -> Run:
     device, threads = describe_device(resolve_device(options.device)), options.threads or available_cores()
     use_threads(threads)
-    n_modes = min(options.modes, source.system.n_modes)
+    n_modes = modes_taken(options.modes, source.system.species[0])
     setup = Setup(source.system, options, n_modes, variables, threads, device)
     return Run(source, folder, setup, Findings(directions=_known_directions(setup)), time.monotonic())
 
@@ -97,7 +99,7 @@ def train(run: Run, online: Online, handoff: HandOff) -> Trained:
     run.findings.train_s += time.monotonic() - started
     for note in model.notes:
         run.findings.note(note)
-    trained = Trained(model, uninterrupted_end(handoff.window, run.setup.options.memory))
+    trained = Trained(model, uninterrupted_end(handoff.window, model.memory))
     if not run.broken():
         model.save(run.folder.model)
         run.write_result(Stages(handoff=handoff, trained=trained))

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from mlgle_lammps.chains.laplacian import modes_taken
 from mlgle_lammps.chains.spectrum import spectrum_of
-from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.errors import RunFailure, UserError, one_line
 from mlgle_lammps.evaluate.by_direction import ByDirection, diffusion_by_direction, direction_warnings
 from mlgle_lammps.evaluate.diagnosis import (
@@ -21,12 +21,13 @@ from mlgle_lammps.evaluate.diagnosis import (
     stream_warnings,
 )
 from mlgle_lammps.observe.confinement import bounded_by_motion
+from mlgle_lammps.pipeline.each_species import diffusion_of_species, fit_species, species_warnings
 from mlgle_lammps.pipeline.run import Run
 from mlgle_lammps.records import Frames, GleFit
 from mlgle_lammps.report.stages import HandOff, Stages
 from mlgle_lammps.resources.progress import Progress
 from mlgle_lammps.statistics.correlation import Autocorrelation, autocorrelation, mode_statistics
-from mlgle_lammps.statistics.moments import MomentAccumulator
+from mlgle_lammps.statistics.species_moments import SpeciesMoments
 from mlgle_lammps.stream.ring_buffer import RingBuffer
 from mlgle_lammps.surrogates.catalogue import find_preset, make_trainer
 
@@ -51,7 +52,7 @@ class Online:
         self._start()
         channels = tuple(dict.fromkeys(("com", "modes", *self.trainer.needs)))
         held = replace(setup.system.species[0], n_modes=setup.n_modes, channels=channels)
-        self._ring = RingBuffer(options.learn_frames, [held])
+        self._ring = RingBuffer(options.learn_frames, [held, *setup.system.others])
         self._next_fit = options.memory + 1
         self._next_look = float(options.memory + 1)
         self._no_fit = ""
@@ -60,10 +61,10 @@ class Online:
         """Begin to learn from the directions that are free by what is known."""
         setup, directions = self._run.setup, self._run.findings.directions
         system = replace(setup.system, directions=directions)
-        self.moments = MomentAccumulator(
-            system.n_chains, setup.n_modes, setup.options.memory, center_held=system.center_held,
-            n_dimensions=directions.n, apart=system.whole_molecules,
-        )  # fmt: skip
+        self._n_modes = {own.name: modes_taken(setup.options.modes, own) for own in system.species}
+        self.moments = SpeciesMoments(
+            system.species, self._n_modes, setup.options.memory, system.center_held, directions.n
+        )
         self.trainer = make_trainer(setup.options, system, self.last_fit, self._run.broken)
 
     @property
@@ -99,13 +100,20 @@ class Online:
         if findings.fits and findings.fits[-1].n_frames == moments.n_frames:
             return True
         try:
-            findings.fits.append(fit_gle(moments, system.dt, self._form, spectrum_of(system)))
+            findings.fits.append(fit_species(moments, system.dt, self._form, system.species[0]))
         except (ValueError, np.linalg.LinAlgError) as error:
             self._no_fit = one_line(error)
             findings.note("some early fits failed; the numbers come from those that did not")
             logger.warning("no GLE fit at %d frames: %s", moments.n_frames, error)
             return False
         return True
+
+    def fit_others(self) -> None:
+        """Keep D of each species from the frames so far."""
+        findings, system = self._run.findings, self._run.setup.system
+        findings.species = diffusion_of_species(self.moments, system, self._n_modes, self._form, self.last_fit())
+        for line in species_warnings(findings.species):
+            findings.warn(line)
 
     def milestone(self, progress: Progress) -> None:
         """Fit with the frames there are, let the networks learn from them, and write what is known."""
@@ -144,6 +152,7 @@ class Online:
         """
         if self._look_at_motion():
             self.fit()
+        self.fit_others()
         run, fit = self._run, self.last_fit()
         system, n_frames = run.setup.system, run.findings.n_frames
         if fit is None:
@@ -191,8 +200,8 @@ class Online:
         """Return D of each free direction."""
         setup, frames = self._run.setup, self._ring.window(copy=False)
         return diffusion_by_direction(
-            frames, self._run.findings.directions, self.moments.moments(), setup.system.dt, self._form,
-            spectrum_of(setup.system),
+            self.moments.centred(frames), self._run.findings.directions, self.moments.moments(), setup.system.dt,
+            self._form, spectrum_of(setup.system),
         )  # fmt: skip
 
     def _diagnose(self, window: Frames, correlation: Autocorrelation, fit: GleFit) -> None:
@@ -202,7 +211,7 @@ class Online:
             findings.note(line)
         for line in (
             *memory_warnings(moments),
-            *stream_warnings(window, correlation, setup.system.n_beads, setup.options.memory),
+            *stream_warnings(window, correlation, setup.system.n_beads, setup.options.memory, setup.system.linear),
             *convergence_warnings(findings.fits),
             *fit_warnings(fit, moments),
         ):

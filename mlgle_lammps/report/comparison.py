@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -145,9 +146,10 @@ def size_rows(found: SideBySide) -> list[dict[str, Any]]:
         if size is None:
             row |= dict.fromkeys(("ends", "gyration", "ratio"), "–")
         else:
-            row["ends"] = f"{number(size.end_to_end)} ± {number(size.end_to_end_se, 2)}"
+            ends = not math.isnan(size.end_to_end)  # molecules that are not linear have none
+            row["ends"] = f"{number(size.end_to_end)} ± {number(size.end_to_end_se, 2)}" if ends else "–"
             row["gyration"] = f"{number(size.gyration)} ± {number(size.gyration_se, 2)}"
-            row["ratio"] = number(size.end_to_end / size.gyration, 3, True)
+            row["ratio"] = number(size.end_to_end / size.gyration, 3, True) if ends else "–"
         rows.append(row)
     return rows
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlgle_lammps.report.page import traffic_light
-from mlgle_lammps.report.report import comparisons_of, direction_lines, headline_of
+from mlgle_lammps.report.report import comparisons_of, direction_lines, headline_of, species_rows
 
 
 def last_screen(result: Mapping[str, Any], folder: Path) -> tuple[list[str], list[str]]:
@@ -28,10 +28,16 @@ def last_screen(result: Mapping[str, Any], folder: Path) -> tuple[list[str], lis
     lines.append(light.words.replace("below", "above"))
     lines += [f"- {reason}" for reason in light.reasons]
     lines += [_other_way(row) for row in comparisons_of(result)[1:] if row["value"] is not None]
+    lines += [_other_species(row) for row in species_rows(result) if not row["main"]]
     headline = headline_of(result)
     if headline["method"]:
         lines.append(f"D by {headline['method']}")
     return warnings, [*lines, f"D = {_described(result, headline['metric'])}; results in {folder}"]
+
+
+def _other_species(row: Mapping[str, Any]) -> str:
+    found = _estimate(row) if row["value"] is not None else f"not known: {row['reason']}"
+    return f"{row['name']} ({row['words']}): D = {found}"
 
 
 def _other_way(row: Mapping[str, Any]) -> str:

@@ -170,7 +170,22 @@ def write_report(
         directions=direction_lines(result),
         by_direction=_direction_rows(result),
         equal_p=(result.get("D_by_direction") or {}).get("equal_p"),
+        species=species_rows(result),
     )
+
+
+def species_rows(result: Mapping[str, Any]) -> list[Gaps]:
+    """Return an entry for each of several species; none where there is one, or where a result does not list them."""
+    found = result.get("species") or []
+    if len(found) < 2:
+        return []
+    rows = []
+    for own in found:
+        D, fit = own.get("D") or {}, own.get("fit") or {}
+        words = f"{own.get('molecules')}" + (f" × {own['beads']} beads" if own.get("beads") else "")
+        row = {**own, "words": words, "value": D.get("value"), "ci95": D.get("ci95"), "method": D.get("method")}
+        rows.append(Gaps({**row, "p": fit.get("p"), "beta_sq": fit.get("beta_sq")}))
+    return rows
 
 
 def D_units(result: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from mlgle_lammps import __version__
 from mlgle_lammps.directions import ALL_FREE, Directions
 from mlgle_lammps.options.learn import LearnOptions
 from mlgle_lammps.records import Ending, Estimate, GleFit, System
-from mlgle_lammps.report.stages import Generated, HandOff, Stages
+from mlgle_lammps.report.stages import Generated, HandOff, SpeciesD, Stages
 
 if TYPE_CHECKING:  # a record of another stage, for its type only
     from mlgle_lammps.statistics.correlation import ModeStatistics
@@ -56,6 +56,7 @@ class Findings:
         generate_s: of generating.
         total_s: in all so far.
         directions: that are free, by what is known so far.
+        species: D of each species, from the hand-off on.
     """
 
     n_frames: int = 0
@@ -66,6 +67,7 @@ class Findings:
     generate_s: float = 0.0
     total_s: float = 0.0
     directions: Directions = ALL_FREE
+    species: list[SpeciesD] = field(default_factory=list)
 
     def warn(self, line: str) -> None:
         """Keep one line of warning, once."""
@@ -104,6 +106,7 @@ def build_result(
         "D_online": [{"frames": f.n_frames, "value": f.D.value, "ci95": list(f.D.ci95)} for f in findings.fits],
         "D_generated": _estimate(generated.D if generated else None, units),
         "D_full_md": _estimate(reference.D if reference else None, units),
+        "species": _species(setup, findings, units),
         "directions": findings.directions.summary(),
         "D_by_direction": _by_direction(stages.handoff, units),
         "alpha": math.sqrt(max(fit.alpha_sq, 0.0)) if fit else None,
@@ -138,6 +141,30 @@ def build_result(
         "threads": setup.threads,
         "versions": versions(),
     }
+
+
+def _species(setup: Setup, findings: Findings, units: str) -> list[dict[str, Any]]:
+    """Return an entry for each species, the main one first; before the hand-off the others have no D yet."""
+    system, fit = setup.system, findings.fits[-1] if findings.fits else None
+    found = findings.species
+    if not found:
+        names = [system.main_name, *(own.name for own in system.others)]
+        waiting = [SpeciesD(own, name, 0, None, "not yet") for own, name in zip(system.species, names, strict=True)]
+        found = [SpeciesD(waiting[0].species, names[0], setup.n_modes, fit.D if fit else None, "", fit), *waiting[1:]]
+    return [
+        {
+            "name": own.name,
+            "main": i == 0,
+            "molecules": own.species.n_molecules,
+            "beads": own.species.n_beads,
+            "k": own.n_modes,
+            "D": _estimate(own.D, units),
+            "reason": own.reason or None,
+            "fit": _fit(own.fit),
+            "mass": sum(own.species.masses) / len(own.species.masses) if own.species.masses else None,
+        }
+        for i, own in enumerate(found)
+    ]
 
 
 def _check(generated: Generated | None) -> dict[str, Any] | None:

@@ -11,10 +11,31 @@ if TYPE_CHECKING:  # records of other stages, for their types only
     from mlgle_lammps.evaluate.by_direction import ByDirection
     from mlgle_lammps.evaluate.judgement import Judgement
     from mlgle_lammps.evaluate.stream_statistics import StreamSummary
-    from mlgle_lammps.records import Estimate, Frames, GleFit
+    from mlgle_lammps.records import Estimate, Frames, GleFit, Species
     from mlgle_lammps.statistics.correlation import Autocorrelation, ModeStatistics
     from mlgle_lammps.statistics.moments import Moments
     from mlgle_lammps.surrogates.contract import Model
+
+
+@dataclass(frozen=True)
+class SpeciesD:
+    """D of one species.
+
+    Attributes:
+        species: what it is.
+        name: for people.
+        n_modes: k that were used, 0 for none.
+        D: per dimension; None where there is none.
+        reason: why there is none, else "".
+        fit: of the GLE; None where D is a slope.
+    """
+
+    species: Species
+    name: str
+    n_modes: int
+    D: Estimate | None
+    reason: str = ""
+    fit: GleFit | None = None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mlgle_lammps.chains.laplacian import modes_taken
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.learn import TRAINED_CHAINS, LearnOptions
 from mlgle_lammps.records import CHANNELS, System
@@ -72,7 +73,7 @@ def needs_of(system: System, options: LearnOptions) -> Needs:
 
     Limit: for few chains and frames ``LIBRARIES`` + k · ``WORK_PER_MODE``. The numbers are those of preset ``default``.
     """
-    n_chains, n_modes = system.n_chains, min(options.modes, system.n_modes)
+    n_chains, n_modes = system.n_chains, modes_taken(options.modes, system.species[0])
     learned = options.learn_frames if options.handoff_frames is None else options.handoff_frames
     held = min(learned, options.learn_frames)
     trained = held * min(n_chains, TRAINED_CHAINS) * n_modes * 3
@@ -81,7 +82,7 @@ def needs_of(system: System, options: LearnOptions) -> Needs:
     samples = min((options.train_frames - options.memory) * n_chains / SAMPLES, 1.0)
     per_mode = WORK_PER_MODE + SAMPLES_PER_MODE * samples
     work = trained * WORK_PER_NUMBER + (numbers - trained) * HELD_PER_NUMBER
-    learning = LIBRARIES + com + work + n_modes * per_mode
+    learning = LIBRARIES + com + work + n_modes * per_mode + held_of_others(system, held, options.memory)
     generating = generated = 0.0
     if options.generate_steps:
         left = LEFT + n_modes * LEFT_PER_MODE + numbers * 8
@@ -91,6 +92,21 @@ def needs_of(system: System, options: LearnOptions) -> Needs:
     frames = learned + options.full_md
     stream = float(frames * frame_bytes(replace(system, n_modes=n_modes)))
     return Needs(frames, options.handoff_frames is None, learning, generating, stream, generated)
+
+
+def held_of_others(system: System, held: int, memory: int) -> float:
+    """Return the bytes that species beside the main one take: the ring buffer's frames, and displacements up to t_max.
+
+    Args:
+        system: of the stream.
+        held: frames in the ring buffer.
+        memory: m.
+    """
+    total = 0.0
+    for own in system.others:
+        frame = sum(math.prod(own.shape(name)) * np.dtype(CHANNELS[name][0]).itemsize for name in own.channels)
+        total += (held + memory) * frame
+    return total
 
 
 def frame_bytes(system: System) -> int:
@@ -176,6 +192,24 @@ def announcement(needs: Needs, out: Path) -> list[str]:
     ]
 
 
+def _species_lines(system: System, options: LearnOptions, needs: Needs) -> list[str]:
+    """Return a line for each of several species, and what the others take beside the main one."""
+    if not system.others:
+        return [] if system.linear else [f"species: {system.main_name}"]
+    held = min(needs.frames, options.learn_frames)
+    others = held_of_others(system, held, options.memory)
+    names = [f"'{system.main_name}' (main)"]
+    names += [
+        f"{own.n_molecules} × '{own.name}'" + (f" with {own.n_modes} modes" if own.n_modes else "")
+        for own in system.others
+    ]
+    return [
+        f"species: {', '.join(names)}",
+        f"species beside the main one take {readable_bytes(others)} of that memory, and the work of "
+        f"{sum(own.n_molecules for own in system.others)} molecules in each frame",
+    ]
+
+
 def check_lines(system: System, options: LearnOptions, seconds_per_step: float) -> list[str]:
     """Return the lines of ``run --check``: chains, memory, disk, MD time, and what will not do."""
     needs = needs_of(system, options)
@@ -187,6 +221,7 @@ def check_lines(system: System, options: LearnOptions, seconds_per_step: float) 
         f"{system.source}: {system.n_chains} chains of {system.n_beads} beads, units {system.units}",
         *(f"warning: {line}" for line in system.left_out),
         *(f"note: {note}" for note in system.notes),
+        *_species_lines(system, options, needs),
         f"modes 1..{system.n_modes} every {system.every} steps = {system.dt:g} {system.time_unit}; "
         f"memory of {options.memory} frames = {options.memory * system.dt:g} {system.time_unit}",
         f"frames: {at_least}{needs.frames}: {readable_bytes(needs.stream)} on disk (modes.h5), twice that while it is "

@@ -10,10 +10,15 @@ import numpy as np
 from mlgle_lammps.records import Float64, Frames
 from mlgle_lammps.statistics.moments import logarithmic_lags
 
+RELAXED = 0.25
+"""Relaxation times of a mode after which its tie is looked at."""
+
 
 @dataclass(frozen=True)
 class CentreTie:
-    """Displacements of the centres against those of each mode, at a lag near the mode's relaxation time.
+    """Displacements of the centres against those of each mode, at a lag near a quarter of its relaxation time.
+
+    They are tied most, and best known, where the mode has not yet relaxed.
 
     Attributes:
         value: (mode,) c_p = <ΔX·Δz_p>/<Δz_p²>; zero where symmetry forbids a tie.
@@ -55,7 +60,7 @@ def centre_tie(frames: Frames, shortest: int = 1) -> CentreTie | None:
         square = np.einsum("tckx,tckx->ck", dz, dz) / (len(dz) * modes.shape[3])
         cross = np.einsum("tcx,tckx->ck", dx, dz) / (len(dz) * modes.shape[3])
         mean = np.maximum(square.mean(axis=0), 1e-300)
-        relaxed = mean > 2 * (1 - math.exp(-1)) * variance[open_modes]
+        relaxed = mean > 2 * (1 - math.exp(-RELAXED)) * variance[open_modes]
         ratio = cross.mean(axis=0) / mean
         error = (cross - ratio * square).std(axis=0, ddof=1) / (mean * math.sqrt(n_chains))
         for i, p in enumerate(open_modes):

@@ -46,6 +46,8 @@ class Moments:
         center_held: it would, but is held in place; the factor P/(P-1) is due all the same.
         n_dimensions: d, directions that were averaged over.
         apart: centres of mass are not the means of the beads that the modes are of (`System.whole_molecules`).
+        lag_factors: (lag,) by which displacements against the centre of a system of several species were multiplied;
+            None where the centre of these molecules themselves was removed.
     """
 
     lags: Int64
@@ -63,6 +65,7 @@ class Moments:
     center_held: bool = False
     n_dimensions: int = 3
     apart: bool = False
+    lag_factors: Float64 | None = None
 
 
 class MomentAccumulator:
@@ -77,9 +80,14 @@ class MomentAccumulator:
         center_held: bool = False,
         n_dimensions: int = 3,
         apart: bool = False,
+        own_center: bool = True,
     ) -> None:
-        """Make room for lags up to ``longest_lag`` frames of ``n_dimensions`` columns; the others as in Moments."""
+        """Make room for lags up to ``longest_lag`` frames of ``n_dimensions`` columns; the others as in Moments.
+
+        Without ``own_center`` nothing is removed: whoever adds frames has done so.
+        """
         self._center_held, self._d, self._apart = center_held, n_dimensions, apart
+        self._own_center = own_center
         self.lags = np.array(logarithmic_lags(longest_lag, lags_per_octave), dtype=np.int64)
         n_lags, depth = len(self.lags), longest_lag + 1
         self._com = np.zeros((depth, n_chains, n_dimensions))
@@ -90,7 +98,7 @@ class MomentAccumulator:
         self._sum_square = np.zeros(n_modes)
         self._blocks = [_BlockVariance(n_chains, BLOCKS_PER_LAG * int(lag)) for lag in self.lags]
         self._center = np.zeros(n_dimensions)
-        self._center_steps = _IncrementVariance(n_dimensions)
+        self._center_steps = IncrementVariance(n_dimensions)
         self._chain_steps = 0.0
         self._segment: int | None = None
         self._segment_lengths: list[int] = []
@@ -108,8 +116,8 @@ class MomentAccumulator:
 
     def _add_frame(self, segment: int, raw: Float64, modes: Float32) -> None:
         self._enter(segment)
-        center = raw.mean(axis=0)
-        com = raw - center
+        center = raw.mean(axis=0) if self._own_center else self._center
+        com = raw - center if self._own_center else raw
         depth, age = len(self._com), self._segment_lengths[-1]
         reach = int(np.searchsorted(self.lags, age, side="right"))
         if reach:
@@ -171,6 +179,16 @@ class MomentAccumulator:
         self._sum_modes[:reach] += np.einsum("lcmx,lcmx->lm", modes, modes) / (self._d * n_chains)
         for block, square in zip(self._blocks, squares, strict=False):
             block.add(square)
+
+    def mean_squares(self) -> Float64:
+        """Return (lag,) the mean squared displacements as they were added, of lags that have been reached."""
+        seen = self._counts > 0
+        result: Float64 = (self._sum_com[seen] / self._counts[seen, None]).mean(axis=1)
+        return result
+
+    def step_variance(self) -> float:
+        """Return the mean squared displacement from frame to frame, per dimension."""
+        return self._chain_steps / max(self._center_steps.count, 1)
 
     def moments(self) -> Moments:
         """Return the averages so far; lags no pair of frames has reached are left out."""
@@ -263,7 +281,7 @@ class _BlockVariance:
         return len(mean) * box_variance / max(chain_variance, 1e-300)
 
 
-class _IncrementVariance:
+class IncrementVariance:
     """Variance of the system centre's steps about their mean: zero for a steady drift, however fast."""
 
     def __init__(self, n_dimensions: int) -> None:

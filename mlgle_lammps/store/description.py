@@ -16,8 +16,21 @@ LONGEST_UNIT, LONGEST_TEXT, MOST_NOTES = 40, 4096, 1000
 """Letters, and lines, that a description may have."""
 LONGEST_CHAIN = 10**6
 """Beads; memory grows with them, so that a damaged number must not pass."""
+MOST_BONDS = 8
+"""Bonds per bead of a molecule; more come from a damaged file."""
+ARCHITECTURE = ("name", "edges", "eigenvalues", "types", "masses")
+"""Fields that say what molecules are; a System has them where they are not linear chains of one species."""
 SHORTEST, LONGEST = 1e-50, 1e50
 """Times between two frames beyond these come from a damaged file."""
+
+
+def described(system: System) -> dict[str, Any]:
+    """Return the fields of a System as they are written; those of ``ARCHITECTURE`` only where they say something."""
+    values = asdict(system)
+    for name in ARCHITECTURE:
+        if values[name] in ("", (), None):
+            del values[name]
+    return values
 
 
 def system_from_mapping(values: Mapping[str, Any], where: str) -> System:
@@ -55,6 +68,12 @@ def system_from_mapping(values: Mapping[str, Any], where: str) -> System:
         kept[name] = kept.get(name, unknown) in (True, 1)
     kept["channels"], kept["others"] = _channels_of(kept, where), _others_of(kept, where)
     kept["directions"] = _directions_of(kept, where)
+    try:
+        kept |= _architecture(kept, kept["n_chains"], kept["n_beads"])
+        if not isinstance(kept.get("name", ""), str) or (kept.get("name") and not _named(kept["name"])):
+            raise ValueError("name")
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{where}: {error} of the main species is not what belongs there") from None
     for name in ("notes", "left_out"):
         lines = kept.get(name) or ()
         listed = lines if isinstance(lines, list | tuple) else [lines]
@@ -101,15 +120,49 @@ def _directions_of(described: Mapping[str, Any], where: str) -> Directions:
 def _species(entry: Any) -> Species:
     """Return a species from the values of its fields; raise TypeError, KeyError or ValueError where it cannot be."""
     values = asdict(entry) if isinstance(entry, Species) else dict(entry)
-    own = Species(**{**values, "channels": tuple(values["channels"])})
+    counts = values["n_molecules"], values.get("n_beads")
+    own = Species(**{**values, "channels": tuple(values["channels"]), **_architecture(values, *counts)})
     beads = 1 if own.n_beads is None else own.n_beads
     whole = all(type(n) is int for n in (own.n_molecules, own.n_modes, beads))
     if not whole or not (0 < own.n_molecules < 2**31 and 0 < beads < LONGEST_CHAIN and 0 <= own.n_modes < 2**31):
         raise ValueError("counts")
-    named = isinstance(own.name, str) and own.name.strip(". ") and "/" not in own.name and own.name.isprintable()
-    if not named or len(own.name) > LONGEST_UNIT or not own.channels or not _can_hold(own):
+    if not _named(own.name) or not own.channels or not _can_hold(own):
         raise ValueError("name or channels")
     return own
+
+
+def _named(name: Any) -> bool:
+    if not isinstance(name, str) or len(name) > LONGEST_UNIT:
+        return False
+    return bool(name.strip(". ")) and "/" not in name and name.isprintable()
+
+
+def _architecture(values: Mapping[str, Any], n_molecules: Any, n_beads: Any) -> dict[str, Any]:
+    """Return what a description says of molecules; raise TypeError or ValueError naming what cannot be."""
+    edges = [tuple(pair) for pair in values.get("edges") or ()]
+    ends = [end for pair in edges for end in pair]
+    if any(len(pair) != 2 for pair in edges) or not all(type(end) is int and 0 <= end < n_beads for end in ends):
+        raise ValueError("edges")
+    if edges and (len(edges) > MOST_BONDS * n_beads or len(set(ends)) != n_beads):
+        raise ValueError("edges")
+    eigenvalues = tuple(values.get("eigenvalues") or ())
+    if (
+        (eigenvalues and len(eigenvalues) != n_beads - 1)
+        or not _positive(eigenvalues)
+        or bool(edges) != bool(eigenvalues)
+    ):
+        raise ValueError("eigenvalues")
+    types, masses = tuple(values.get("types") or ()), tuple(values.get("masses") or ())
+    if not all(isinstance(name, str) for name in types) or len(types) not in (0, n_beads):
+        raise ValueError("types")
+    if len(masses) not in (0, 1, n_molecules) or not _positive(masses):
+        raise ValueError("masses")
+    return {"edges": tuple(edges), "eigenvalues": eigenvalues, "types": types, "masses": masses}
+
+
+def _positive(values: tuple[Any, ...]) -> bool:
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    return numbers and all(0 < value < math.inf for value in values)
 
 
 def _can_hold(own: Species) -> bool:

@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import CHAINS, CHANNELS, Ending, Frames, System
 from mlgle_lammps.store.atomic import write_bytes_atomically, written_atomically
-from mlgle_lammps.store.description import system_from_mapping
+from mlgle_lammps.store.description import described, system_from_mapping
 from mlgle_lammps.store.json_object import read_object
 from mlgle_lammps.store.npz import NpzReader
 
-MAX_SYSTEM_BYTES = 2**20
+MAX_SYSTEM_BYTES = 2**24
 LARGEST = 1e15
 """No position in any unit of length is larger; its fourth power is far from the limits of arithmetic."""
 ENDING = "ending.json"
@@ -71,7 +71,7 @@ class Journal:
         self._written_at = time.monotonic()
         self._held = self._on_disk = 0
         self._chunk: Frames | None = None
-        write_bytes_atomically(folder / "system.json", json.dumps(asdict(system), indent=1).encode())
+        write_bytes_atomically(folder / "system.json", json.dumps(described(system), indent=1).encode())
 
     def _allocate(self, like: Frames) -> Frames:
         """Make room for a chunk of frames like ``like``; raise ValueError where they are not of the system."""

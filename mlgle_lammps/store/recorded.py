@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from mlgle_lammps.chains.laplacian import modes_taken
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.records import FEW_CHAINS, Ending, Frames, System
+from mlgle_lammps.records import CHAINS, FEW_CHAINS, Ending, Frames, System
 from mlgle_lammps.store.recording import Recording, check_beginning, checked_blocks, open_recording
 
 
@@ -21,20 +22,27 @@ class RecordedSource:
     once.
     """
 
-    def __init__(self, paths: Sequence[Path | Recording], n_modes: int | None = None, limit: int | None = None) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path | Recording],
+        n_modes: int | None = None,
+        limit: int | None = None,
+        species: str | None = None,
+    ) -> None:
         """Open and check the recordings.
 
         Args:
             paths: modes.h5 files, run folders or .npz files; or recordings that are open already.
             n_modes: k wanted; None takes what all recordings have. Lowered, with a note, where they have fewer.
             limit: yield at most so many frames.
+            species: name of the species that is the main one; None for that of the recordings.
 
         Raises:
             UserError: a file that is missing, damaged or not a stream, or recordings that do not belong together.
         """
         if not paths:
             raise UserError("no recorded stream was given")
-        self._recordings = [_opened(path) for path in paths]
+        self._recordings = [with_main(_opened(path), species) for path in paths]
         self._system = _common_system(self._recordings, n_modes)
         self._limit = limit
         self._handed_off = False
@@ -112,6 +120,38 @@ class RecordedSource:
         return replace(block, channels=kept)
 
 
+def with_main(recording: Recording, name: str | None) -> Recording:
+    """Return a recording whose main species is that of the name; the one that it had stands among the others.
+
+    Raises:
+        UserError: there is no such species, or it has no modes.
+    """
+    system = recording.system
+    if name is None or name in (system.main_name, CHAINS):
+        return recording
+    found = next((own for own in system.others if own.name == name), None)
+    if found is None or "modes" not in found.channels:
+        listed = [system.main_name, *(own.name for own in system.others if "modes" in own.channels)]
+        missing = "is not recorded" if found is None else "was recorded without modes"
+        raise UserError(f"--species {name}: {missing} in {recording.path}; there are {', '.join(map(repr, listed))}")
+    former = replace(system.species[0], name=system.main_name)
+    swapped = replace(
+        system, n_chains=found.n_molecules, n_beads=found.n_beads, n_modes=found.n_modes, channels=found.channels,
+        name=found.name, edges=found.edges, eigenvalues=found.eigenvalues, types=found.types, masses=found.masses,
+        mode_variances=None, whole_molecules=found.whole_molecules, ends_alike=found.ends_alike,
+        others=(former, *(own for own in system.others if own is not found)),
+        left_out=(f"D is of {found.n_molecules} molecules '{name}', the main species (--species {name})",),
+    )  # fmt: skip
+
+    def read() -> Iterator[Frames]:
+        for block in recording.read():
+            channels = {CHAINS: block.channels[name], former.name: block.channels[CHAINS]}
+            channels |= {key: own for key, own in block.channels.items() if key not in (name, CHAINS)}
+            yield replace(block, channels=channels)
+
+    return replace(recording, system=swapped, read=read)
+
+
 def _opened(given: Path | Recording) -> Recording:
     """Return the recording, its beginning checked."""
     if not isinstance(given, Recording):
@@ -146,7 +186,7 @@ def _common_system(recordings: Sequence[Recording], n_modes: int | None) -> Syst
     common = {name: getattr(first, name) for name in unnamed}
     for recording in recordings[1:]:
         other = recording.system
-        for name in ("n_chains", "dt"):
+        for name in ("n_chains", "dt", "edges"):
             if getattr(other, name) != getattr(first, name):
                 raise UserError(_disagreement(recordings[0], recording, name))
         for name, unknown in unnamed.items():
@@ -164,9 +204,10 @@ def _common_system(recordings: Sequence[Recording], n_modes: int | None) -> Syst
     notes = [note for recording in recordings for note in recording.system.notes]
     if n_modes is not None and n_modes > available:
         notes.append(f"modes lowered from {n_modes} to {available}: the recording has no more")
+    own = replace(first.species[0], n_modes=available)
     return replace(
         first,
-        n_modes=available if n_modes is None else min(n_modes, available),
+        n_modes=available if n_modes is None else modes_taken(n_modes, own),
         source=", ".join(recording.system.source for recording in recordings),
         notes=tuple(dict.fromkeys(notes)),
         left_out=tuple(dict.fromkeys(line for system in systems for line in system.left_out)),

@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,6 +27,7 @@ from mlgle_lammps import __version__
 from mlgle_lammps.directions import ALL_FREE
 from mlgle_lammps.errors import RunFailure, UserError, one_line
 from mlgle_lammps.records import CHAINS, CHANNELS, Frames, System
+from mlgle_lammps.store.description import ARCHITECTURE, described
 from mlgle_lammps.store.sink import Sink, uninterrupted
 
 SCHEMA = 1
@@ -34,8 +35,9 @@ CREATOR = "mlgle_lammps"
 TEXTS = ("units", "time_unit", "length_unit", "source", "notes", "left_out")
 """Fields of the System that ``/mlgle`` has twice: as text attributes for people, and as JSON in the attribute ``texts``
 for the reader, because HDF5 keeps no checksum of text attributes and can loop for ever in a damaged one."""
-LAYOUT = ("channels", "others", "directions")
-"""Fields of the System that ``/mlgle`` has as JSON in the attribute ``layout``; directions where some are closed."""
+LAYOUT = ("channels", "others", "directions", *ARCHITECTURE)
+"""Fields of the System that ``/mlgle`` has as JSON in the attribute ``layout``; directions where some are closed, and
+what molecules are where they are not linear chains of one species."""
 KNOWN_UNITS = frozenset({"fs", "ps", "ns", "s", "Angstrom", "nm", "pm"})
 """Unit names that H5MD readers know; others (tau, sigma) are only on /mlgle."""
 
@@ -129,7 +131,7 @@ class FramesWriter:
         values = {
             name: value for name, value in vars(self._system).items() if name not in ("notes", "left_out", *LAYOUT)
         }
-        layout = {name: value for name, value in asdict(self._system).items() if name in LAYOUT}
+        layout = {name: value for name, value in described(self._system).items() if name in LAYOUT}
         if self._system.directions == ALL_FREE:
             del layout["directions"]
         self._group.attrs["layout"] = np.bytes_(json.dumps(layout).encode())
@@ -271,6 +273,7 @@ class GeneratedWriter:
         generated = replace(
             system, n_chains=n_trajectories, dt=system.dt * save_every, every=save_every,
             source=f"generated from {system.source}", notes=(), channels=("com", "modes"), others=(),
+            masses=(),
         )  # fmt: skip
         told = {"save_every": save_every, "integrator_dt": system.dt, "start_step": start_step}
         self._writer = FramesWriter(path, generated, np.float32, {**told, **(attributes or {})})

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlgle_lammps.chains.laplacian import modes_taken
 from mlgle_lammps.diffusion.forms import FitForm
 from mlgle_lammps.directions import Directions
 from mlgle_lammps.errors import UserError
@@ -110,7 +111,7 @@ def _ml_gle_model(path: Path) -> Model:
 def _ml_gle_rehearsal(system: System, options: LearnOptions) -> str:
     from mlgle_lammps.surrogates.ml_gle.rehearsal import rehearsal_line, rehearse
 
-    return rehearsal_line(rehearse(system.n_chains, min(options.modes, system.n_modes), options), options)
+    return rehearsal_line(rehearse(system.n_chains, modes_taken(options.modes, system.species[0]), options), options)
 
 
 SURROGATES = {

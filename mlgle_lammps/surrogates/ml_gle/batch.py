@@ -6,10 +6,12 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from mlgle_lammps.errors import RunFailure
 from mlgle_lammps.surrogates.ml_gle.captured import Work, captured
+from mlgle_lammps.surrogates.ml_gle.coupled_noise import NoiseOfModes
 from mlgle_lammps.surrogates.ml_gle.dynamics import Stepper
 
 if TYPE_CHECKING:  # the model makes batches
@@ -32,9 +34,15 @@ class _Group:
         self._noise = start.new_zeros(len(stepper.modes), BLOCK, *start.shape[2:])
         self._fill_block: Work | None = None
 
-    def advance(self, n_steps: int, first_step: int) -> torch.Tensor:
-        """Return the next steps, y (mode, n, d, trajectory), at most a block of them; a view until ``roll``."""
-        self._noise.normal_(generator=self._generator)
+    def advance(self, n_steps: int, first_step: int, noise: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the next steps, y (mode, n, d, trajectory), at most a block of them; a view until ``roll``.
+
+        Without ``noise`` (all modes, block, d, trajectory) its own is drawn.
+        """
+        if noise is None:
+            self._noise.normal_(generator=self._generator)
+        else:
+            self._noise.copy_(noise[list(self.stepper.modes)])
         if n_steps == BLOCK:
             self._fill_block = self._fill_block or captured(self._fill_whole, [self._buffer])
             self._fill_block()
@@ -76,10 +84,13 @@ class Batch:
         self.sigma = torch.as_tensor(model.dynamics.sigma, dtype=start.dtype, device=start.device)
         self.n_dimensions, self.n_trajectories = start.shape[2:]
         own, lent = model.drive()
-        self._own, self._lent = (torch.as_tensor(w, dtype=start.dtype, device=start.device) for w in (own, lent))
-        self._lends = bool(lent.any())
+        self._own = torch.as_tensor(own, dtype=start.dtype, device=start.device)
+        lends = np.flatnonzero(lent).tolist()
+        self._lent = {mode: (place, float(model.dynamics.sigma[mode] * lent[mode])) for place, mode in enumerate(lends)}
         self._origin = self._driven(start[:, -1:]).squeeze(0).double()
         self._walk = torch.zeros_like(self._origin)
+        coupling = model.dynamics.coupling
+        self._noise = None if coupling is None else NoiseOfModes(coupling, start, BLOCK, seeds[1])
         self._step_size = model.alpha * math.sqrt(model.dt)
         self._beta = model.beta
 
@@ -97,9 +108,10 @@ class Batch:
     def _advance_block(self, com: torch.Tensor, modes: torch.Tensor, first_step: int) -> None:
         n_steps = len(com)
         displacement = -self._origin.expand(n_steps, *self._origin.shape)
+        coupled = None if self._noise is None else self._noise.next_block()
         for group in self._groups:
             rows = list(group.stepper.modes)
-            steps = group.advance(n_steps, first_step)
+            steps = group.advance(n_steps, first_step, coupled)
             displacement = displacement + self._driven(steps, rows)
             for row, mode in zip(steps, rows, strict=True):
                 torch.mul(row, self.sigma[mode], out=modes[mode])
@@ -112,10 +124,12 @@ class Batch:
     def _driven(self, steps: torch.Tensor, rows: list[int] | slice = slice(None)) -> torch.Tensor:
         """Return what modes add to the centre in units of β, (time, d, trajectory) of y (mode, time, d, trajectory).
 
-        What a trajectory's centre takes of modes that are not its own are those of its neighbour: as independent as a
-        process of their own would be, and already there.
+        What a trajectory's centre takes of modes that are not its own are those of its neighbours, each mode another's:
+        as independent as processes of their own would be, and already there.
         """
         own = torch.einsum("j,jtxc->txc", (self.sigma * self._own)[rows], steps)
-        if not self._lends:
-            return own
-        return own + torch.einsum("j,jtxc->txc", (self.sigma * self._lent)[rows], steps).roll(1, -1)
+        for mode, values in zip(range(len(self.sigma))[rows] if isinstance(rows, slice) else rows, steps, strict=True):
+            if mode in self._lent:
+                place, weight = self._lent[mode]
+                own = own + (weight * values).roll(place + 1, -1)
+        return own

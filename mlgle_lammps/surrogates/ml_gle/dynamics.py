@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import torch
 
 from mlgle_lammps.records import Float64, ModeReport
+from mlgle_lammps.surrogates.ml_gle.coupled_noise import CoupledNoise
 
 
 class Stepper(Protocol):
@@ -31,6 +32,7 @@ class ModeDynamics(Protocol):
     Attributes:
         preset: that learned them.
         drives_apart: whether the centre is driven by independent copies of the modes (see ``tie``), not as published.
+        coupling: of the modes' noise; None where it is independent.
         remedy: what to do where they generate badly, beside training on more frames; empty for nothing.
         memory: m, frames of history.
         n_modes: k.
@@ -43,6 +45,8 @@ class ModeDynamics(Protocol):
     def preset(self) -> str: ...  # noqa: D102
     @property
     def drives_apart(self) -> bool: ...  # noqa: D102
+    @property
+    def coupling(self) -> CoupledNoise | None: ...  # noqa: D102
     @property
     def remedy(self) -> str: ...  # noqa: D102
     @property

@@ -113,8 +113,8 @@ class MlGleMotion:
         self._chunk = -(-chunk // BLOCK) * BLOCK if chunk else automatic_chunk(n_trajectories, model.n_modes)
         self._threads, self._next_step, self._whole = threads, 1, True
         self._n_trajectories = n_trajectories
-        if model.tie is not None:  # one trajectory lends its modes to another's centre
-            n_trajectories = max(2, n_trajectories)
+        if model.tie is not None:  # trajectories lend their modes to the centres of others
+            n_trajectories = max(1 + len(model.tie.modes), n_trajectories)
         with _one_thread():
             self._batches = _batches(model, n_trajectories, seed, resolve_device(device), history, dtype)
 

@@ -11,6 +11,7 @@ import torch
 
 from mlgle_lammps.records import Float64, ModeReport
 from mlgle_lammps.surrogates.ml_gle import equivariant, plain_values
+from mlgle_lammps.surrogates.ml_gle.coupled_noise import CoupledNoise
 from mlgle_lammps.surrogates.ml_gle.dynamics import Stepper
 from mlgle_lammps.surrogates.ml_gle.equivariant import Networks
 from mlgle_lammps.surrogates.ml_gle.linear_core import LinearCore
@@ -31,6 +32,7 @@ class ModeModel:
         networks: None where no mode has one.
         reports: one per mode.
         notes: what went differently from the plan, one line each.
+        coupling: of the modes' noise; None where it is independent.
     """
 
     preset: ClassVar[str] = "default"
@@ -44,6 +46,7 @@ class ModeModel:
     networks: Networks | None
     reports: tuple[ModeReport, ...] = ()
     notes: tuple[str, ...] = ()
+    coupling: CoupledNoise | None = None
 
     @property
     def n_modes(self) -> int:
@@ -65,8 +68,11 @@ class ModeModel:
 
     def to_plain(self) -> dict[str, Any]:
         """Return the dynamics as plain values and tensors by name."""
-        networks = self.networks
-        return {
+        networks, coupling = self.networks, self.coupling
+        coupled = {} if coupling is None else {
+            "noise_correlation": torch.tensor(coupling.correlation), "noise_half_width": coupling.half_width,
+        }  # fmt: skip
+        return coupled | {
             "memory": self.memory, "sigma": torch.tensor(self.sigma),
             "sigma_increment": torch.tensor(self.sigma_increment),
             "coefficients": torch.tensor(self.core.coefficients), "orders": list(self.core.orders),
@@ -100,6 +106,7 @@ class ModeModel:
         model = ModeModel(
             plain_values.whole(plain["memory"], "memory", 1), sigma, sigma_increment, core, networks,
             plain_values.reports(plain, "reports"), plain_values.lines(plain, "notes"),
+            CoupledNoise.from_plain(plain, core.n_modes, most_bytes),
         )  # fmt: skip
         _check(model)
         return model

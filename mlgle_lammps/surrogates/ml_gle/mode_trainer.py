@@ -12,12 +12,14 @@ import torch
 
 from mlgle_lammps.records import Float64, Frames, ModeReport
 from mlgle_lammps.surrogates.ml_gle import equivariant
-from mlgle_lammps.surrogates.ml_gle.autoregressive import choose_core, estimable_order, fit_core, relaxation_lags
+from mlgle_lammps.surrogates.ml_gle.autoregressive import choose_core, estimable_order, fit_core
 from mlgle_lammps.surrogates.ml_gle.best_weights import BestWeights
 from mlgle_lammps.surrogates.ml_gle.calibration import Calibration, calibrate
+from mlgle_lammps.surrogates.ml_gle.coupled_noise import CoupledNoise, find_coupling
 from mlgle_lammps.surrogates.ml_gle.equivariant import Networks
 from mlgle_lammps.surrogates.ml_gle.judging import conserved, judge_networks
 from mlgle_lammps.surrogates.ml_gle.linear_core import LinearCore
+from mlgle_lammps.surrogates.ml_gle.long_lived import reach_beyond
 from mlgle_lammps.surrogates.ml_gle.mode_model import ModeModel
 from mlgle_lammps.surrogates.ml_gle.residual_training import ResidualData, ResidualTrainer
 from mlgle_lammps.surrogates.ml_gle.training_frames import LEAST_TARGETS, TrainingFrames, prepare_frames
@@ -25,7 +27,6 @@ from mlgle_lammps.surrogates.ml_gle.training_frames import LEAST_TARGETS, Traini
 logger = logging.getLogger("mlgle")
 
 _ONLINE_WIDTH = 0.2
-_LONG_LIVED = 4
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,8 @@ class ModeTrainer:
         choice = choose_core(y, frames.segments, n_train, options.memory)
         max_order = estimable_order(frames.segments[:n_train], options.memory)
         train_core = fit_core(y[:n_train], frames.segments[:n_train], choice.orders, choice.widths, max_order)
-        final_core = fit_core(y, frames.segments, choice.orders, choice.widths, max_order)
-        notes = _notes_on_memory(final_core, options.memory)
+        whole_core = fit_core(y, frames.segments, choice.orders, choice.widths, max_order)
+        final_core, widths, notes = reach_beyond(whole_core, choice.widths, y, frames.segments, n_train, options.memory)
         self._tell("core", frames)
         architecture = equivariant.Architecture.within(options.memory)
         data = ResidualData(frames, train_core, architecture)
@@ -150,17 +151,18 @@ class ModeTrainer:
         gain, gain_se, core_value, kept = judge_networks(data, tensors, options.keep_at)
         calibration = None
         if kept and tensors is not None:
-            tensors = conserved(ResidualData(frames, final_core, architecture), tensors, kept)
+            tensors = conserved(ResidualData(frames, whole_core, architecture), tensors, kept)
             calibration = calibrate(final_core, Networks(tuple(kept), architecture, tensors), frames.y, options.seed)
             notes += calibration.notes
             self._tell("calibrated", frames)
         networks = calibration.networks if calibration else None
         core_value = core_value + _increment_offset(frames, train_core)
-        reports = _reports(final_core, choice.widths, networks, core_value, (gain, gain_se), calibration)
+        reports = _reports(final_core, widths, networks, core_value, (gain, gain_se), calibration)
         if best is not None and bool(best.broken.any()):
             lost = [j + 1 for j in torch.nonzero(best.broken).flatten().tolist()]
             notes.append(f"training was not finite for modes {lost}; their last finite weights were judged")
-        return self._model(frames, final_core, networks, reports, notes)
+        coupling = find_coupling(frames.y, frames.segments, whole_core)
+        return self._model(frames, final_core, networks, reports, notes, coupling)
 
     def _train_residual(self, data: ResidualData) -> BestWeights:
         options = self._options
@@ -177,32 +179,17 @@ class ModeTrainer:
         networks: Networks | None,
         reports: tuple[ModeReport, ...],
         notes: list[str],
+        coupling: CoupledNoise | None = None,
     ) -> ModeModel:
         self._tell("done", frames)
         sigmas = frames.sigma, frames.sigma_increment
-        return ModeModel(self._options.memory, *sigmas, core, networks, reports, tuple(notes))
+        memory = max(self._options.memory, *core.orders)
+        return ModeModel(memory, *sigmas, core, networks, reports, tuple(notes), coupling)
 
 
 def _number(value: float) -> float | None:
     """Return a JSON number, None where it is not finite."""
     return float(value) if np.isfinite(value) else None
-
-
-def _notes_on_memory(core: LinearCore, memory: int) -> list[str]:
-    """Return a line where modes live so long beyond the memory that their relaxation times come out short.
-
-    Measured on Kremer-Grest melts with shortened memory: -1% at four times the memory, -4% at 5, -6% at 9, -10% at
-    11, -13% at 17, -20% at 30; exactly exponential (Rouse) modes have no such bias.
-    """
-    lags = relaxation_lags(core, _LONG_LIVED * memory + 1)
-    slow = [j + 1 for j in np.flatnonzero(lags > _LONG_LIVED * memory)]
-    if not slow:
-        return []
-    which = f"mode {slow[0]} lives" if len(slow) == 1 else f"modes {slow[0]} to {slow[-1]} live"
-    return [
-        f"{which} more than {_LONG_LIVED} times the memory of {memory} frames: relaxation times of such modes come out "
-        "some per cent short (4% at five times, 10% at eleven); raise --memory for better ones"
-    ]
 
 
 def _plain_core(frames: TrainingFrames, memory: int, n_frames: int) -> LinearCore:

@@ -8,6 +8,7 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
+from mlgle_lammps.chains.laplacian import groups_of, modes_taken
 from mlgle_lammps.chains.spectrum import spectrum_of
 from mlgle_lammps.errors import RunFailure
 from mlgle_lammps.options.learn import TRAINED_CHAINS, LearnOptions
@@ -18,6 +19,7 @@ from mlgle_lammps.surrogates.ml_gle import NAME
 from mlgle_lammps.surrogates.ml_gle.mode_model import ModeModel
 from mlgle_lammps.surrogates.ml_gle.mode_trainer import ModeTrainer, TrainOptions
 from mlgle_lammps.surrogates.ml_gle.model import MlGleModel
+from mlgle_lammps.surrogates.ml_gle.pooled import PooledTrainer
 from mlgle_lammps.surrogates.ml_gle.published.model import PublishedModes
 from mlgle_lammps.surrogates.ml_gle.published.training import PublishedModeTrainer, PublishedOptions
 from mlgle_lammps.surrogates.ml_gle.tie import find_tie
@@ -36,12 +38,16 @@ class DynamicsTrainer(Protocol):
         ...
 
 
-def _default(options: LearnOptions, device: str, should_stop: Callable[[], bool]) -> DynamicsTrainer:
+def _default(options: LearnOptions, device: str, system: System, should_stop: Callable[[], bool]) -> DynamicsTrainer:
     how = TrainOptions(options.memory, options.train_frames, options.val_frames, device, options.seed)
+    own = system.species[0]
+    groups = groups_of(np.array(own.eigenvalues[: modes_taken(options.modes, own)]))
+    if any(len(group) > 1 for group in groups):
+        return PooledTrainer(how, groups, should_stop=should_stop)
     return ModeTrainer(how, should_stop=should_stop)
 
 
-def _published(options: LearnOptions, device: str, should_stop: Callable[[], bool]) -> DynamicsTrainer:
+def _published(options: LearnOptions, device: str, system: System, should_stop: Callable[[], bool]) -> DynamicsTrainer:
     how = PublishedOptions(options.memory, options.train_frames, options.val_frames, device, options.seed)
     return PublishedModeTrainer(how, should_stop=should_stop)
 
@@ -69,7 +75,7 @@ class MlGleTrainer:
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self._memory, self._system, self._fit = options.memory, system, fit
-        self._dynamics = _OF_PRESET[options.preset](options, resolve_device(options.device).type, should_stop)
+        self._dynamics = _OF_PRESET[options.preset](options, resolve_device(options.device).type, system, should_stop)
 
     def partial_fit(self, window: Frames) -> None:
         """Make one online round on the frames so far.
@@ -88,12 +94,13 @@ class MlGleTrainer:
             RunFailure: there is no fit.
         """
         require_channels(window, self.needs, NAME)
-        history = uninterrupted_end(window, self._memory).modes[-self._memory :].copy()
+        uninterrupted_end(window, self._memory)  # before training, which would be in vain
         learned_from = some_chains(window)
         dynamics = self._dynamics.finish(learned_from)
         if (n := learned_from.modes.shape[1]) < (n_chains := window.modes.shape[1]):
             note = f"the modes' dynamics were learned from {n} of {n_chains} chains, D from all"
             dynamics = replace(dynamics, notes=(note, *dynamics.notes))
+        history = uninterrupted_end(window, dynamics.memory).modes[-dynamics.memory :].copy()
         fit, system = self._fit(), self._system
         if fit is None:
             raise RunFailure(f"{system.source}: no GLE could be fitted, and without one nothing can be generated")

@@ -1,0 +1,106 @@
+"""D of every species at 1000 frames against the slope of the whole record: bias, RMSE and coverage over segments.
+
+    python benchmarks/accuracy_species.py RUN/modes.h5 [--frames 1000] [--memory 128]
+
+Segments are disjoint. The reference is the slope of the MSD over the whole record at lags up to a quarter of it, by
+generalized least squares; its own error is given, and is part of the spread of bias. Sums of the fit that symmetry does
+not give stand beside (all modes up to λ = 2), where --sums asks for them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from mlgle_lammps.chains.spectrum import Spectrum, spectrum_of
+from mlgle_lammps.diffusion.gle_fit import fit_gle
+from mlgle_lammps.diffusion.slope import normal_diffusion
+from mlgle_lammps.pipeline.each_species import diffusion_of_species
+from mlgle_lammps.records import CHAINS, Estimate, Frames, Species, System
+from mlgle_lammps.statistics.moments import MomentAccumulator
+from mlgle_lammps.statistics.species_moments import SpeciesMoments
+from mlgle_lammps.store.reader import FramesReader
+
+SLOW = 2.0
+
+
+def reference(frames: Frames, own: Species, dt: float, name: str, slowest: float) -> Estimate | None:
+    """Return D by the slope of one species' MSD over all frames, its own mean motion removed."""
+    accumulator = MomentAccumulator(own.n_molecules, 0, len(frames) // 4, 4)
+    com = frames.channels[name]["com"]
+    accumulator.add_centers(com)
+    return normal_diffusion(accumulator.moments(), dt, slowest)
+
+
+def fits(frames: Frames, system: System, memory: int, everything: bool) -> dict[str, Estimate | None]:
+    """Return D of each species from one segment."""
+    n_modes = {own.name: own.n_modes for own in system.species}
+    moments = SpeciesMoments(system.species, n_modes, memory)
+    moments.add(frames)
+    main = fit_gle(moments.moments(), system.dt, "default", spectrum_of(system))
+    found = {each.name: each.D for each in diffusion_of_species(moments, system, n_modes, "default", main)}
+    if everything:
+        for each in system.species:
+            spectrum = spectrum_of(each)
+            if each.n_modes and spectrum is not None:
+                name = system.main_name if each.name == CHAINS else each.name
+                slow = tuple(bool(value <= SLOW + 1e-9) for value in spectrum.eigenvalues)
+                of_all = Spectrum(spectrum.eigenvalues, slow)
+                found[f"{name}, all modes to λ = 2"] = fit_gle(
+                    moments.moments(each.name), system.dt, "default", of_all
+                ).D
+    return found
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("stream", type=Path)
+    parser.add_argument("--frames", type=int, default=1000)
+    parser.add_argument("--memory", type=int, default=128)
+    parser.add_argument("--sums", action="store_true", help="also the sum over all modes")
+    values = parser.parse_args()
+    with FramesReader(values.stream) as reader:
+        system, frames = reader.system, reader.read(0, len(reader.steps))
+    n = len(frames) // values.frames
+    rows: dict[str, list[Estimate]] = {}
+    for i in range(n):
+        piece = frames[i * values.frames : (i + 1) * values.frames]
+        piece = replace(piece, segments=np.zeros(len(piece), dtype=np.int64))
+        for name, D in fits(piece, system, values.memory, values.sums).items():
+            rows.setdefault(name, []).extend([D] if D is not None else [])
+    known = {}
+    for own in system.species:
+        name = system.main_name if own.name == CHAINS else own.name
+        known[name] = reference(frames, own, system.dt, own.name, 0.0)
+    print(f"{values.stream}: {len(frames)} frames, {n} segments of {values.frames}, {system.source}")
+    print("| species | D by the slope | segments with D | bias / % | RMSE / % | stated se / % | coverage |")
+    print("|---|---|---|---|---|---|---|")
+    for name, found in rows.items():
+        exact = known[name.split(", all")[0]]
+        if exact is None or not found:
+            print(f"| {name} | {'not normal' if exact is None else f'{exact.value:.4g}'} | {len(found)} | | | | |")
+            continue
+        ratio = np.array([D.value / exact.value for D in found])
+        held = [_holds(D, exact) for D in found]
+        error = math.hypot(ratio.std(ddof=1) / math.sqrt(len(ratio)), exact.se / exact.value)
+        stated = np.median([D.se / exact.value for D in found])
+        print(
+            f"| {name} | {exact.value:.4g} ± {exact.se:.2g} | {len(found)} | {100 * (ratio.mean() - 1):+.1f} ± "
+            f"{100 * error:.1f} | {100 * math.sqrt(np.mean((ratio - 1) ** 2)):.1f} | {100 * stated:.1f} | "
+            f"{sum(held)}/{len(held)} |"
+        )
+
+
+def _holds(D: Estimate, exact: Estimate) -> bool:
+    """Return whether an interval holds the reference, widened by the reference's own error."""
+    half = (D.ci95[1] - D.ci95[0]) / 2
+    return abs(D.value - exact.value) <= math.hypot(half, 1.96 * exact.se)
+
+
+if __name__ == "__main__":
+    main()

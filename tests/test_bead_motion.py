@@ -1,0 +1,56 @@
+"""Beads from centre and modes: their motion against plain sums, and what tells one generator's from another's."""
+
+import numpy as np
+import pytest
+
+from mlgle_lammps.chains.beads import bead_positions
+from mlgle_lammps.chains.rouse import RouseSource
+from mlgle_lammps.evaluate.bead_judgement import judge_beads
+from mlgle_lammps.observe.bead_motion import bead_motion_of
+from mlgle_lammps.records import Frames, joined
+
+N, MODES, LAGS = 12, 5, (2, 8)
+
+
+def frames(seed, coupling=0.0, n_chains=80):
+    found = joined(list(RouseSource(n_chains, N, MODES, 300, 0.3, seed, coupling=coupling)))
+    com = found.com - found.com.mean(axis=1, keepdims=True)
+    return Frames.of_chains(found.steps, found.segments, com, found.modes)
+
+
+def test_bead_motion_is_the_plain_mean_over_rebuilt_beads():
+    whole = frames(1)[:40]
+    beads = bead_positions(whole.com, whole.modes.astype(float), N)
+    value, _ = bead_motion_of(whole, (2,)).beads(N)
+    starts = np.arange(38)
+    common = whole.com[2:] - whole.com[:-2]
+    assert np.abs(common.mean(axis=1)).max() < 1e-9
+    moved = (beads[2:] - beads[:-2])[starts]
+    np.testing.assert_allclose(value[0], (moved**2).mean(axis=(0, 1, 3)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("coupling", [0.0, 0.8])
+def test_ties_are_those_of_the_process(coupling):
+    value, se = bead_motion_of(frames(2, coupling), LAGS).ties()
+    assert np.all(np.abs(value - coupling) < 4.5 * se)
+    assert np.all(se < 0.15)
+
+
+def test_the_same_law_passes_and_a_tied_centre_is_named():
+    md = bead_motion_of(frames(3), LAGS)
+    same = judge_beads(bead_motion_of(frames(4), LAGS), md, N)
+    assert same.summary()["passed"]
+    assert same.warnings() == []
+    tied = judge_beads(bead_motion_of(frames(5, 1.5), LAGS), md, N)
+    assert tied.beads_off
+    assert tied.tie_off
+    (line,) = tied.warnings("use --preset default")
+    assert "bead" in line
+    assert "use --preset default" in line
+    assert judge_beads(None, md, N) is None
+
+
+def test_without_counted_beads_ties_alone_are_judged():
+    found = judge_beads(bead_motion_of(frames(6), LAGS), bead_motion_of(frames(7), LAGS), None)
+    assert found.summary()["bead_msd_ratio"] is None
+    assert not found.beads_off
