@@ -12,6 +12,7 @@ COMMANDS = {
     "generate": "generate long trajectories from a run's model",
     "reconstruct": "write bead positions of generated trajectories",
     "compare": "compare a run with full MD, or runs at several temperatures",
+    "properties": "viscosity, moduli, scattering and motion of chains from a run's modes and stress",
     "build": "write a start structure",
 }
 

@@ -231,9 +231,11 @@ def test_runs_at_different_temperatures_give_the_table_and_the_arrhenius_fit(mel
     assert numbers["activation_energy"]["unit"] == "ε"
     assert any("fit needs 5" in note for note in numbers["notes"])
     page = Page(out / "report.html")
-    assert page.tags.count("img") == 2
+    pool = {"shift_factors.png", "master_curves.png", "master_moduli.png"}
+    assert page.tags.count("img") == 5
     assert "Activation energy" in page.text
-    assert {path.name for path in (out / "figures").glob("*.png")} == {"D_of_T.png", "arrhenius.png"}
+    assert {path.name for path in (out / "figures").glob("*.png")} == {"D_of_T.png", "arrhenius.png"} | pool
+    assert any("does not follow the modes' a_T" in line for line in page.text.splitlines() or [page.text])
 
 
 def test_given_temperatures_are_taken_and_enough_of_them_show_vogel(tmp_path, unrendered):

@@ -24,13 +24,14 @@ from mlgle_lammps.acquire.checkpoint import MdRecord
 from mlgle_lammps.acquire.continuation import FIRST_FILE, SECOND_FILE, alternates_restarts, named
 from mlgle_lammps.acquire.deck import REACHED, Deck
 from mlgle_lammps.acquire.deck_files import DeckFiles
-from mlgle_lammps.acquire.fixes import Setup, changes_bonds, holds_center, read_setup
+from mlgle_lammps.acquire.fixes import Setup, changes_bonds, holds_center, moves_without_momenta, read_setup
 from mlgle_lammps.acquire.flow import ENTER
 from mlgle_lammps.acquire.frame_taker import ENOUGH, GO, STOP, FrameTaker
 from mlgle_lammps.acquire.restart_writer import RestartWriter
 from mlgle_lammps.acquire.resumption import Resumption
 from mlgle_lammps.acquire.scan import AT_THE_END, BEFORE, BONDS_CHANGE, FIX_ID
 from mlgle_lammps.acquire.snapshot import Snapshots
+from mlgle_lammps.acquire.stress import StressWatch
 from mlgle_lammps.acquire.system import bond_pairs, read_system
 from mlgle_lammps.acquire.wanted import FramesWanted
 from mlgle_lammps.chains.topology import Chains
@@ -90,6 +91,8 @@ class Driver:
         self._sink, self._stop_requested = sink, stop_requested
         self._every = options.every
         self._restarts: RestartWriter | None = None
+        self._stress: StressWatch | None = None
+        self._kinetic = True
         self._began = 0.0
         self._warnings: list[str] = []
         self.reading = self.producing = False
@@ -153,6 +156,7 @@ class Driver:
         if self._deck.production is None:
             notes = ("the deck has no '#mlgle production' line: production is a run of its own after the deck's end",)
         setup = self._read_setup()
+        self._kinetic = not moves_without_momenta(setup.fixes | self._later_fixes())
         n_modes = self._wanted.n_modes if self._resumption is None else self._resumption.system.n_modes
         self.system, self._chains = read_system(
             self._lmp, self._comm, deck=str(self._deck.path), every=self._every, n_modes=n_modes,
@@ -200,8 +204,11 @@ class Driver:
 
     def _holds_center(self, setup: Setup) -> bool:
         """Return whether the system's centre of mass is held in place during production."""
-        later = {words[0]: words[2] for words in self._deck.fixes if words[0] in self._deck.production_fixes}
-        return holds_center(setup.fixes | later, self._deck.fixes)
+        return holds_center(setup.fixes | self._later_fixes(), self._deck.fixes)
+
+    def _later_fixes(self) -> dict[str, str]:
+        """Return id -> style of fixes that the deck defines in production."""
+        return {words[0]: words[2] for words in self._deck.fixes if words[0] in self._deck.production_fixes}
 
     def _go_on(self, resumption: Resumption) -> None:
         """Take the place of the run before; raise UserError where the melt is not its."""
@@ -260,6 +267,7 @@ class Driver:
         assert self._chains.main is not None
         self._snapshots = Snapshots(self._lmp, self._comm, self._chains.blocks, len(self._chains.main.blocks))
         self._taker.install(FIX_ID, self.system, self._chains, self._snapshots, self._look_after_restarts)
+        self._watch_stress()
         self._begin_restarts()
         if self._resumption is not None:
             self._taker.greet(self.system)
@@ -278,6 +286,7 @@ class Driver:
         if self._restarts is not None:
             self._restarts.finish(self._elapsed(), write=self._taker.verdict == STOP)
             self._warnings += self._restarts.warnings
+        self._finish_stress()
         return self._ending()
 
     def _compare_bonds(self, before: Int64) -> None:
@@ -298,7 +307,8 @@ class Driver:
         record = MdRecord(begin, 0, self._comm.size, version, 0.0)
         if before is not None:
             record = replace(before.record, epoch=before.record.epoch + 1, md_ranks=self._comm.size, version=version)
-        self._restarts = RestartWriter(self._folder, record, self._lmp, self._execute, self._world.leads_md)
+        keep = None if self._stress is None else self._stress.keep
+        self._restarts = RestartWriter(self._folder, record, self._lmp, self._execute, self._world.leads_md, keep)
         if before is None:
             self._restarts.write()
         self._restarts.write_every(self._options.checkpoint_every * self._every, alternates_restarts(self._deck))
@@ -306,6 +316,29 @@ class Driver:
     def _look_after_restarts(self, step: int) -> None:
         if self._restarts is not None:
             self._restarts.visit(step, self._elapsed())
+        if self._stress is not None:
+            self._stress.read()
+
+    def _watch_stress(self) -> None:
+        """Have the pressure tensor correlated from here on, where that is asked for."""
+        if not self._options.stress:
+            return
+        self._stress = StressWatch(self._lmp, self._options.stress, self._kinetic, self._folder, self._world.leads_md)
+        if self._resumption is not None and self._world.leads_md:
+            self._stress.go_on(self._resumption.step)
+            self._notes += self._stress.notes
+        with self._translated():
+            self._stress.install()
+
+    def _finish_stress(self) -> None:
+        """Leave the correlated stress in the run's folder; frames do not depend on it."""
+        if self._stress is None or not self._world.leads_md:
+            return
+        try:
+            self._stress.finish()
+            self._stress.write()
+        except RunFailure as error:
+            self._warnings.append(str(error))
 
     def _elapsed(self) -> float:
         """Return the wall seconds of production, those of earlier runs included."""

@@ -40,6 +40,15 @@ def changes_bonds(style: str) -> bool:
     return bool(BOND_CHANGING.match(plain(style)))
 
 
+def moves_without_momenta(styles: dict[str, str]) -> bool:
+    """Return whether fixes move beads by Brownian dynamics, where velocities are no momenta.
+
+    Args:
+        styles: id -> style of the fixes at work.
+    """
+    return any(plain(style).partition("/")[0] == "brownian" for style in styles.values())
+
+
 def holds_center(styles: dict[str, str], definitions: tuple[tuple[str, ...], ...]) -> bool:
     """Return whether fixes keep the system's centre of mass in place that their noise would let diffuse.
 

@@ -28,17 +28,24 @@ class RestartWriter:
         lmp: the LAMMPS instance.
         execute: has LAMMPS execute commands.
         leads: this is the first MD rank, which keeps the record.
+        keep: called there with the step of each restart file, to keep what else belongs to it; None for nothing.
 
     Attributes:
         warnings: one line each.
     """
 
     def __init__(
-        self, folder: Path, record: MdRecord, lmp: Lammps, execute: Callable[[str], None], leads: bool
+        self,
+        folder: Path,
+        record: MdRecord,
+        lmp: Lammps,
+        execute: Callable[[str], None],
+        leads: bool,
+        keep: Callable[[int], None] | None = None,
     ) -> None:
         if found := next((sign for sign in PATTERNS if sign in str(folder)), None):
             raise UserError(f"{folder.parent}: LAMMPS takes {found} in a file name for a pattern; choose another `out`")
-        self._folder, self._lmp, self._execute = folder, lmp, execute
+        self._folder, self._lmp, self._execute, self._keep = folder, lmp, execute, keep
         self._checkpoints = Checkpoints(folder, record) if leads else None
         self._every = 0
         self._due: int | None = None
@@ -96,6 +103,8 @@ class RestartWriter:
     def _take(self, name: str, step: int, md_s: float) -> None:
         assert self._checkpoints is not None  # this is the first MD rank
         try:
+            if self._keep is not None:
+                self._keep(step)
             self._checkpoints.take(name, step, md_s)
         except RunFailure as error:
             self.warnings.append(as_flags(str(error)))

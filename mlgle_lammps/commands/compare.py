@@ -29,6 +29,8 @@ def _compare(arguments: Sequence[str]) -> int:
 
     _require_own_folder(options)
     temperatures = _temperatures(options)
+    if options.at and temperatures is None:
+        raise UserError("--at asks runs at several temperatures: name them all")
     streams = temperatures is None and len(options.runs) == 2 and not _is_run(options.runs[0])
     folder = RunFolder.create(options.out, options.overwrite)
     try:
@@ -141,6 +143,7 @@ def _over_T(options: CompareOptions, temperatures: Temperatures, folder: RunFold
     """Put runs in the order of their temperatures, fit the laws, draw, and return the numbers."""
     from mlgle_lammps.evaluate.over_temperatures import activation_energy, compare_temperatures
     from mlgle_lammps.evaluate.run_results import open_run
+    from mlgle_lammps.evaluate.temperature_answers import answers_of
     from mlgle_lammps.report.comparison_numbers import numbers_of_temperatures
     from mlgle_lammps.report.result import versions
     from mlgle_lammps.report.temperature_page import write_temperatures
@@ -154,10 +157,11 @@ def _over_T(options: CompareOptions, temperatures: Temperatures, folder: RunFold
         logger.info("T = %.4g  D = %.4g ± %.2g  %s", T, run.D.value, run.D.se, run.folder.path)
     if energy:
         logger.info("activation energy %.3g ± %.2g %s", *energy)
-    for note in found.notes:
-        logger.info("note: %s", note)
-    write_temperatures(folder.path, found, energy, versions())
-    return numbers_of_temperatures(found, energy)
+    answers = answers_of(found, options.at)
+    for line in (*answers.lines, *(f"note: {note}" for note in (*found.notes, *answers.notes))):
+        logger.info("%s", line)
+    write_temperatures(folder.path, found, energy, versions(), answers)
+    return numbers_of_temperatures(found, energy) | {"pool": answers.numbers}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

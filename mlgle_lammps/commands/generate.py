@@ -1,4 +1,7 @@
-"""``python -m mlgle_lammps.generate RUN``: long trajectories from a run's model; no LAMMPS, no MPI."""
+"""``python -m mlgle_lammps.generate RUN``: long trajectories from a run's model; no LAMMPS, no MPI.
+
+With ``--temperature`` and a comparison of several temperatures: at one that nobody ran.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from mlgle_lammps.commands.parsers import parse_generate
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.store.run_folder import RunFolder
 from mlgle_lammps.surrogates.catalogue import load_model
+from mlgle_lammps.surrogates.shifted import shift_to, shifted_model, shifted_system
 
 logger = logging.getLogger("mlgle")
 
@@ -22,9 +26,10 @@ def _generate(arguments: Sequence[str]) -> int:
     from mlgle_lammps.pipeline.generation import generate_to_file
     from mlgle_lammps.statistics.correlation import relaxation_times
 
-    folder = RunFolder.open(options.run)
-    path = options.out or folder.generated
-    if path != folder.generated and path.exists():
+    shift = None if options.temperature is None else shift_to(options.run, options.temperature)
+    folder = RunFolder.open(options.run if shift is None else shift.run)
+    path = options.out or (folder.generated if shift is None else shift.default_out(options.run))
+    if (shift is not None or path != folder.generated) and path.exists():
         raise UserError(f"--out {path} exists; generate overwrites nothing but a run's own generated.h5")
     if not path.parent.is_dir():
         raise UserError(f"--out {path}: there is no folder {path.parent}")
@@ -34,6 +39,13 @@ def _generate(arguments: Sequence[str]) -> int:
         raise UserError(
             f"{folder.find_model()} is of frames each {model.dt:g}, {folder.modes} of frames each {system.dt:g}"
         )
+    if shift is not None:
+        if len(shift.lengths) != model.n_modes:
+            raise UserError(
+                f"{options.run} pools {len(shift.lengths)} modes, the model of {shift.run} has {model.n_modes}"
+            )
+        model, system = shifted_model(model, shift), shifted_system(system, shift)
+        logger.info("%s", shift.sentence())
     summary = generate_to_file(
         model, frames, system, path, steps=options.steps, ensemble=options.ensemble,
         save_every=options.save_every, seed=options.seed, device=options.device, threads=options.threads,

@@ -16,6 +16,7 @@ from mlgle_lammps.options.deck import DeckOptions, RunRequest
 from mlgle_lammps.options.declaring import flag
 from mlgle_lammps.options.generate import GenerateOptions, ReconstructOptions
 from mlgle_lammps.options.learn import LearnOptions
+from mlgle_lammps.options.properties import PropertiesOptions
 from mlgle_lammps.options.trajectory import TrajectoryOptions
 from mlgle_lammps.store.origin import read_origin
 from mlgle_lammps.surrogates.catalogue import SURROGATES, find_surrogate
@@ -70,6 +71,7 @@ def _wall_seconds(text: str) -> float:
 
 FIXED_ON_RESUME = (
     "deck", "variables", "every", "chain_group", "strict", "species", "length_bin", "out", "overwrite", "check",
+    "stress",
 )  # fmt: skip
 NOT_LEARNT = ("resume", "checkpoint_every", "wall_limit", "on_trainer_failure", *FIXED_ON_RESUME)
 
@@ -177,3 +179,12 @@ def parse_compare(arguments: Sequence[str]) -> CompareOptions:
     values = parser.parse_intermixed_args(arguments)
     name = values.runs[0].resolve().name
     return record(CompareOptions, values, out=values.out or Path("runs") / f"{name}-compare")
+
+
+def parse_properties(arguments: Sequence[str]) -> PropertiesOptions:
+    """Return the options of ``mlgle properties``; raise UserError on bad ones."""
+    parser = Parser(
+        prog="mlgle properties", description="Viscosity, moduli, scattering and motion of chains from a run."
+    )
+    add_options(parser, PropertiesOptions)
+    return record(PropertiesOptions, parser.parse_intermixed_args(arguments))

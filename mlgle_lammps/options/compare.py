@@ -26,6 +26,9 @@ class CompareOptions:
     )
     overwrite: bool = option(False, "replace a comparison that exists")
     directions: str | None = option(None, DIRECTIONS, metavar="XYZ", shown=DIRECTIONS_BY_DEFAULT)
+    at: tuple[float, ...] = option(
+        (), "temperatures, run or not, at which D, η and τ_1 are asked of all runs together", metavar="T"
+    )
 
     def __post_init__(self) -> None:
         if self.directions is not None:
@@ -34,5 +37,7 @@ class CompareOptions:
             raise UserError(f"`temperatures` has {len(self.temperatures)} values for {len(self.runs)} runs")
         if not all(0 < T < float("inf") for T in self.temperatures):
             raise UserError("`temperatures` must be above 0")
+        if not all(0 < T < float("inf") for T in self.at):
+            raise UserError("`at` must be above 0")
         if len(self.temperatures) == 1:
             raise UserError("`temperatures` needs two runs or more")

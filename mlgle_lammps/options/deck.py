@@ -42,6 +42,10 @@ class DeckOptions:
     on_trainer_failure: str = option(
         "stop", "where learning fails, MD stops or goes on recording", choices=TRAINER_FAILURES
     )
+    stress: int = option(
+        0, "correlate the pressure tensor of each so many-th step, for viscosity and moduli", metavar="STEPS", least=0,
+        most=LONGEST_STRIDE, shown="0: not at all; 1: of each step",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         require_limits(self)

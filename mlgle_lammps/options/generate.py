@@ -16,7 +16,10 @@ FORMATS = ("lammps-dump", "h5md", "xyz", "data")
 class GenerateOptions:
     """What ``generate`` takes; each field says what it means."""
 
-    run: Path = option(meaning="a result folder with a model and modes.h5", metavar="RUN", positional=True)
+    run: Path = option(
+        meaning="a result folder with a model and modes.h5; with --temperature what compare wrote of several "
+        "temperatures", metavar="RUN", positional=True,
+    )  # fmt: skip
     steps: int = option(100_000, "steps to generate", metavar="STEPS", least=1)
     ensemble: int = option(300, "trajectories", metavar="N", least=1)
     save_every: int = option(1, "keep every n-th step", metavar="STEPS", least=1)
@@ -25,9 +28,15 @@ class GenerateOptions:
     out: Path | None = option(None, "file to write", metavar="FILE", shown="RUN/generated.h5")
     threads: int = option(0, "torch threads", metavar="N", least=0, most=MOST_THREADS, shown="all cores")
     surrogate: str | None = option(None, "refuse a model of another", metavar="NAME", shown="any")
+    temperature: float | None = option(
+        None, "of the trajectories, which nobody need have run: the nearest run's model, its times scaled by a_T and "
+        "its sizes interpolated", metavar="T",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         require_limits(self)
+        if self.temperature is not None and not 0 < self.temperature < float("inf"):
+            raise UserError(f"`temperature` is {self.temperature:g}; give one above 0")
         if self.save_every > self.steps:
             raise UserError(f"`save_every` {self.save_every} is above `steps` {self.steps}: no step would be kept")
 

@@ -11,9 +11,11 @@ import numpy as np
 from mlgle_lammps.report import figures_estimates
 from mlgle_lammps.report.page import Picture, number, traffic_light, write_page
 from mlgle_lammps.report.plots import Curve, Level, unit_symbol
+from mlgle_lammps.report.pool_section import pool_pictures, pool_section
 
 if TYPE_CHECKING:  # records of the comparison, for their types only
     from mlgle_lammps.evaluate.over_temperatures import OverTemperatures
+    from mlgle_lammps.evaluate.temperature_answers import TemperatureAnswers
     from mlgle_lammps.records import Estimate
 
 
@@ -25,7 +27,11 @@ _SOURCES = {
 
 
 def write_temperatures(
-    folder: Path, found: OverTemperatures, energy: tuple[float, float, str] | None, versions: Mapping[str, str]
+    folder: Path,
+    found: OverTemperatures,
+    energy: tuple[float, float, str] | None,
+    versions: Mapping[str, str],
+    answers: TemperatureAnswers,
 ) -> Path:
     """Draw D(T) and the Arrhenius plot into ``folder``/figures and write report.html; return the page.
 
@@ -34,6 +40,7 @@ def write_temperatures(
         found: the runs and the laws.
         energy: activation energy, its standard error and its unit; None without a fit.
         versions: of programs.
+        answers: of the pool of all runs.
 
     Raises:
         RunFailure: a file cannot be written.
@@ -42,6 +49,8 @@ def write_temperatures(
     pictures = [_against_T(folder / "figures", found)]
     if found.arrhenius is not None:
         pictures.append(_arrhenius(folder / "figures", found))
+    if answers.pool is not None:
+        pictures += pool_pictures(folder / "figures", answers.pool, system.time_unit, found.kelvin)
     T = ", ".join(number(t) for t in found.temperatures)
     unit = _unit(found, "ε/k_B")
     return write_page(
@@ -60,7 +69,8 @@ def write_temperatures(
         T_unit=f" / {unit}" if unit else "",
         T_source=_SOURCES[found.source],
         units=f"{unit_symbol(system.length_unit)}²/{unit_symbol(system.time_unit)}",
-        notes=found.notes,
+        notes=(*found.notes, *answers.notes),
+        pool=pool_section(answers, _unit(found, "ε/k_B"), system.time_unit),
     )
 
 

@@ -28,8 +28,9 @@ PREVIOUS = ".mlgle-previous"
 OWN_FILES = (
     "result.json", "modes.h5", "model.safetensors", "generated.h5", "report.html", "log.lammps", "reconstruct.json",
     "reconstructed.lammpstrj", "reconstructed.h5md", "reconstructed.xyz", "reconstructed.data", "model.pt",
+    "stress.npz", "properties.json", "properties.html",
 )  # fmt: skip
-OWN_FOLDERS = ("figures", "checkpoint")
+OWN_FOLDERS = ("figures", "checkpoint", "properties")
 RESULT_KEYS = (
     "schema", "status", "D", "D_online", "D_generated", "D_full_md", "alpha", "beta", "fit", "k", "m", "dt",
     "time_unit", "length_unit", "modes", "handoff", "timing", "warnings", "seed", "versions", "surrogate",

@@ -1,0 +1,107 @@
+"""G(t) by Green and Kubo at short times and from modes at long ones, joined where both agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlgle_lammps.observe.green_kubo import StressRelaxation
+from mlgle_lammps.observe.mode_relaxation import Relaxation
+from mlgle_lammps.records import Float64
+from mlgle_lammps.statistics.replicas import Replicas, combined
+
+SPAN = 3.0
+"""Agreement is judged over times t to 3 t."""
+AGREE = 2.0
+"""Standard errors."""
+TELLING = 0.1
+"""Relative error of the comparison above which it says nothing."""
+
+
+@dataclass(frozen=True)
+class JoinedRelaxation:
+    """Both routes as one curve.
+
+    Attributes:
+        at: time from which modes are taken.
+        ratio: of Green-Kubo's G to the modes' over [at, 3 at].
+        ratio_se: its standard error.
+        times: (lag,).
+        G: (lag,); blocks of time and groups of chains are its units.
+        source: (lag,) "Green-Kubo" or "modes".
+        viscosity: ∫ G dt.
+    """
+
+    at: float
+    ratio: float
+    ratio_se: float
+    times: Float64
+    G: Replicas
+    source: list[str]
+    viscosity: Replicas
+
+
+def ratio_to_modes(
+    stress: StressRelaxation, times: Float64, modes: Replicas, start: float
+) -> tuple[float, float] | None:
+    """Return Green-Kubo's G over the modes', means over [start, 3 start], and its standard error; None without lags."""
+    inside = (stress.times >= start) & (stress.times <= SPAN * start)
+    if not inside.any() or SPAN * start > times[-1]:
+        return None
+    at = stress.times[inside]
+
+    def of_modes(values: Float64) -> float:
+        return float(np.interp(at, times, values).sum())
+
+    below = modes.map(of_modes)
+    above = stress.G.map(lambda values: float(values[inside].sum()))
+    if not below.value > 0:
+        return None
+    ratio = float(above.value / below.value)
+    return ratio, float(np.hypot(above.se / below.value, ratio * below.se / below.value))
+
+
+def join_relaxations(
+    stress: StressRelaxation, times: Float64, modes: Replicas, relaxation: Relaxation, density: float
+) -> JoinedRelaxation | None:
+    """Return both joined at the first time from which they agree within two errors that are small enough to tell.
+
+    Args:
+        stress: by Green and Kubo.
+        times: (lag,) of ``modes``.
+        modes: G(t) from modes.
+        relaxation: of the modes, at all lags.
+        density: n kT/V, what turns that into G.
+    """
+    for start in times[times > 0]:
+        found = ratio_to_modes(stress, times, modes, float(start))
+        if found is None:
+            return None
+        ratio, error = found
+        if error <= TELLING and abs(ratio - 1.0) <= AGREE * error:
+            return _joined(stress, times, modes, relaxation, density, float(start), ratio, error)
+    return None
+
+
+def _joined(
+    stress: StressRelaxation, times: Float64, modes: Replicas, relaxation: Relaxation, density: float, at: float,
+    ratio: float, ratio_se: float,
+) -> JoinedRelaxation:  # fmt: skip
+    early, late = stress.times < at, times >= at
+    inside = relaxation.times <= at
+    whole = Replicas(
+        np.append(relaxation.sum.value[inside], relaxation.integral.value),
+        np.column_stack([relaxation.sum.left_out[:, inside], relaxation.integral.left_out]),
+        relaxation.integral.effect,
+    )
+    beyond = whole.map(lambda own: density * (own[-1] - np.trapezoid(own[:-1], relaxation.times[inside])))
+    return JoinedRelaxation(
+        at,
+        ratio,
+        ratio_se,
+        np.concatenate([stress.times[early], times[late]]),
+        combined(lambda a, b: np.concatenate([a[early], b[late]]), stress.G, modes),
+        ["Green-Kubo"] * int(early.sum()) + ["modes"] * int(late.sum()),
+        combined(lambda a, b: float(a + b), stress.viscosity(at), beyond),
+    )

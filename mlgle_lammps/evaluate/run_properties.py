@@ -1,0 +1,164 @@
+"""The properties of one run or stream, from its files to the record that is reported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from mlgle_lammps.diffusion.slope import normal_diffusion
+from mlgle_lammps.errors import UserError
+from mlgle_lammps.evaluate.bead_scattering import add_bead_scattering
+from mlgle_lammps.evaluate.properties import (
+    YEH_HUMMER,
+    ChainSums,
+    Properties,
+    Stress,
+    add_scattering,
+    add_sizes_and_motion,
+    add_stress,
+    gather,
+)
+from mlgle_lammps.evaluate.run_results import logged_temperature, read_estimate, variable_temperature
+from mlgle_lammps.evaluate.scales import Scales, scales_of
+from mlgle_lammps.evaluate.trajectories import Trajectory, read_trajectory
+from mlgle_lammps.options.properties import PropertiesOptions
+from mlgle_lammps.records import Estimate
+from mlgle_lammps.store.run_folder import RunFolder
+from mlgle_lammps.store.stress_file import StressRecord, read_stress
+
+STRESS_FILE = "stress.npz"
+NO_STRESS = "no stress was recorded: give --stress STEPS to run"
+
+
+@dataclass(frozen=True)
+class RunProperties:
+    """What was found of a run.
+
+    Attributes:
+        source: the run.
+        trajectory: its stream.
+        sums: over its chains.
+        found: numbers, tables and reasons.
+        scales: None where temperature or volume is not known.
+        stress: its relaxation; None without ``scales``.
+    """
+
+    source: Path
+    trajectory: Trajectory
+    sums: ChainSums
+    found: Properties
+    scales: Scales | None
+    stress: Stress | None
+
+
+def properties_of(options: PropertiesOptions) -> RunProperties:
+    """Return the properties of a run or a stream; raise UserError where it is none, or damaged."""
+    trajectory = read_trajectory(options.run)
+    if trajectory.system.n_beads is None and options.beads is not None:
+        trajectory = replace(trajectory, system=replace(trajectory.system, n_beads=options.beads))
+    system, found = trajectory.system, Properties()
+    sums = gather(trajectory)
+    share = system.n_chains / (system.n_chains - 1) if sums.moments.center_diffuses else 1.0
+    add_sizes_and_motion(found, sums, system.length_unit, system.time_unit, share)
+    q = np.array(options.q) if options.q else None
+    q = add_scattering(found, trajectory, sums, q, system.length_unit, system.time_unit, share)
+    if options.sum_beads:
+        add_bead_scattering(found, trajectory, sums, q, options.run)
+    record = _stress(options.run)
+    scales = _scales(options, trajectory, record, found)
+    stress = None
+    if scales is not None:
+        missing = NO_STRESS if record is None else ""
+        stress = add_stress(found, sums, scales, record, missing, system.time_unit)
+        if system.others or system.left_out:
+            found.notes.append(
+                "the melt holds more than these chains: the modes' route has their stress alone, Green-Kubo all"
+            )
+    _add_diffusion(found, sums, scales, options.run, trajectory)
+    return RunProperties(options.run, trajectory, sums, found, scales, stress)
+
+
+def _stress(run: Path) -> StressRecord | None:
+    path = run / STRESS_FILE
+    return read_stress(path) if path.is_file() else None
+
+
+def _scales(
+    options: PropertiesOptions, trajectory: Trajectory, record: StressRecord | None, found: Properties
+) -> Scales | None:
+    """Return what turns correlations into moduli; None with reasons where temperature or volume is not known."""
+    box = trajectory.system.box
+    volume = options.volume or (float(np.prod(box[:3])) if box else None) or (record.volume if record else None)
+    T, how = _temperature(options)
+    if T is None or volume is None:
+        why = "the temperature is not known: give --temperature" if T is None else "the box is not known: give --volume"
+        names = ("viscosity", "viscosity_modes", "viscosity_green_kubo", "viscosity_joined", "G", "G_modes", "moduli")
+        found.reasons |= dict.fromkeys(names, why)
+        return None
+    found.notes.append(f"T = {T:.6g}, {how}")
+    return scales_of(trajectory.system, T, volume)
+
+
+def _temperature(options: PropertiesOptions) -> tuple[float | None, str]:
+    if options.temperature is not None:
+        return options.temperature, "as given by --temperature"
+    if not options.run.is_dir():
+        return None, ""
+    folder = RunFolder(options.run)
+    logged = logged_temperature(folder.log)
+    if logged is not None:
+        return logged.value, "the mean kinetic temperature of its log"
+    try:
+        return variable_temperature(folder.read_result()), "as the deck's variable says"
+    except UserError:
+        return None, ""
+
+
+def _add_diffusion(
+    found: Properties, sums: ChainSums, scales: Scales | None, run: Path, trajectory: Trajectory
+) -> None:
+    """Add D, and D of the infinite system where that is known."""
+    system = trajectory.system
+    unit = f"{system.length_unit}^2/{system.time_unit}"
+    D = _learned_D(run)
+    if D is None:
+        tau = found.numbers.get("relaxation_time")
+        D = normal_diffusion(sums.moments, sums.dt, tau.value / sums.dt if tau else 0.0)
+    if D is None:
+        found.reasons["D"] = "no fit in result.json, and the record shows no normal diffusion long enough"
+    else:
+        found.numbers["D"], found.units["D"] = D, unit
+    if D is not None and sums.moments.center_diffuses:
+        method = f"{D.method}; momentum is not conserved, so that no flow acts across the box and D is as it is"
+        found.numbers["D_infinite"], found.units["D_infinite"] = replace(D, method=method), unit
+        return
+    found.reasons["D_infinite"] = _no_infinite(found, scales, trajectory, D)
+
+
+def _no_infinite(found: Properties, scales: Scales | None, trajectory: Trajectory, D: Estimate | None) -> str:
+    """Say why there is no D of the infinite system, with the size of the term that would be added in a liquid."""
+    why = (
+        "momentum is conserved, so that D depends on the box; for chains about as large as the box no correction is "
+        "known to hold: measure D in a larger box"
+    )
+    viscosity, box = found.numbers.get("viscosity"), trajectory.system.box
+    if D is None or viscosity is None or scales is None or box is None:
+        return why
+    edge = scales.volume ** (1 / 3)
+    kT_over_eta = scales.energy_density * scales.volume / (viscosity.value / scales.time)
+    term = YEH_HUMMER * kT_over_eta / (6 * np.pi * edge)
+    return (
+        f"{why} (the term of Yeh and Hummer for a simple liquid, ξkT/6πηL, would be {term:.3g}, {term / D.value:.0%} "
+        f"of D, where Rg/L = {np.sqrt(found.numbers['rg2'].value) / edge:.2g})"
+    )
+
+
+def _learned_D(run: Path) -> Estimate | None:
+    if not run.is_dir():
+        return None
+    try:
+        return read_estimate(RunFolder(run).read_result().get("D"))
+    except UserError:
+        return None

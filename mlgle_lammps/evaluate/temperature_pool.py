@@ -1,0 +1,284 @@
+"""Runs at several temperatures as one: shift factors of the modes, D of each from all, and what lies between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mlgle_lammps.errors import UserError
+from mlgle_lammps.evaluate.properties import ChainSums, gather, kept_lags
+from mlgle_lammps.evaluate.run_results import RunResult
+from mlgle_lammps.evaluate.trajectories import read_trajectory
+from mlgle_lammps.observe.mode_relaxation import MOST_BEYOND, ModeCorrelations
+from mlgle_lammps.observe.superposition import ShiftLaw, Shifts, fit_shifts, forgetting_times, shift_law
+from mlgle_lammps.records import Estimate, Float64
+from mlgle_lammps.statistics.correlation import relaxation_times
+from mlgle_lammps.statistics.errors import student_estimate
+from mlgle_lammps.statistics.replicas import Replicas
+
+LEAST_MODES = 1
+MANY = 1e6
+"""Degrees of freedom of an interval whose error is taken as known."""
+
+
+@dataclass(frozen=True)
+class PooledRun:
+    """What one run brings.
+
+    Attributes:
+        T: its temperature.
+        D: by itself.
+        correlations: of its modes.
+        variances: (mode,) per component with replicas.
+        slowest: 1/e time of mode 1 with replicas, its logarithm; None where it is not reached.
+        relaxation: ∫ Σ C_p² dt with replicas; None where modes have not relaxed.
+        curve: times and Σ C_p² there, up to three τ_1.
+    """
+
+    T: float
+    D: Estimate
+    correlations: ModeCorrelations
+    variances: Replicas
+    slowest: Replicas | None
+    relaxation: Replicas | None
+    curve: tuple[Float64, Replicas]
+
+
+@dataclass(frozen=True)
+class TemperaturePool:
+    """All runs together.
+
+    Attributes:
+        runs: in the order of temperatures.
+        reference: index of the temperature where a_T is 1.
+        modes: numbers of the modes that are seen to forget in every run.
+        shifts: of the temperatures.
+        law: ln a over T.
+        log_scale: ln of D a/v, the same at all temperatures, and its standard error.
+        weights: (temperature,) of the runs in that.
+        D: of each temperature from all runs.
+        D_chi2: of D_i a_i/v_i against being one.
+        D_dof: its degrees of freedom.
+        sizes: ln v over T: value at the reference and slope, from all modes that are used.
+        mode_sizes: (mode, 2) the same of each streamed mode's variance.
+    """
+
+    runs: tuple[PooledRun, ...]
+    reference: int
+    modes: tuple[int, ...]
+    shifts: Shifts
+    law: ShiftLaw
+    log_scale: tuple[float, float]
+    weights: Float64
+    D: tuple[Estimate, ...]
+    D_chi2: float
+    D_dof: int
+    sizes: Float64
+    mode_sizes: Float64
+
+    @property
+    def temperatures(self) -> Float64:
+        """In the order of the runs."""
+        return np.array([run.T for run in self.runs])
+
+    @property
+    def dt(self) -> float:
+        """Time between frames at the reference."""
+        return self.runs[self.reference].correlations.dt
+
+    def log_size(self, T: float) -> float:
+        """Return ln v at a temperature."""
+        return float(self.sizes[1] * (T - self.runs[self.reference].T))
+
+    def extrapolates(self, T: float) -> bool:
+        """Return whether a temperature lies outside those that were run."""
+        return not self.temperatures.min() <= T <= self.temperatures.max()
+
+
+def pooled_run(run: RunResult, T: float) -> PooledRun:
+    """Return what a run brings; raise UserError where its modes cannot be read."""
+    trajectory = read_trajectory(run.folder.path, 0, run.handoff_frames or None)
+    if trajectory.system.dt != run.system.dt:  # the run was brought to the units of another
+        trajectory = replace(trajectory, system=replace(trajectory.system, dt=run.system.dt))
+    sums = gather(trajectory)
+    correlations = sums.correlations
+    mean = correlations.mean()
+
+    def slowest(own: Float64) -> float:
+        time = relaxation_times(own[:, :1] / own[0, :1], sums.dt)[0]
+        return np.nan if time is None else float(np.log(time))
+
+    first = mean.map(slowest)
+    usable = np.isfinite(first.value) and np.isfinite(first.left_out).all()
+    relaxed = sums.relaxation.beyond <= MOST_BEYOND
+    return PooledRun(
+        T, run.D, correlations, mean.map(lambda own: own[0]), first if usable else None,
+        sums.relaxation.integral if relaxed else None, _curve(sums),
+    )  # fmt: skip
+
+
+def _curve(sums: ChainSums) -> tuple[Float64, Replicas]:
+    kept = kept_lags(sums.relaxation, sums.dt)
+    return sums.relaxation.times[kept], sums.relaxation.sum.map(lambda own: own[kept])
+
+
+def pool_of(runs: Sequence[RunResult], temperatures: Sequence[float]) -> tuple[TemperaturePool | None, str]:
+    """Return the pool of runs in the order of their temperatures, or None and why there is none."""
+    if len(runs) < 2 or len(set(temperatures)) < 2:
+        return None, "no pool: it takes two temperatures that differ"
+    if len({run.system.n_beads for run in runs}) > 1:
+        return None, "no pool: the runs are of chains of different lengths"
+    try:
+        return pool_temperatures([pooled_run(run, T) for run, T in zip(runs, temperatures, strict=True)]), ""
+    except UserError as error:
+        return None, f"no pool: {error}"
+    except np.linalg.LinAlgError:
+        return None, "no pool: too few chains or frames for errors of the modes' times"
+
+
+def pool_temperatures(runs: Sequence[PooledRun]) -> TemperaturePool:
+    """Return all runs as one; raise UserError where their modes do not allow it.
+
+    Args:
+        runs: at least two, of one melt, in the order of temperatures.
+    """
+    if len({run.correlations.by_group.shape[2] for run in runs}) > 1:
+        raise UserError("the runs stream different numbers of modes: they cannot be pooled")
+    logs = [_log_times(run.correlations) for run in runs]
+    usable = np.all([np.isfinite(own.value) & np.isfinite(own.left_out).all(axis=0) for own in logs], axis=0)
+    modes = np.flatnonzero(usable.any(axis=1))
+    if len(modes) < LEAST_MODES:
+        raise UserError("no mode is seen to forget in every run: record longer, or more often")
+    times = [own.map(lambda y: np.array([y[p][usable[p]].mean() for p in modes])) for own in logs]
+    reference = len(runs) // 2
+    shifts = fit_shifts(times, reference)
+    T = np.array([run.T for run in runs])
+    law = shift_law(T, shifts.shifts, shifts.covariance, reference)
+    mode_sizes = np.array([_sizes_of(p, runs, T - T[reference]) for p in range(len(runs[0].variances.value))])
+    sizes = mode_sizes[modes].mean(axis=0)
+    D, scale, weights, chi2 = _pooled_D(runs, shifts, sizes[1] * (T - T[reference]))
+    return TemperaturePool(
+        tuple(runs), reference, tuple(int(p) + 1 for p in modes), shifts, law, scale, weights, D, chi2, len(runs) - 1,
+        sizes, mode_sizes,
+    )  # fmt: skip
+
+
+def _log_times(correlations: ModeCorrelations) -> Replicas:
+    found = correlations.mean().map(lambda own: forgetting_times(own / np.maximum(own[0], 1e-300)))
+    return found.map(lambda own: own + np.log(correlations.dt))
+
+
+def _sizes_of(mode: int, runs: Sequence[PooledRun], x: Float64) -> Float64:
+    return _line(x, [run.variances.map(lambda v: float(np.log(v[mode]))) for run in runs])
+
+
+def _line(x: Float64, points: list[Replicas]) -> Float64:
+    """Return value at x = 0 and slope of a weighted straight line."""
+    y, weight = np.array([float(p.value) for p in points]), np.array([1.0 / max(float(p.se), 1e-9) for p in points])
+    slope, offset = np.polyfit(x, y, 1, w=weight)
+    return np.array([offset, slope])
+
+
+def _pooled_D(
+    runs: Sequence[PooledRun], shifts: Shifts, log_v: Float64
+) -> tuple[tuple[Estimate, ...], tuple[float, float], Float64, float]:
+    """Return D of each temperature from ln D_i = c + ln v_i - ln a_i, all runs and their shifts together."""
+    n = len(runs)
+    y = np.array([np.log(run.D.value) for run in runs]) - log_v + shifts.shifts
+    own = np.diag([(run.D.se / run.D.value) ** 2 for run in runs])
+    covariance = own + shifts.covariance
+    weight = np.linalg.inv(covariance)
+    ones = np.ones(n)
+    variance = 1.0 / float(ones @ weight @ ones)
+    c = variance * float(ones @ weight @ y)
+    residual = y - c
+    row = variance * ones @ weight  # c = row · y
+    result = []
+    for i in range(n):
+        of_shifts = row - np.eye(n)[i]
+        log_D = c + log_v[i] - shifts.shifts[i]
+        se = float(np.sqrt(row @ own @ row + of_shifts @ shifts.covariance @ of_shifts))
+        value = float(np.exp(log_D))
+        method = f"pool of {n} temperatures: D a_T/v from all of them, a_T from the modes"
+        low, high = value * np.exp(-1.96 * se), value * np.exp(1.96 * se)
+        result.append(Estimate(value, value * se, (float(low), float(high)), method))
+    return tuple(result), (c, float(np.sqrt(variance))), row, float(residual @ weight @ residual)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the pool says of a temperature.
+
+    Attributes:
+        T: the temperature.
+        log_a: ln a_T and its standard error.
+        D: there.
+        relaxation_time: 1/e time of mode 1; None where no run reaches it.
+        relaxation: ∫ Σ C_p² dt, what the viscosity of modes is proportional to; None where no run has relaxed.
+        extrapolated: the temperature lies outside those that were run.
+    """
+
+    T: float
+    log_a: tuple[float, float]
+    D: Estimate
+    relaxation_time: Estimate | None
+    relaxation: Estimate | None
+    extrapolated: bool
+
+
+def predict(pool: TemperaturePool, T: float) -> Prediction:
+    """Return D, τ_1 and the modes' relaxation at a temperature that nobody need have run.
+
+    D = e^c v/a; times are a times those of the runs, each brought to the reference by its own a. Errors are those of
+    the law's parameters, widened where the law does not describe the shifts, and of the factors in front.
+    """
+    gradient = pool.law.gradient(T)
+    log_a = pool.law.log_a(T)
+    misfit = max(1.0, pool.law.chi2 / pool.law.dof) if pool.law.dof > 0 else 1.0
+    of_law = float(np.sqrt(misfit * gradient @ pool.law.covariance @ gradient))
+    how = f"pool of {len(pool.runs)} temperatures, a_T by {pool.law.name}"
+    log_D = pool.log_scale[0] + pool.log_size(T) - log_a
+    relative = np.array([run.D.se / run.D.value for run in pool.runs])
+    of_shifts = pool.weights - gradient @ pool.law.influence
+    own = (pool.weights * relative) @ (pool.weights * relative)
+    se = float(np.sqrt(own + misfit * of_shifts @ pool.shifts.covariance @ of_shifts))
+    times = [(run.slowest, s) for run, s in zip(pool.runs, pool.shifts.shifts, strict=True) if run.slowest is not None]
+    sums = [
+        (run.relaxation.map(np.log), s)
+        for run, s in zip(pool.runs, pool.shifts.shifts, strict=True)
+        if run.relaxation is not None
+    ]
+    return Prediction(
+        T, (log_a, of_law), _log_estimate(log_D, se, how), _from_runs(times, log_a, of_law, how),
+        _from_runs(sums, log_a, of_law, how), pool.extrapolates(T),
+    )  # fmt: skip
+
+
+def _from_runs(points: list[tuple[Replicas, float]], log_a: float, of_law: float, how: str) -> Estimate | None:
+    if not points:
+        return None
+    y = np.array([float(value.value) - shift for value, shift in points])
+    weight = np.array([max(float(value.se), 1e-6) for value, _ in points]) ** -2.0
+    mean = float(weight @ y / weight.sum())
+    return _log_estimate(mean + log_a, float(np.hypot(of_law, weight.sum() ** -0.5)), how)
+
+
+def _log_estimate(log_value: float, log_se: float, method: str) -> Estimate:
+    value = float(np.exp(log_value))
+    own = student_estimate(log_value, log_se, MANY, method)
+    return Estimate(value, value * log_se, (float(np.exp(own.ci95[0])), float(np.exp(own.ci95[1]))), method)
+
+
+def leave_one_out(runs: Sequence[PooledRun]) -> list[tuple[float, Prediction, float]]:
+    """Return T, what the other runs predict there, and z against the run's own D, for each run; empty below three."""
+    result = []
+    for i, run in enumerate(runs):
+        others = [other for j, other in enumerate(runs) if j != i]
+        if len(others) < 2:
+            return []
+        told = predict(pool_temperatures(others), run.T)
+        z = (np.log(told.D.value) - np.log(run.D.value)) / np.hypot(told.D.se / told.D.value, run.D.se / run.D.value)
+        result.append((run.T, told, float(z)))
+    return result

@@ -1,0 +1,226 @@
+"""Viscosity, G(t), scattering and motion of Rouse chains, whose answers are exact."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mlgle_lammps.chains.mode_basis import linear_basis
+from mlgle_lammps.chains.modes import mode_matrix
+from mlgle_lammps.chains.rouse import RouseSource, rouse_mode_variance, rouse_relaxation_time
+from mlgle_lammps.evaluate.properties import Properties, add_scattering, add_sizes_and_motion, add_stress, gather
+from mlgle_lammps.evaluate.scales import scales_of
+from mlgle_lammps.evaluate.trajectories import read_trajectory
+from mlgle_lammps.observe.green_kubo import NORMAL, SHEAR, StressRelaxation, stress_relaxation
+from mlgle_lammps.observe.moduli import moduli_of
+from mlgle_lammps.observe.scattering import debye, scattering_of_beads, scattering_of_modes
+from mlgle_lammps.properties import main
+from mlgle_lammps.records import joined
+from mlgle_lammps.statistics.multi_tau import MultipleTau
+from mlgle_lammps.statistics.replicas import Replicas, combined
+
+N, CHAINS, DT, VOLUME = 12, 40, 0.25, 400.0
+
+
+def rouse_file(path, n_modes=N - 1, n_frames=1500, seed=5):
+    frames = joined(list(RouseSource(CHAINS, N, n_modes, n_frames, DT, seed)))
+    np.savez(path, com=frames.com, modes=frames.modes, dt=DT, n_beads=N, time_unit="tau", length_unit="sigma")
+    return path
+
+
+@pytest.fixture(scope="module")
+def rouse(tmp_path_factory):
+    path = rouse_file(tmp_path_factory.mktemp("rouse") / "r.npz", n_modes=6)
+    trajectory = read_trajectory(path)
+    sums, found = gather(trajectory), Properties()
+    share = CHAINS / (CHAINS - 1)
+    add_sizes_and_motion(found, sums, "sigma", "tau", share)
+    add_scattering(found, trajectory, sums, None, "sigma", "tau", share)
+    stress = add_stress(found, sums, scales_of(trajectory.system, 1.0, VOLUME), None, "not asked for", "tau")
+    return path, sums, found, stress
+
+
+def exact_times(friction=1.0):
+    return rouse_relaxation_time(np.arange(1, N), N, friction=friction)
+
+
+def test_modes_give_the_exact_relaxation_and_a_wrong_friction_does_not(rouse):
+    G = rouse[2].tables["G_modes"].columns
+    chosen = slice(1, 21)
+
+    def z(friction):
+        exact = CHAINS / VOLUME * np.exp(-2 * G["t"][:, None] / exact_times(friction)).sum(axis=1)
+        return ((G["value"] - exact) / np.maximum(G["se"], 1e-12))[chosen]
+
+    assert len(z(1.0)) == 20
+    assert np.abs(z(1.0)).max() < 3
+    assert np.abs(z(1.1)).max() > 3
+    assert np.abs(z(0.9)).max() > 3
+
+
+def test_viscosity_and_sizes_lie_within_their_errors(rouse):
+    numbers = rouse[2].numbers
+    eta = CHAINS / VOLUME * exact_times().sum() / 2
+    assert abs(numbers["viscosity"].value - eta) < 3 * numbers["viscosity"].se
+    assert abs(numbers["viscosity"].value - 1.1 * eta) > 3 * numbers["viscosity"].se
+    assert abs(numbers["rg2"].value - (N**2 - 1) / (6 * N)) < 3 * numbers["rg2"].se + 0.01
+    assert abs(numbers["ree2"].value - (N - 1)) < 3 * numbers["ree2"].se + 0.05
+    assert abs(numbers["relaxation_time"].value - exact_times()[0]) < 3 * numbers["relaxation_time"].se
+
+
+def test_motion_is_that_of_rouse_chains(rouse):
+    found, basis = rouse[2], linear_basis(N)
+    variances, inner = rouse_mode_variance(np.arange(1, N), N), slice(3, 8)
+    t = found.tables["g2"].columns["t"]
+    u = (basis.vectors[:, inner] ** 2).mean(axis=1)
+    g2 = 12 * N * (1 - np.exp(-t[:, None] / exact_times())) @ (variances * u)
+    g3 = 6 * t / N
+    for name, exact in (("g1", g2 + g3), ("g2", g2), ("g3", g3)):
+        own = found.tables[name].columns
+        close = np.abs(own["value"] - exact)[1:15] < 4 * own["se"][1:15] + 0.01 * exact[1:15]
+        assert close.all(), name
+    ends = found.tables["end_to_end_correlation"].columns
+    weights = (variances * (basis.vectors[:, -1] - basis.vectors[:, 0]) ** 2)[:6]
+    exact = np.exp(-t[:, None] / exact_times()[:6]) @ weights / weights.sum()
+    assert np.abs(ends["value"] - exact)[:15].max() < 0.05
+    radius = found.tables["rg2_correlation"].columns["value"]
+    exact = np.exp(-2 * t[:, None] / exact_times()) @ variances**2 / (variances**2).sum()
+    assert np.abs(radius - exact)[:10].max() < 0.1
+
+
+def test_scattering_of_modes_is_that_of_beads():
+    frames = joined(list(RouseSource(60, N, N - 1, 200, DT, 7)))
+    beads = np.einsum("tcmx,mn->tcnx", frames.modes, np.linalg.pinv(mode_matrix(N, N - 1)).T[1:])
+    beads = frames.com[:, :, None] + beads
+    q, lags = np.array([0.3, 0.8, 1.5]), [0, 2, 8, 20]
+    coherent, incoherent = scattering_of_beads(beads, frames.segments, q.tolist(), lags)
+    t = np.array(lags) * DT
+    exact = scattering_of_modes(
+        q, rouse_mode_variance(np.arange(1, N), N), np.exp(-t[:, None] / exact_times()), 6 * t / N, linear_basis(N)
+    )
+    for found, expected in zip((coherent, incoherent), exact, strict=True):
+        error = found.std(axis=0, ddof=1) / np.sqrt(60)
+        assert np.all(np.abs(found.mean(axis=0) - expected) < 4 * error + 1e-3)
+
+
+def test_form_factor_and_scattering_are_those_of_gaussian_chains(rouse):
+    P = rouse[2].tables["P_q"].columns
+    assert np.all(np.abs(P["value"] - P["gaussian"]) < 4 * P["se"] + 0.01)
+    S = rouse[2].tables["S_qt"].columns
+    t, q = S["t"], S["q"]
+    exact = np.concatenate([
+        scattering_of_modes(np.array([one]), rouse_mode_variance(np.arange(1, N), N),
+                            np.exp(-t[q == one, None] / exact_times()), 6 * t[q == one] / N, linear_basis(N))[0][0]
+        for one in np.unique(q)
+    ])  # fmt: skip
+    assert np.mean(np.abs(S["value"] - exact) < 3 * S["se"] + 0.02 * exact) > 0.95
+
+
+def test_the_static_limit_is_debye_for_long_chains():
+    n = 400
+    basis = linear_basis(n)
+    variances = rouse_mode_variance(np.arange(1, n), n)
+    q = np.array([0.02, 0.1, 0.2])
+    coherent, incoherent = scattering_of_modes(q, variances, np.ones((1, n - 1)), np.zeros(1), basis)
+    assert np.allclose(coherent[:, 0] / n, debye(q, n / 6), rtol=0.01)
+    assert np.allclose(incoherent, 1.0)
+
+
+def test_modes_basis_is_the_transform_of_the_stream():
+    basis = linear_basis(N)
+    assert np.allclose(basis.vectors @ basis.vectors.T, np.eye(N - 1))
+    assert np.allclose(basis.vectors / np.sqrt(2 * N), mode_matrix(N, N - 1)[1:])
+    laplacian = 2 * np.eye(N) - np.eye(N, k=1) - np.eye(N, k=-1)
+    laplacian[0, 0] = laplacian[-1, -1] = 1
+    assert np.allclose(laplacian @ basis.vectors.T, basis.vectors.T * basis.eigenvalues)
+
+
+def test_green_kubo_finds_the_viscosity_of_maxwell_s_liquid_and_joins_nothing_to_it():
+    a, n, V, kT = 0.95, 60_000, 50.0, 1.5
+    generator = np.random.default_rng(11)
+    scale = np.sqrt(2.0 * kT / V) * np.sqrt(np.array([1, 1, 1, 4, 4, 4]) * 0.5)
+    noise = generator.standard_normal((n, 6)) * np.sqrt(1 - a**2)
+    x = np.zeros((n, 6))
+    for i in range(1, n):
+        x[i] = a * x[i - 1] + noise[i]
+    correlator = MultipleTau(6)
+    correlator.add(x * scale)
+    tau = -1 / np.log(a)
+    found = stress_relaxation(correlator.correlation(), 1.0, V / kT, 7 * tau, float(correlator.block_samples))
+    G0 = V / kT * (SHEAR * scale[:3] ** 2).sum() + V / kT * (NORMAL * scale[3:] ** 2).sum()
+    eta = found.viscosity(7 * tau)
+    assert abs(float(eta.value) - G0 * tau) < 4 * float(eta.se)
+    assert abs(float(eta.value) - 1.3 * G0 * tau) > 4 * float(eta.se)
+    assert stress_relaxation(correlator.correlation(), 1.0, V / kT, 30_000.0, 1024.0) is None
+
+
+def test_moduli_of_one_exponential_cross_at_its_rate():
+    t = np.geomspace(0.01, 50, 80)
+    G = Replicas(3 * np.exp(-t / 2), np.array([3 * np.exp(-t / 2) + 1e-3 * i for i in (-1, 0, 1)]))
+    found = moduli_of(t, G, 0.02, 60.0)
+    w = found.frequencies
+    inside = (w > 0.02) & (w < 20)
+    storage = (3 * (2 * w) ** 2 / (1 + (2 * w) ** 2))[inside]
+    assert np.allclose(found.storage.value[inside], storage, rtol=0.03, atol=0.01)
+    assert np.allclose(found.loss.value[inside], (3 * 2 * w / (1 + (2 * w) ** 2))[inside], rtol=0.03, atol=0.01)
+
+
+def test_errors_of_independent_estimates_add_in_squares():
+    generator = np.random.default_rng(2)
+
+    def mean(n, effect):
+        x = generator.standard_normal(n)
+        return Replicas(np.asarray(x.mean()), (x.sum() - x) / (n - 1), effect)
+
+    one, other = mean(20, 1.7), mean(9, 1.0)
+    both = combined(lambda a, b: float(a + b), one, other)
+    assert float(both.se) == pytest.approx(float(np.hypot(one.se, other.se)))
+    assert float(both.value) == pytest.approx(float(one.value + other.value))
+
+
+def test_the_command_leaves_page_numbers_and_tables(tmp_path, caplog):
+    path = rouse_file(tmp_path / "melt.npz", n_frames=400)
+    out = tmp_path / "out"
+    assert main([str(path), "--out", str(out), "--temperature", "1", "--volume", str(VOLUME)]) == 0
+    told = json.loads((out / "properties.json").read_text())
+    assert set(told["viscosity"]) >= {"value", "se", "ci95", "units", "method"}
+    assert told["viscosity"]["value"] > 0
+    assert told["viscosity_green_kubo"]["value"] is None
+    assert "--stress" in told["viscosity_green_kubo"]["reason"]
+    assert told["D_infinite"]["value"] == told["D"]["value"]
+    assert len(told["S_qt"]["q"]) == len(told["S_qt"]["se"]) > 10
+    assert len(told["G"]["t"]) == len(told["G"]["value"]) == len(told["G"]["se"])
+    assert (out / "properties.html").stat().st_size > 10_000
+    lines = (out / "properties" / "G.gt").read_text().splitlines()
+    assert lines[0].endswith(";")
+    assert lines[1].split() == ["t", "Gt"]
+    assert (out / "properties" / "moduli.tts").is_file()
+    assert (out / "properties" / "S_qt.csv").read_text().startswith("q,t,value,se,")
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--temperature", "-1"], "--temperature is -1"),
+        (["--q", "0"], "--q must be above 0"),
+        (["--volume", "nan"], "--volume is nan"),
+    ],
+)
+def test_bad_numbers_get_one_line(tmp_path, capsys, words, complaint):
+    assert main([str(tmp_path / "x.npz"), *words]) == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_without_a_temperature_there_is_no_viscosity_and_the_reason_says_why(tmp_path):
+    path = rouse_file(tmp_path / "melt.npz", n_frames=200)
+    assert main([str(path), "--out", str(tmp_path)]) == 0
+    told = json.loads((tmp_path / "properties.json").read_text())
+    assert told["viscosity"]["value"] is None
+    assert "--temperature" in told["viscosity"]["reason"]
+    assert told["rg2"]["value"] > 0
+
+
+def test_stress_relaxation_needs_no_more_than_its_blocks():
+    times = np.arange(10.0)
+    flat = StressRelaxation(times, Replicas(np.ones(10), np.ones((4, 10))))
+    assert float(flat.viscosity(5.0).value) == 5.0
