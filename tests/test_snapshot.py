@@ -12,7 +12,7 @@ from make_data import write as write_data
 from mlgle_lammps.acquire import mpi
 from mlgle_lammps.acquire.frame_taker import check_stride
 from mlgle_lammps.acquire.snapshot import Snapshots
-from mlgle_lammps.acquire.system import read_system
+from mlgle_lammps.acquire.system import _defines_labels, read_system
 from mlgle_lammps.chains.modes import chain_modes
 from mlgle_lammps.chains.molecule_sums import Block
 from mlgle_lammps.errors import UserError
@@ -174,3 +174,19 @@ def test_a_blend_of_one_length_is_two_species(open_system, comm):
 )
 def test_signals_are_checked_about_every_hundred_steps(every, stride):
     assert check_stride(every) == stride
+
+
+def test_type_labels_are_asked_for_only_where_the_log_says_that_there_are_some(tmp_path):
+    """To ask makes LAMMPS keep labels and cite their authors, which plain LAMMPS would not do."""
+    (tmp_path / "plain.data").write_text("title\n\n2 atom types\n\nMasses\n\n1 1.0\n")
+    (tmp_path / "labelled.data").write_text("title\n\n1 atom types\n\nAtom Type Labels\n\n1 Na\n")
+    log = tmp_path / "log.lammps"
+    for text, found in (
+        (f"read_data {tmp_path}/plain.data\nrun 0\n", False),
+        (f"read_data ${{data}}\nread_data {tmp_path}/labelled.data\n", True),
+        ("create_box 1 b\nlabelmap atom 1 A\n", True),
+        ("print labelmap\n", False),
+    ):
+        log.write_text(text)
+        assert _defines_labels(log) is found
+    assert _defines_labels(tmp_path / "none") is False

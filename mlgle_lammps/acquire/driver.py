@@ -84,7 +84,7 @@ class Driver:
         resumption: Resumption | None = None,
     ) -> None:
         self._world, self._comm = world, world.md_comm
-        self._resumption, self._folder = resumption, checkpoint
+        self._resumption, self._folder, self._log = resumption, checkpoint, log
         if resumption is not None and resumption.continuation is not None:
             deck = resumption.continuation.deck
         self._deck, self._options, self._wanted = deck, options, wanted
@@ -163,7 +163,7 @@ class Driver:
             chain_group=self._options.chain_group, strict=self._options.strict, notes=notes,
             marked=self._deck.production is not None, setup=setup, center_held=self._holds_center(setup),
             definitions=self._deck.fixes, later=self._deck.production_fixes, channels=self._wanted.channels,
-            pick=self._options.species, length_bin=self._options.length_bin,
+            pick=self._options.species, length_bin=self._options.length_bin, log=self._log,
         )  # fmt: skip
         if self._resumption is not None:
             if not self._resumption.system.others:  # as runs of before recorded

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import tempfile
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,8 @@ from mlgle_lammps.records import UNITS, Float64, Int64, System
 from mlgle_lammps.stream.communicator import Communicator
 
 LAMMPS_VARIABLE_ATOM = 1  # lammps.LMP_VAR_ATOM
+HEAD_OF_DATA = 10_000
+"""Lines of a data file among which labels of types stand, if it has any."""
 
 
 def read_system(
@@ -47,11 +51,12 @@ def read_system(
     channels: tuple[str, ...] = ("com", "modes"),
     pick: str | None = None,
     length_bin: float = 0.0,
+    log: Path | None = None,
 ) -> tuple[System, Chains]:
     """Return what the stream will be about, and its chains; collective over the MD ranks.
 
     ``definitions`` and ``later`` are the deck's fixes as `walls.open_directions` takes them, ``pick`` and
-    ``length_bin`` what `find_chains` takes.
+    ``length_bin`` what `find_chains` takes, ``log`` the file that LAMMPS has logged to so far.
 
     Raises:
         UserError: no system yet, r-RESPA, bonds in templates, no bonds, one molecule, or molecules that percolate or
@@ -65,7 +70,7 @@ def read_system(
     if setup is not None and setup.molecules == "template":
         raise UserError(f"{deck}: {TEMPLATE}")
     try:
-        chains = _read_chains(lmp, comm, chain_group, strict, pick, length_bin, n_modes, channels)
+        chains = _read_chains(lmp, comm, chain_group, strict, pick, length_bin, n_modes, channels, log)
     except UserError as error:
         raise UserError(f"{deck}: {error}") from None
     assert chains.main is not None
@@ -149,7 +154,7 @@ def _mode_variances(lmp: Lammps, comm: Communicator, main: Followed, deck: str) 
 
 def _read_chains(
     lmp: Lammps, comm: Communicator, group: str | None, strict: bool, pick: str | None, length_bin: float, n_modes: int,
-    channels: tuple[str, ...],
+    channels: tuple[str, ...], log: Path | None,
 ) -> Chains:  # fmt: skip
     all_bonds = bonds = _gather_bonds(lmp)
     rest = None
@@ -161,7 +166,7 @@ def _read_chains(
         bonds,
         molecule_of=molecules.__getitem__ if molecules else None,
         strict=strict,
-        types_of=_types_of(lmp, comm),
+        types_of=_types_of(lmp, comm, log),
         rest=rest,
         lone=np.setdiff1d(np.concatenate(comm.allgather(_local(lmp, "id").astype(np.int64))), all_bonds),
         pick=pick,
@@ -189,25 +194,51 @@ def _refuse_percolating(lmp: Lammps, comm: Communicator, chains: Chains) -> None
                 )
 
 
-def _types_of(lmp: Lammps, comm: Communicator) -> Callable[[Int64], list[str]]:
+def _types_of(lmp: Lammps, comm: Communicator, log: Path | None) -> Callable[[Int64], list[str]]:
     """Return what gives the types of atoms by their ids, labels where the deck has some."""
     types = _gathered(lmp, comm, _local(lmp, "type").astype(np.int64))
-    labels = _type_labels(lmp, comm)
+    labels = _type_labels(lmp, comm, log)
     return lambda wanted: [labels.get(number, str(number)) for number in types(wanted).tolist()]
 
 
-def _type_labels(lmp: Lammps, comm: Communicator) -> dict[int, str]:
-    """Return type -> label of types that have one; LAMMPS tells them by a file only."""
+def _type_labels(lmp: Lammps, comm: Communicator, log: Path | None) -> dict[int, str]:
+    """Return type -> label of types that have one; LAMMPS tells them by a file only.
+
+    Asking makes LAMMPS keep labels, and cite their authors in its log: where there is one, it is asked only if that
+    says that the deck has some.
+    """
+    if not comm.bcast(comm.rank == 0 and (log is None or _defines_labels(log)), root=0):
+        return {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(comm.bcast(folder, root=0)) / "labels"
         try:
             lmp.command(f"labelmap write {path}")
             text = path.read_text(encoding="utf-8", errors="replace") if comm.rank == 0 else ""
-        except Exception:  # the deck defines none
+        except Exception:  # there are none after all
             text = ""
         text = comm.bcast(text, root=0)
     line = next((line for line in text.splitlines() if line.startswith("labelmap atom ")), "")
     return {int(number): label for number, label in re.findall(r'(\d+) """ (.*?) """', line)}
+
+
+def _defines_labels(log: Path) -> bool:
+    """Whether commands that LAMMPS has logged so far define labels, by themselves or by a data file that they read."""
+    ctypes.CDLL(None).fflush(None)
+    try:
+        commands = [line.split() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    except OSError:
+        return False
+    if any(words[:1] == ["labelmap"] for words in commands):
+        return True
+    for words in commands:
+        if words[:1] == ["read_data"] and len(words) > 1:
+            try:
+                with open(words[1], encoding="utf-8", errors="replace") as file:
+                    if any(line.startswith("Atom Type Labels") for line in islice(file, HEAD_OF_DATA)):
+                        return True
+            except OSError:  # a name that still has variables in it, or a folder that was left
+                continue
+    return False
 
 
 def _gathered(lmp: Lammps, comm: Communicator, values: NDArray[Any]) -> Callable[[Int64], NDArray[Any]]:
