@@ -184,3 +184,37 @@ def test_lammps_reads_the_file(tmp_path, options, settings):
     assert "36 bonds" in done.stdout
     assert ("32 angles" in done.stdout) == (atom_style == "angle")
     assert "Inconsistent image flags" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "n_atoms", "n_bonds"),
+    [
+        (["--star", "4x8", "--chains", "5"], 5 * 33, 5 * 32),
+        (["--ring", "25", "--chains", "4"], 100, 100),
+        (["--blend", "3x10+2x25"], 80, 3 * 9 + 2 * 24),
+    ],
+)
+def test_stars_rings_and_blends_have_bonds_of_the_right_length(tmp_path, options, n_atoms, n_bonds):
+    path = tmp_path / "melt.data"
+    assert main([str(path), "--units", "lj", *options]) == 0
+    text = path.read_text()
+    atoms, bonds = _section(text, "Atoms"), _section(text, "Bonds").astype(int)
+    assert (len(atoms), len(bonds)) == (n_atoms, n_bonds)
+    unwrapped = atoms[:, 3:6] + atoms[:, 6:9] * box_length(n_atoms, 0.85, 1.0, "lj")
+    lengths = np.linalg.norm(unwrapped[bonds[:, 3] - 1] - unwrapped[bonds[:, 2] - 1], axis=1)
+    np.testing.assert_allclose(lengths, 0.97, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--star", "4"], "--star 4: give arms x beads"),
+        (["--star", "2x8"], "a star has 3 arms or more"),
+        (["--ring", "2"], "a ring has 3 beads or more"),
+        (["--blend", "3x1"], "a chain has 2 beads or more"),
+        (["--blend", "3x10", "--beads", "5"], "--beads does not go with --blend"),
+    ],
+)
+def test_what_is_no_molecule_is_refused_in_one_line(tmp_path, capsys, options, complaint):
+    assert main([str(tmp_path / "x.data"), *options]) == 2
+    assert complaint in capsys.readouterr().err

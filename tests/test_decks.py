@@ -51,6 +51,7 @@ def _run(deck: str, folder: Path, **variables: object) -> list[dict[str, float]]
         ("in.kg", {"relax": 500}),
         ("in.rouse", {"steps": 500}),
         ("in.star", {"relax": 200, "steps": 100}),
+        ("in.ring", {"relax": 200, "steps": 100}),
         ("in.blend", {"relax": 200, "steps": 100}),
         ("in.salt", {"relax": 200, "steps": 100}),
     ],
