@@ -189,7 +189,7 @@ RINGS = {"data": "ring"}
 BAD_DECKS = {
     "no bonds": ({"data": "none"}, "the system has no bonds"),
     "rings": (RINGS, r"molecules differ: 9 molecules of 10 beads, 1 molecule of 10 beads \(ring 10\)"),
-    "branched": ({"data": "branched"}, r"molecules differ: 9 molecules of 10 beads, 1 molecule of 10 beads \((star|branched)"),
+    "branched": ({"data": "branched"}, r"molecules differ: 9 molecules of 10 beads, 1 molecule .* \((star|branched)"),
     "syntax": ({"replace": [("thermo      100", "thermoo 100")]}, "Unknown command: thermoo 100"),
     "syntax after the marker": ({"production": "#mlgle production\nrunn 10\n"}, "Unknown command: runn 10"),
     "respa": (
