@@ -344,7 +344,7 @@ def test_a_spoiled_ensemble_is_named(spoiled, quantity, modes):
 
 def test_what_is_no_fault_is_a_note_and_no_warning():
     class Diffusing:
-        n_chains, center_diffuses, center_held = 20, True, False
+        n_chains, center_diffuses, center_held, lag_factors = 20, True, False, None
 
     assert fit_warnings(fit(1.0, 0.05, 100, beta_sq=-0.1), Diffusing) == []
     assert len(fit_notes(fit(1.0, 0.05, 100, beta_sq=-0.1), Diffusing)) == 2

@@ -43,7 +43,7 @@ MODELS = {
         "grown to 1 TB",
     ),
 }  # fmt: skip
-DECKS = ("a branch", "a FIFO", "quit built")
+DECKS = ("a bond text", "a FIFO", "quit built")
 
 
 def fuzz(tmp_path, *names):

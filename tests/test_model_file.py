@@ -264,7 +264,7 @@ def test_a_flipped_bit_anywhere_is_noticed(tmp_path):
 def test_a_model_of_another_surrogate_is_refused(tmp_path):
     path = tmp_path / "model.safetensors"
     model_file.write_model(path, "nm-mb", {}, {"a": torch.zeros(1)})
-    refused(path, "model of nm-mb, not of --surrogate ml-gle", "ml-gle")
+    refused(path, "model of nm-mb, not of `surrogate` ml-gle", "ml-gle")
     refused(path, "does not have; it has: ml-gle")
     refused(path, "there are: ml-gle", "nonsense")
 

@@ -105,4 +105,7 @@ def test_frames_added_together_give_the_moments_of_frames_added_one_by_one(longe
     for piece in (path[:1], path[1:60], path[60:61], path[61:]):
         together.add_centers(piece, at_once=50)
     for name, value in vars(single.moments()).items():
+        if value is None:
+            assert getattr(together.moments(), name) is None
+            continue
         np.testing.assert_allclose(getattr(together.moments(), name), value, rtol=1e-10, err_msg=name)

@@ -214,7 +214,7 @@ def test_a_damaged_restart_file_gives_way_to_the_one_before(kept):
     ("change", "complaint"),
     [
         ({"schema": 2}, "schema 2"), ({"begin": -1}, "begin is -1"), ({"md_s": "x"}, "md_s is 'x'"),
-        ({"restarts": 3}, "not a list"), ({"epoch": True}, "epoch is True"),
+        ({"restarts": 3}, "restarts is 3 where a list belongs"), ({"epoch": True}, "epoch is True"),
         ({"restarts": [{"name": "../../etc/passwd", "step": 1, "size": 1, "crc32": 1}]}, "not the name of a restart"),
     ],
 )  # fmt: skip

@@ -150,5 +150,5 @@ def test_stress_goes_on_with_the_run(tmp_path):
 def test_a_negative_stride_is_refused(tmp_path):
     from mlgle_lammps.commands.parsers import parse_run
 
-    with pytest.raises(UserError, match="--stress is -1"):
+    with pytest.raises(UserError, match="`stress` is -1"):
         parse_run([str(SMALL), "--stress", "-1"])

@@ -204,7 +204,6 @@ REFUSED: dict[str, Change] = {
     "bond to itself": data(BOND_1, "1 1 1 1"),
     "bond of type 9": data(BOND_1, "1 9 1 2"),
     "a ring closed": both(data(r"^100 bonds", "101 bonds\n1 extra bond per atom"), data(r"\Z", "101 1 1 6\n")),
-    "a branch": data(BOND_1, "1 1 1 3"),
     "a bond text": data(BOND_1, "1 1 one 2"),
     "an atom twice": data(r"^2 1 1 ", "1 1 1 "),
     "an atom of type 2": data(r"^2 1 1 ", "2 1 2 "),

@@ -90,6 +90,7 @@ def find_coupling(y: torch.Tensor, segments: Int64, core: LinearCore) -> Coupled
             lagged[shift] += torch.einsum("tpn,tqn->pq", moved, middle).double().cpu().numpy()
         count += len(middle) * flat.shape[2]
     size = np.sqrt(np.diag(lagged[WIDEST]))
+    size = np.where(size > 0, size, np.inf)  # a mode that does not move goes with none
     lagged /= size[:, None] * size
     correlation = np.where(np.abs(lagged[WIDEST]) > SIGNIFICANT / np.sqrt(count), lagged[WIDEST], 0.0)
     np.fill_diagonal(correlation, 1.0)
