@@ -12,7 +12,6 @@ frame: about what the fit's allowance there means.
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,11 +83,7 @@ def main() -> None:
     print("| melt | frames | least error of D, % | with the shortest lags left free, % |\n|---|---|---|---|")
     for path in options.references:
         moments, n_beads = moments_in(path)
-        keep = moments.lags <= LONGEST_LAG
-        moments = replace(
-            moments, lags=moments.lags[keep], counts=moments.counts[keep], msd_com=moments.msd_com[keep],
-            msd_modes=moments.msd_modes[keep],
-        )  # fmt: skip
+        moments = moments.at_lags(moments.lags <= LONGEST_LAG)
         for n_frames in options.frames:
             known, free = floors(moments, n_beads, n_frames)
             print(f"| {path.stem} | {n_frames} | {100 * known:.2f} | {100 * free:.2f} |", flush=True)

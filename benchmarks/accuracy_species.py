@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mlgle_lammps.chains.laplacian import SLOW
 from mlgle_lammps.chains.spectrum import Spectrum, spectrum_of
 from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.diffusion.slope import normal_diffusion
@@ -24,8 +25,6 @@ from mlgle_lammps.records import CHAINS, Estimate, Frames, Species, System
 from mlgle_lammps.statistics.moments import MomentAccumulator
 from mlgle_lammps.statistics.species_moments import SpeciesMoments
 from mlgle_lammps.store.reader import FramesReader
-
-SLOW = 2.0
 
 
 def reference(frames: Frames, own: Species, dt: float, name: str, slowest: float) -> Estimate | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -143,15 +143,6 @@ class Reference:
     times: Float64
 
 
-def lags_from(moments: Moments, shortest: float) -> Moments:
-    """Return the moments at lags of ``shortest`` frames and more."""
-    keep = moments.lags >= shortest
-    return replace(
-        moments, lags=moments.lags[keep], counts=moments.counts[keep], msd_com=moments.msd_com[keep],
-        msd_com_chain=moments.msd_com_chain[keep], msd_modes=moments.msd_modes[keep],
-    )  # fmt: skip
-
-
 def reference_of(stream: Stream, choice: str) -> Reference:
     """Return the reference; ``choice`` is "fit", "slope" or a number."""
     everything = slice(0, stream.n_frames)
@@ -160,7 +151,7 @@ def reference_of(stream: Stream, choice: str) -> Reference:
     longest = int(np.unique(stream.segments, return_counts=True)[1].max())
     moments = stream.moments(everything, min(LONGEST_REFERENCE_LAG, longest // 8))
     shortest = REFERENCE_TIMES * (np.nan_to_num(times[-1]) / stream.dt)
-    fit = fit_gle(lags_from(moments, shortest), stream.dt, "default", stream.spectrum).D
+    fit = fit_gle(moments.at_lags(moments.lags >= shortest), stream.dt, "default", stream.spectrum).D
     slowest = 0.0 if np.isnan(times[0]) else times[0] / stream.dt
     com_only = Stream(stream.name, stream.dt, None, stream.segments, stream.com, stream.modes[:, :, :0])
     slope = normal_diffusion(com_only.moments(everything, longest // 4, LAGS_PER_OCTAVE), stream.dt, slowest)

@@ -50,11 +50,7 @@ def main() -> None:
     options = parser.parse_args()
     for path in options.references:
         moments, _ = moments_in(path)
-        keep = moments.lags <= options.longest
-        moments = replace(
-            moments, lags=moments.lags[keep], counts=moments.counts[keep], msd_com=moments.msd_com[keep],
-            msd_modes=moments.msd_modes[keep],
-        )  # fmt: skip
+        moments = moments.at_lags(moments.lags <= options.longest)
         dt = float(np.load(path)["dt"])
         even = replace(moments, msd_modes=moments.msd_modes[:, 1::2], mode_variance=moments.mode_variance[1::2])
         covariance = gle_fit._points(even, *gle_fit._rough_fit(even)).covariance

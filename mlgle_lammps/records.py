@@ -249,6 +249,10 @@ class Frames:
         """Return frames of d columns with three, zero in closed directions."""
         return self if self.com.shape[-1] == 3 else self._changed(directions.embedded)
 
+    def thinned(self, every: int) -> Frames:
+        """Return the frames whose steps are multiples of ``every``, as views; steps follow one another."""
+        return self[-int(self.steps[0]) % every :: every]
+
     def copy(self) -> Frames:
         """Return frames that share nothing with these."""
         return Frames(self.steps.copy(), self.segments.copy(), self._each(np.copy))
@@ -360,6 +364,11 @@ class Estimate:
     se: float
     ci95: tuple[float, float]
     method: str
+
+    def scaled(self, factor: float) -> Estimate:
+        """Return the estimate in other units, ``factor`` of them to one of these."""
+        low, high = self.ci95
+        return Estimate(self.value * factor, self.se * factor, (low * factor, high * factor), self.method)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from test_driver import Kept
 
 from mlgle_lammps.acquire import mpi
 from mlgle_lammps.acquire.deck import read_deck
@@ -19,24 +20,6 @@ from mlgle_lammps.statistics.species_moments import SpeciesMoments
 from mlgle_lammps.store.writer import FramesWriter
 
 pytestmark = [pytest.mark.mpi, pytest.mark.lammps]
-
-
-class Kept:
-    """Keeps the frames (a FrameSink)."""
-
-    handed_off, told_to_stop, waits = None, False, 0
-
-    def __init__(self):
-        self.frames, self.system = [], None
-
-    def hello(self, system):
-        self.system = system
-
-    def send(self, frame):
-        self.frames.append(frame)
-
-    def listen(self):
-        pass
 
 
 @pytest.fixture(scope="module")

@@ -225,20 +225,23 @@ def _defines_labels(log: Path) -> bool:
     """Whether commands that LAMMPS has logged so far define labels, by themselves or by a data file that they read."""
     ctypes.CDLL(None).fflush(None)
     try:
-        commands = [line.split() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+        with open(log, encoding="utf-8", errors="replace") as lines:
+            return any(
+                words[0] == "labelmap" or (words[0] == "read_data" and len(words) > 1 and _has_labels(words[1]))
+                for words in map(str.split, lines)
+                if words
+            )
     except OSError:
         return False
-    if any(words[:1] == ["labelmap"] for words in commands):
-        return True
-    for words in commands:
-        if words[:1] == ["read_data"] and len(words) > 1:
-            try:
-                with open(words[1], encoding="utf-8", errors="replace") as file:
-                    if any(line.startswith("Atom Type Labels") for line in islice(file, HEAD_OF_DATA)):
-                        return True
-            except OSError:  # a name that still has variables in it, or a folder that was left
-                continue
-    return False
+
+
+def _has_labels(data: str) -> bool:
+    """Whether a data file has labels; not where its name still has variables in it, or its folder was left."""
+    try:
+        with open(data, encoding="utf-8", errors="replace") as lines:
+            return any(line.startswith("Atom Type Labels") for line in islice(lines, HEAD_OF_DATA))
+    except OSError:
+        return False
 
 
 def _gathered(lmp: Lammps, comm: Communicator, values: NDArray[Any]) -> Callable[[Int64], NDArray[Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,9 +12,11 @@ import numpy as np
 
 from mlgle_lammps.api.streams import Journalled, Stream, read_stream
 from mlgle_lammps.errors import RunFailure, UserError
+from mlgle_lammps.evaluate.run_results import RunResult
+from mlgle_lammps.evaluate.run_results import open_run as read_run
 from mlgle_lammps.options.generate import GenerateOptions
 from mlgle_lammps.options.learn import LearnOptions
-from mlgle_lammps.records import Estimate, Float64, Frames, FrameSource, System, joined
+from mlgle_lammps.records import Float64, Frames, FrameSource, System, joined
 from mlgle_lammps.store.recorded import RecordedSource
 from mlgle_lammps.store.run_folder import RunFolder
 
@@ -53,24 +55,8 @@ class ModeResult:
 
 
 @dataclass(frozen=True)
-class Run:
-    """A run's folder, opened.
-
-    Attributes:
-        folder: its files by name.
-        result: content of result.json.
-        system: what its stream is about: units, Δt, chains, beads.
-        D: the fit's D with its 95% interval, per dimension, length²/time.
-        D_generated: of the generated trajectories; None without.
-        D_full_md: of the frames after the hand-off; None without.
-    """
-
-    folder: RunFolder
-    result: Mapping[str, Any]
-    system: System
-    D: Estimate
-    D_generated: Estimate | None
-    D_full_md: Estimate | None
+class Run(RunResult):
+    """A run's folder, opened: what `RunResult` holds (folder, result, system, D, D_generated, D_full_md), and more."""
 
     @property
     def path(self) -> Path:
@@ -125,10 +111,7 @@ class Run:
 
 def open_run(path: str | Path) -> Run:
     """Return the run in a folder; raise UserError where there is none, no D in it yet, or no stream."""
-    from mlgle_lammps.evaluate.run_results import open_run as read
-
-    found = read(Path(path))
-    return Run(found.folder, found.result, found.system, found.D, found.D_generated, found.D_full_md)
+    return Run(**vars(read_run(Path(path))))
 
 
 def observe_stream(path: str | Path, lags: Sequence[int] = (1,)) -> Observables:
@@ -202,10 +185,7 @@ def generate_ensemble(run: Run, **options: Any) -> Stream:
     motion = model.start(
         start, asked.seed, n_trajectories=asked.ensemble, device=asked.device, threads=asked.threads
     )  # fmt: skip
-    kept = [
-        block[-int(block.steps[0]) % asked.save_every :: asked.save_every].embedded(model.directions).copy()
-        for block in motion.advance(asked.steps)
-    ]
+    kept = [block.thinned(asked.save_every).embedded(model.directions).copy() for block in motion.advance(asked.steps)]
     about = replace(
         system, n_chains=asked.ensemble, n_modes=model.n_modes, dt=system.dt * asked.save_every, every=asked.save_every,
         directions=model.directions, channels=("com", "modes"), others=(), source=f"generated from {run.path}",
@@ -251,9 +231,8 @@ def compare_with_md(run: Run, full_md: str | Path | None = None) -> RunAgainstMd
         UserError: a stream of another melt, or damaged.
     """
     from mlgle_lammps.evaluate.run_against_md import compare_with_md as compare
-    from mlgle_lammps.evaluate.run_results import open_run as read
 
-    return compare(read(run.path), None if full_md is None else Path(full_md))
+    return compare(run, None if full_md is None else Path(full_md))
 
 
 def compare_streams(path: str | Path, reference: str | Path) -> TwoStreams:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mlgle_lammps.chains.laplacian import linear_eigenvalues, mode_rows
 from mlgle_lammps.records import Float64
 
 
@@ -38,6 +39,5 @@ class ModeBasis:
 
 def linear_basis(n_beads: int) -> ModeBasis:
     """Return the modes of a linear chain: u_p(n) = √(2/N) cos[πp(n+1/2)/N], λ_p = 4 sin²(πp/2N), p = 1..N-1."""
-    mode, bead = np.arange(1, n_beads)[:, np.newaxis], np.arange(n_beads)[np.newaxis, :]
-    vectors: Float64 = np.sqrt(2.0 / n_beads) * np.cos(np.pi * mode * (bead + 0.5) / n_beads)
-    return ModeBasis(vectors, 4.0 * np.sin(np.pi * np.arange(1, n_beads) / (2 * n_beads)) ** 2)
+    vectors = mode_rows(n_beads, (), n_beads - 1)[1:] * np.sqrt(2.0 * n_beads)
+    return ModeBasis(vectors, linear_eigenvalues(n_beads))

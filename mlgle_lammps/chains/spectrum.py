@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 
 from mlgle_lammps.chains.bond_graph import orbits
-from mlgle_lammps.chains.laplacian import Edges, invariant_modes
+from mlgle_lammps.chains.laplacian import Edges, invariant_modes, linear_eigenvalues
 from mlgle_lammps.records import Float64, Species, System
 
 
@@ -39,9 +39,7 @@ def linear_spectrum(n_beads: int, ends_alike: bool = True) -> Spectrum:
         n_beads: N.
         ends_alike: whether turning the chain end for end gives the same chain.
     """
-    modes = np.arange(1, n_beads)
-    eigenvalues: Float64 = 4.0 * np.sin(modes * np.pi / (2 * n_beads)) ** 2
-    return Spectrum(eigenvalues, tuple(bool(p % 2 == 0) or not ends_alike for p in modes))
+    return Spectrum(linear_eigenvalues(n_beads), tuple(p % 2 == 0 or not ends_alike for p in range(1, n_beads)))
 
 
 def spectrum_of(own: System | Species) -> Spectrum | None:

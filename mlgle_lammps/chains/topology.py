@@ -207,8 +207,12 @@ def _streamed(listed: Sequence[tuple[str, MoleculeKind]]) -> tuple[list[tuple[st
 
 
 def _has_modes(own: MoleculeKind) -> bool:
-    large = any(block.edges and block.ids.shape[1] > MOST_BEADS for block in own.blocks)
-    return own.kind.shortest >= LEAST_WITH_MODES and not large
+    return own.kind.shortest >= LEAST_WITH_MODES and not _too_large(own)
+
+
+def _too_large(own: MoleculeKind) -> bool:
+    """Whether molecules that are not linear have more beads than modes are made of."""
+    return any(block.edges and block.ids.shape[1] > MOST_BEADS for block in own.blocks)
 
 
 def followed(
@@ -251,7 +255,7 @@ def followed(
 
 def _with_modes(own: MoleculeKind, wanted: int, main: bool) -> tuple[list[Block], int, tuple[str, ...]]:
     """Return a species' blocks, how many modes it has, and a note where that is not what was wanted."""
-    large = any(block.edges and block.ids.shape[1] > MOST_BEADS for block in own.blocks)
+    large = _too_large(own)
     if main and large:
         raise UserError(
             f"molecules of {own.kind.n_beads} beads that are not linear: modes are made of up to {MOST_BEADS}; name "

@@ -27,6 +27,7 @@ from typing import get_args
 import numpy as np
 from scipy import optimize, stats
 
+from mlgle_lammps.chains.laplacian import SLOW
 from mlgle_lammps.chains.spectrum import Spectrum
 from mlgle_lammps.diffusion.forms import FitForm
 from mlgle_lammps.records import Estimate, Float64, GleFit, Int64
@@ -40,7 +41,6 @@ ALLOWANCE_LATE = 0.005  # and at every lag: an ansatz is never exact
 ALLOWANCE_REACH = 1.0  # errors of neighbouring lags are alike: correlation exp(-|ln(t/t')|/ALLOWANCE_REACH)
 TRUST_LEVEL = 0.01  # lags are left out from the short end until the residuals' chi-square is as likely as this
 LEAST_LAGS = 5
-LARGEST_EIGENVALUE = 2.0  # λ of the fastest modes that are added where they are not streamed: N/2 of a linear chain
 MEMORIES = 64  # of mode k, after which it is taken as relaxed
 
 
@@ -171,7 +171,7 @@ def _shortest_wave(moments: Moments, spectrum: Spectrum | None) -> int:
 
 def _n_slow(spectrum: Spectrum) -> int:
     """Return how many modes have λ <= 2: N/2 of a linear chain."""
-    return int(np.searchsorted(spectrum.eigenvalues, LARGEST_EIGENVALUE * (1 + 1e-9), side="right"))
+    return int(np.searchsorted(spectrum.eigenvalues, SLOW * (1 + 1e-9), side="right"))
 
 
 def _relaxation(moments: Moments, column: int) -> float | None:

@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 
 from mlgle_lammps.chains.laplacian import Edges
+from mlgle_lammps.evaluate.judgement import SIGNIFICANT, excess
 from mlgle_lammps.observe.bead_motion import BeadMotion
 from mlgle_lammps.records import Float64
 
 LEAST = {"bead_msd": 0.15, "centre_tie": 0.15}
 """Deviations that matter: of a bead's mean squared displacement, relative; of <ΔX·Δz_p>/<Δz_p²>."""
-SIGNIFICANT = 4.5
-"""Standard errors; all beads or modes at several lags are looked at together."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +107,7 @@ def _at(motion: BeadMotion, lags: tuple[int, ...]) -> BeadMotion:
 
 
 def _beyond(name: str, value: Float64, se: Float64 | None) -> Float64:
-    """Return by how much values exceed what matters and what chance allows; nowhere above 0 where nothing is off."""
-    excess: Float64 = np.abs(value) - np.maximum(LEAST[name], SIGNIFICANT * (np.inf if se is None else se))
-    return excess
+    return excess(value, np.full_like(value, np.inf) if se is None else se, LEAST[name])
 
 
 def _off(name: str, value: Float64, se: Float64 | None) -> bool:

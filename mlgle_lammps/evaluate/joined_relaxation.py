@@ -9,7 +9,7 @@ import numpy as np
 from mlgle_lammps.observe.green_kubo import StressRelaxation
 from mlgle_lammps.observe.mode_relaxation import Relaxation
 from mlgle_lammps.records import Float64
-from mlgle_lammps.statistics.replicas import Replicas, combined
+from mlgle_lammps.statistics.replicas import Replicas, combined, stacked
 
 SPAN = 3.0
 """Agreement is judged over times t to 3 t."""
@@ -90,11 +90,8 @@ def _joined(
 ) -> JoinedRelaxation:  # fmt: skip
     early, late = stress.times < at, times >= at
     inside = relaxation.times <= at
-    whole = Replicas(
-        np.append(relaxation.sum.value[inside], relaxation.integral.value),
-        np.column_stack([relaxation.sum.left_out[:, inside], relaxation.integral.left_out]),
-        relaxation.integral.effect,
-    )
+    begun = Replicas(relaxation.sum.value[inside], relaxation.sum.left_out[:, inside])
+    whole = stacked([begun, relaxation.integral], relaxation.integral.effect)
     beyond = whole.map(lambda own: density * (own[-1] - np.trapezoid(own[:-1], relaxation.times[inside])))
     return JoinedRelaxation(
         at,

@@ -103,12 +103,18 @@ def _worst(found: Judged) -> tuple[int, str]:
     return int(off[np.argmax(np.abs(found.deviation[off]))]), f"{'mode' if len(off) == 1 else 'modes'} {modes}"
 
 
+def excess(value: Float64, se: Float64, least: float) -> Float64:
+    """Return by how much deviations are beyond what matters and what chance allows; above 0 where they are off."""
+    result: Float64 = np.abs(value) - np.maximum(least, SIGNIFICANT * se)
+    return result
+
+
 def judge(found: ModeDifferences) -> Judgement:
     """Return which differences are both large enough to matter and beyond what the scatter of MD allows."""
     value, se = found.nacf.value, found.nacf.se
-    excess = np.abs(value) - np.maximum(LEAST["nacf"], SIGNIFICANT * se)
-    off: NDArray[np.bool_] = np.any(excess > 0, axis=0)
-    lag = np.where(off, excess.argmax(axis=0), np.abs(value).argmax(axis=0))
+    beyond = excess(value, se, LEAST["nacf"])
+    off: NDArray[np.bool_] = np.any(beyond > 0, axis=0)
+    lag = np.where(off, beyond.argmax(axis=0), np.abs(value).argmax(axis=0))
     mode = np.arange(len(lag))
     return Judgement(
         variance=_judge("variance", found.variance),
@@ -121,7 +127,7 @@ def judge(found: ModeDifferences) -> Judgement:
 
 
 def _judge(name: str, found: Differences) -> Judged:
-    return Judged(found.value, found.se, np.abs(found.value) > np.maximum(LEAST[name], SIGNIFICANT * found.se))
+    return Judged(found.value, found.se, excess(found.value, found.se, LEAST[name]) > 0)
 
 
 def judge_against_window(summary: StreamSummary, window: Frames, correlation: Autocorrelation) -> Judgement:

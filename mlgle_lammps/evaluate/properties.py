@@ -21,7 +21,7 @@ from mlgle_lammps.observe.moduli import Moduli, moduli_of
 from mlgle_lammps.observe.scattering import debye, scattering_of_beads, scattering_of_modes
 from mlgle_lammps.records import Estimate, Float64, Int64
 from mlgle_lammps.statistics.moments import Moments, logarithmic_lags
-from mlgle_lammps.statistics.replicas import Replicas
+from mlgle_lammps.statistics.replicas import Replicas, stacked
 from mlgle_lammps.store.stress_file import StressRecord
 
 LAGS_PER_OCTAVE = 4
@@ -115,11 +115,8 @@ class ChainSums:
                 chains' would. Their shapes do not.
         """
         values = np.array([getattr(group, name) for group in self.groups])
-        weights = np.array([group.n_chains for group in self.groups], dtype=float)
-        weights = (weights / weights.sum()).reshape(-1, *[1] * (values.ndim - 1))
-        total = (weights * values).sum(axis=0)
-        left_out = (total - weights * values) / np.maximum(1 - weights, 1e-12) if len(values) > 1 else values[:0]
-        return Replicas(total, left_out, self.moments.design_effect if together else 1.0)
+        n_chains = [group.n_chains for group in self.groups]
+        return Replicas.of_groups(values, n_chains, self.moments.design_effect if together else 1.0)
 
     def fast_nacf(self, lags: Int64) -> Float64:
         """Return C_p(t) of the modes that are not streamed, (lag, mode), exponentials with times as 1/λ_p."""
@@ -233,7 +230,9 @@ def add_sizes_and_motion(found: Properties, sums: ChainSums, length: str, time: 
         {"t": times, "value": ends.value, "se": ends.se}, {"t": time},
         f"<R(t)·R(0)>/<R²> from {k} streamed modes; {shapes}",
     )  # fmt: skip
-    radius = _joint(sums, "gyration", "sizes").map(lambda c: (c[:-2] - c[-1] ** 2) / (c[0] - c[-1] ** 2))
+    radius = stacked([sums.over_groups(name, together=False) for name in ("gyration", "sizes")]).map(
+        lambda c: (c[:-2] - c[-1] ** 2) / (c[0] - c[-1] ** 2)
+    )
     found.tables["rg2_correlation"] = Table(
         {"t": times, "value": radius.value, "se": radius.se}, {"t": time},
         f"<δRg²(t) δRg²(0)>/<δRg²²> from {k} streamed modes; {shapes}",
@@ -245,12 +244,6 @@ def _odd_share(basis: ModeBasis, k: int) -> Float64:
     ends = basis.vectors[k:, -1] - basis.vectors[k:, 0]
     result: Float64 = 2.0 * basis.n_beads * ends**2
     return result
-
-
-def _joint(sums: ChainSums, *names: str) -> Replicas:
-    parts = [sums.over_groups(name, together=False) for name in names]
-    value = np.concatenate([part.value for part in parts])
-    return Replicas(value, np.concatenate([part.left_out for part in parts], axis=1), parts[0].effect)
 
 
 def add_scattering(
@@ -274,13 +267,9 @@ def add_scattering(
         nacf = np.concatenate([products / products[0], fast], axis=1)
         return np.array(scattering_of_modes(q, variances, nacf, share * msd, sums.basis))
 
-    weights, own = sums.correlations.mean(), sums.over_groups("g3")
-    together = Replicas(
-        np.concatenate([weights.value[sums.lags].ravel(), own.value]),
-        np.concatenate([weights.left_out[:, sums.lags].reshape(len(own.left_out), -1), own.left_out], axis=1),
-        effect,
-    )
-    gauss = together.map(scattered)
+    products = sums.correlations.mean()
+    at_lags = Replicas(products.value[sums.lags], products.left_out[:, sums.lags])
+    gauss = stacked([at_lags, sums.over_groups("g3")], effect).map(scattered)
     ratio = gauss.map(lambda s: s[0] / s[0][:, :1])
     coherent = Replicas(static.value[:, None] * ratio.value, static.left_out[..., None] * ratio.left_out, effect)
     errors = f"jackknife over {len(sums.groups)} groups of chains, design effect {effect:.2f}"
@@ -320,10 +309,7 @@ def static_scattering(trajectory: Trajectory, sums: ChainSums, q: Float64) -> Re
         one = np.arange(len(modes), dtype=np.int64)
         by_group.append(scattering_of_beads(beads, one, q.tolist(), [0])[0][..., 0].mean(axis=0))
         weights.append(modes.shape[1])
-    values, share = np.array(by_group), np.array(weights) / np.sum(weights)
-    total = share @ values
-    left_out = (total - share[:, None] * values) / np.maximum(1 - share, 1e-12)[:, None]
-    return Replicas(total, left_out)
+    return Replicas.of_groups(np.array(by_group), weights)
 
 
 @dataclass(frozen=True)

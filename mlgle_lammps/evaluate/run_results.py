@@ -87,8 +87,7 @@ class RunResult:
             return self
 
         def converted(D: Estimate) -> Estimate:
-            by = length**2 / time
-            return replace(D, value=D.value * by, se=D.se * by, ci95=(D.ci95[0] * by, D.ci95[1] * by))
+            return D.scaled(length**2 / time)
 
         return replace(
             self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -68,7 +68,7 @@ def answers_of(found: OverTemperatures, at: Sequence[float]) -> TemperatureAnswe
         pool, predictions, viscosities, unit, left_out, tuple(_lines(pool, predictions, viscosities, unit)),
         tuple(_notes(pool, predictions)),
     )  # fmt: skip
-    return TemperatureAnswers(**{**vars(answers), "numbers": plain(_numbers(answers, pool))})
+    return replace(answers, numbers=plain(_numbers(answers, pool)))
 
 
 def _viscosities(found: OverTemperatures, predictions: Sequence[Prediction]) -> tuple[tuple[Estimate | None, ...], str]:
@@ -81,16 +81,7 @@ def _viscosities(found: OverTemperatures, predictions: Sequence[Prediction]) -> 
         scales = scales_of(system, told.T, volume)
         unit, factor = scales.viscosity_unit, scales.energy_density * system.n_chains * scales.time
         own = told.relaxation
-        result.append(
-            None
-            if own is None
-            else Estimate(
-                own.value * factor,
-                own.se * factor,
-                (own.ci95[0] * factor, own.ci95[1] * factor),
-                f"modes' route, {own.method}",
-            )
-        )
+        result.append(None if own is None else replace(own.scaled(factor), method=f"modes' route, {own.method}"))
     return tuple(result), unit
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from mlgle_lammps.chains.beads import bead_matrix
 from mlgle_lammps.chains.laplacian import Edges, bead_columns
 from mlgle_lammps.records import Float64, Frames
+from mlgle_lammps.statistics.errors import ratio_of_means
 
 STARTS = 32
 """Displacements of one lag taken of each block of generated frames, of which there are many."""
@@ -37,10 +38,7 @@ class BeadMotion:
     def ties(self) -> tuple[Float64, Float64]:
         """Return <ΔX·Δz_p>/<Δz_p²> and its standard error, (lag, mode) both."""
         cross, square = self.products[:, :, 0, 1:], np.diagonal(self.products, axis1=2, axis2=3)[:, :, 1:]
-        mean = np.maximum(square.mean(axis=1), 1e-300)
-        value = cross.mean(axis=1) / mean
-        left = cross - value[:, None] * square
-        return value, left.std(axis=1, ddof=1) / (mean * math.sqrt(left.shape[1]))
+        return ratio_of_means(cross, square, axis=1)
 
     def beads(self, n_beads: int, edges: Edges = ()) -> tuple[Float64, Float64]:
         """Return the mean squared displacement of each bead per direction and its standard error, (lag, bead) both.

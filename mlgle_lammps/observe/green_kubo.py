@@ -37,11 +37,6 @@ class StressRelaxation:
         return self.G.map(lambda G: float(np.trapezoid(G[:last], times)))
 
 
-def block_time(n_samples_in_block: int, spacing: float) -> float:
-    """Return the time that a block of samples spans."""
-    return n_samples_in_block * spacing
-
-
 def stress_relaxation(
     correlation: BlockCorrelation, spacing: float, factor: float, longest: float, block: float
 ) -> StressRelaxation | None:

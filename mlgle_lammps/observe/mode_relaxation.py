@@ -45,10 +45,7 @@ class ModeCorrelations:
 
     def mean(self) -> Replicas:
         """Return the autocovariance (lag, mode) of all chains."""
-        weighted = self.by_group * self.weights[:, None, None]
-        total = weighted.sum(axis=0)
-        left_out = (total - weighted) / (1.0 - self.weights[:, None, None]) if len(weighted) > 1 else weighted[:0]
-        return Replicas(total, left_out, self.effect)
+        return Replicas.of_groups(self.by_group, self.n_chains, self.effect)
 
     def squared(self) -> Replicas:
         """Return the squared autocovariance (lag, mode), free of the bias that squaring noise brings.

@@ -20,6 +20,7 @@ from scipy import optimize, stats
 
 from mlgle_lammps.records import Float64
 from mlgle_lammps.statistics.replicas import Replicas
+from mlgle_lammps.statistics.shift_law import ARRHENIUS, QUADRATIC, VOGEL, log_shift
 
 LEVELS = (0.7, 0.5, float(np.exp(-1.0)))
 LAW_LEVEL = 0.01
@@ -165,7 +166,7 @@ class ShiftLaw:
 
     def log_a(self, T: float) -> float:
         """Return ln a at a temperature."""
-        return float(_law(self.name, T, self.parameters, self.reference))
+        return float(log_shift(self.name, T, self.parameters, self.reference))
 
     def gradient(self, T: float) -> Float64:
         """Return the derivative of ln a by the parameters."""
@@ -175,7 +176,7 @@ class ShiftLaw:
             up, down = self.parameters.copy(), self.parameters.copy()
             up[i] += step
             down[i] -= step
-            high, low = (_law(self.name, T, own, self.reference) for own in (up, down))
+            high, low = (log_shift(self.name, T, own, self.reference) for own in (up, down))
             result.append((high - low) / (2 * step))
         return np.array(result)
 
@@ -185,19 +186,6 @@ class ShiftLaw:
             return None
         B, T_v = self.parameters
         return float(B / (np.log(10) * (self.reference - T_v))), float(self.reference - T_v)
-
-
-ARRHENIUS, VOGEL, QUADRATIC = "Arrhenius", "Vogel-Fulcher-Tammann", "quadratic in 1/T"
-
-
-def _law(name: str, T: Float64 | float, parameters: Float64, reference: float) -> Float64 | float:
-    x = 1.0 / np.asarray(T) - 1.0 / reference
-    if name == VOGEL:
-        B, T_v = parameters
-        result: Float64 = B / (np.asarray(T) - T_v) - B / (reference - T_v)
-        return result
-    powers = [x ** (i + 1) for i in range(len(parameters))]
-    return sum(c * power for c, power in zip(parameters, powers, strict=True))
 
 
 def shift_law(T: Float64, shifts: Float64, covariance: Float64, reference: int) -> ShiftLaw:
@@ -246,7 +234,7 @@ def _vogel(points: _Points, first: ShiftLaw) -> ShiftLaw | None:
     slope = float(first.parameters[0])
 
     def residual(parameters: Float64) -> Float64:
-        law = np.asarray(_law(VOGEL, points.T, parameters, points.reference))
+        law = np.asarray(log_shift(VOGEL, points.T, parameters, points.reference))
         return np.asarray(whiten @ (points.shifts - law))
 
     start = np.array([0.25 * slope, 0.5 * lowest])

@@ -75,7 +75,7 @@ def generate_to_file(
             if should_stop():
                 raise RunFailure("the run was interrupted")
             statistics.add(block)
-            writer.append(block[-int(block.steps[0]) % save_every :: save_every])
+            writer.append(block.thinned(save_every))
             progress.advance(len(block))
     return statistics.summary()
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlgle_lammps.records import Float64, Frames
+from mlgle_lammps.statistics.errors import ratio_of_means
 from mlgle_lammps.statistics.moments import logarithmic_lags
 
 RELAXED = 0.25
@@ -59,10 +60,8 @@ def centre_tie(frames: Frames, shortest: int = 1) -> CentreTie | None:
         dz = (modes[lag:][:, :, open_modes] - modes[:-lag][:, :, open_modes])[pairs].astype(np.float64)
         square = np.einsum("tckx,tckx->ck", dz, dz) / (len(dz) * modes.shape[3])
         cross = np.einsum("tcx,tckx->ck", dx, dz) / (len(dz) * modes.shape[3])
-        mean = np.maximum(square.mean(axis=0), 1e-300)
-        relaxed = mean > 2 * (1 - math.exp(-RELAXED)) * variance[open_modes]
-        ratio = cross.mean(axis=0) / mean
-        error = (cross - ratio * square).std(axis=0, ddof=1) / (mean * math.sqrt(n_chains))
+        relaxed = square.mean(axis=0) > 2 * (1 - math.exp(-RELAXED)) * variance[open_modes]
+        ratio, error = ratio_of_means(cross, square)
         for i, p in enumerate(open_modes):
             value[p], se[p] = ratio[i], error[i]
             if relaxed[i]:

@@ -58,6 +58,20 @@ def jackknife_error(left_out: Float64, sizes: Sizes | None = None, whole: Float6
     return result
 
 
+def ratio_of_means(above: Float64, below: Float64, axis: int = 0) -> tuple[Float64, Float64]:
+    """Return <a>/<b> over independent units and its standard error to first order in both.
+
+    Args:
+        above: a, with the units on ``axis``.
+        below: b, the same shape, its means above 0.
+        axis: of the units, two or more.
+    """
+    mean = np.maximum(below.mean(axis=axis, keepdims=True), 1e-300)
+    ratio = above.mean(axis=axis, keepdims=True) / mean
+    influence = (above - ratio * below).std(axis=axis, ddof=1, keepdims=True) / (mean * np.sqrt(above.shape[axis]))
+    return ratio.squeeze(axis), influence.squeeze(axis)
+
+
 def student_estimate(value: float, se: float, dof: float, method: str) -> Estimate:
     """Return an estimate with Student's 95% interval; NaN bounds where no degree of freedom is left."""
     half = float(stats.t.ppf(0.975, dof)) * se if dof > 0 else np.nan

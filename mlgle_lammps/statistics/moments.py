@@ -7,10 +7,11 @@ are not. Every frame costs the same, and sums run in the order of the frames, so
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlgle_lammps.records import Float32, Float64, Frames, Int64
 
@@ -66,6 +67,11 @@ class Moments:
     n_dimensions: int = 3
     apart: bool = False
     lag_factors: Float64 | None = None
+
+    def at_lags(self, kept: NDArray[np.bool_]) -> Moments:
+        """Return what is said of some of the lags, (lag,) true for those."""
+        cut = {name: getattr(self, name)[kept] for name in ("lags", "counts", "msd_com", "msd_com_chain", "msd_modes")}
+        return replace(self, **cut, lag_factors=None if self.lag_factors is None else self.lag_factors[kept])
 
 
 class MomentAccumulator:

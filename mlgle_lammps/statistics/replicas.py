@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mlgle_lammps.records import Estimate, Float64
 from mlgle_lammps.statistics.errors import student_estimate
@@ -26,6 +27,22 @@ class Replicas:
     left_out: Float64
     effect: float = 1.0
     degrees: int | None = None
+
+    @classmethod
+    def of_groups(cls, values: Float64, weights: ArrayLike, effect: float = 1.0) -> Replicas:
+        """Return the weighted mean over groups of units, and that without each group; no replicas of a single group.
+
+        Args:
+            values: (group, ...).
+            weights: (group,), such as the units in each.
+            effect: design effect.
+        """
+        share = np.asarray(weights, dtype=np.float64)
+        share = (share / share.sum()).reshape(-1, *[1] * (values.ndim - 1))
+        weighted = share * values
+        total = weighted.sum(axis=0)
+        left_out = (total - weighted) / np.maximum(1 - share, 1e-12) if len(values) > 1 else weighted[:0]
+        return cls(total, left_out, effect)
 
     @property
     def dof(self) -> int:
@@ -58,6 +75,20 @@ class Replicas:
     def estimate(self, method: str) -> Estimate:
         """Return a single number with Student's 95% interval."""
         return student_estimate(float(self.value), float(self.se), self.dof, method)
+
+
+def stacked(parts: Sequence[Replicas], effect: float | None = None) -> Replicas:
+    """Return estimates from the same units as one, each flattened, one after the other.
+
+    Args:
+        parts: with equally many replicas.
+        effect: design effect; None for that of the first.
+    """
+    rows = [part.left_out.reshape(len(part.left_out), -1) for part in parts]
+    return Replicas(
+        np.concatenate([np.ravel(part.value) for part in parts]), np.concatenate(rows, axis=1),
+        parts[0].effect if effect is None else effect,
+    )  # fmt: skip
 
 
 def combined(function: Callable[[Float64, Float64], Float64 | float], one: Replicas, other: Replicas) -> Replicas:

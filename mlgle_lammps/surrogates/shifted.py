@@ -16,6 +16,7 @@ import numpy as np
 from mlgle_lammps.directions import Directions
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import CHAINS, Float64, Frames, ModeReport, System
+from mlgle_lammps.statistics.shift_law import VOGEL, log_shift
 from mlgle_lammps.store.json_object import read_object
 from mlgle_lammps.surrogates.contract import Model, Motion
 
@@ -99,14 +100,10 @@ def _shift(told: dict[str, Any], pool: dict[str, Any], T: float) -> Shift:
 
 
 def _log_a(name: str, parameters: Float64, reference: float, T: float) -> float:
-    """Return ln a of the law of a comparison (`observe.superposition`)."""
-    if name == "Vogel-Fulcher-Tammann":
-        B, zero = parameters
-        if zero >= T:
-            raise UserError(f"T = {T:g} is not above the T0 = {zero:.4g} where Vogel's law ends")
-        return float(B / (T - zero) - B / (reference - zero))
-    x = 1.0 / T - 1.0 / reference
-    return float(sum(c * x ** (i + 1) for i, c in enumerate(parameters)))
+    """Return ln a of the law of a comparison; raise UserError below where it ends."""
+    if name == VOGEL and parameters[1] >= T:
+        raise UserError(f"T = {T:g} is not above the T0 = {parameters[1]:.4g} where Vogel's law ends")
+    return float(log_shift(name, T, parameters, reference))
 
 
 def shifted_system(system: System, shift: Shift) -> System:
