@@ -14,13 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from mlgle_lammps.acquire.lammps_handle import Lammps
 from mlgle_lammps.errors import RunFailure
 from mlgle_lammps.statistics.multi_tau import MultipleTau
-from mlgle_lammps.store.stress_file import SERIES, StressRecord, read_stress
+from mlgle_lammps.store.stress_file import FILE, SERIES, StressRecord, read_stress
 
 NAME = "mlgle_stress"
-FILE = "stress.npz"
-"""In the run's folder; in the checkpoint folder each restart file has its own, named by the step."""
 _FIX, _DOUBLE = NAME.encode(), ctypes.POINTER(ctypes.c_double)
 NEVER = 2_000_000_000
 STEP, TENSOR = 0, range(1, 7)
@@ -42,7 +41,7 @@ class StressWatch:
         error: what went wrong while a sample was fetched.
     """
 
-    def __init__(self, lmp: Any, every: int, kinetic: bool, folder: Path | None, leads: bool) -> None:
+    def __init__(self, lmp: Lammps, every: int, kinetic: bool, folder: Path | None, leads: bool) -> None:
         self._lmp, self._folder, self._leads = lmp, folder, leads
         low, high = lmp.extract_box()[:2]
         volume = math.prod(float(b) - float(a) for a, b in zip(low, high, strict=True))
@@ -167,4 +166,4 @@ class StressWatch:
 
     def _kept(self, step: int) -> Path:
         assert self._folder is not None
-        return self._folder / f"stress-{step}.npz"
+        return self._folder / f"stress-{step}.npz"  # each restart file has its own

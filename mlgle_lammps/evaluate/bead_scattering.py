@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from mlgle_lammps.chains.beads import bead_positions, draw_fast_modes
 from mlgle_lammps.evaluate.properties import ChainSums, Properties, Table
 from mlgle_lammps.evaluate.trajectories import Trajectory, read_trajectory
 from mlgle_lammps.observe.chain_motion import fast_part, group_motion
@@ -59,13 +58,11 @@ def _add_generated_motion(found: Properties, other: Trajectory, sums: ChainSums)
             com, modes = group.com[: len(segments)], group.modes[: len(segments)]
             groups.append(group_motion(com, modes, segments, lags, 2, sums.basis))
             done += com.shape[1]
-    weights = np.array([group.n_chains for group in groups], dtype=float) / sum(group.n_chains for group in groups)
+    n_chains = [group.n_chains for group in groups]
     t: Float64 = lags.astype(np.float64) * other.system.dt
     fast = fast_part(sums.variances[k:], sums.fast_nacf(lags), sums.basis) if k == sums.n_streamed else 0.0 * t
     for name, more in (("g1", fast), ("g2", fast), ("g3", 0.0 * t)):
-        values = np.array([getattr(group, name) for group in groups])
-        total = weights @ values
-        own = Replicas(total, (total - weights[:, None] * values) / (1 - weights)[:, None])
+        own = Replicas.of_groups(np.array([getattr(group, name) for group in groups]), n_chains)
         units = f"jackknife over {len(groups)} groups"
         method = f"as {name} of MD, from {done} generated chains, {len(segments)} frames; {units}"
         columns: dict[str, Float64 | list[str]] = {"t": t, "value": own.value + more, "se": own.se}
@@ -86,21 +83,12 @@ def summed_over_beads(trajectory: Trajectory, sums: ChainSums, q: Float64, how: 
         taken = min(group.com.shape[1], n_chains - done)
         if taken <= 0:
             break
-        beads = _beads(group.com[: len(segments), :taken], group.modes[: len(segments), :taken], sums, generator)
+        beads = sums.beads(group.com[: len(segments), :taken], group.modes[: len(segments), :taken], generator)
         both = scattering_of_beads(beads, segments, q.tolist(), lags, N_DIRECTIONS)
         coherent.append(both[0])
         incoherent.append(both[1])
         done += taken
     return _table(np.concatenate(coherent), np.concatenate(incoherent), q, lags, system.dt, effect, how, segments)
-
-
-def _beads(com: Float64, modes: np.ndarray, sums: ChainSums, generator: np.random.Generator) -> Float64:
-    k = modes.shape[2]
-    fast = sums.variances[k:]
-    everything = modes.astype(np.float64)
-    if len(fast):
-        everything = np.concatenate([everything, draw_fast_modes(fast, modes.shape[:2], generator)], axis=2)
-    return bead_positions(com, everything, sums.basis.n_beads)
 
 
 def _table(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlgle_lammps.chains.beads import bead_positions, completed_variances, draw_fast_modes, extrapolated_variances
 from mlgle_lammps.chains.mode_basis import ModeBasis, linear_basis
@@ -117,6 +119,17 @@ class ChainSums:
         values = np.array([getattr(group, name) for group in self.groups])
         n_chains = [group.n_chains for group in self.groups]
         return Replicas.of_groups(values, n_chains, self.moments.design_effect if together else 1.0)
+
+    def beads(self, centres: Float64, modes: NDArray[np.floating[Any]], generator: np.random.Generator) -> Float64:
+        """Return beads of chains with these centres and modes, modes that are not streamed drawn anew in each frame.
+
+        Args:
+            centres: (time, chain, 3).
+            modes: (time, chain, mode, 3), MD's or generated ones.
+            generator: of the draws.
+        """
+        fast = draw_fast_modes(self.variances[modes.shape[2] :], modes.shape[:2], generator)
+        return bead_positions(centres, np.concatenate([modes.astype(np.float64), fast], axis=2), self.basis.n_beads)
 
     def fast_nacf(self, lags: Int64) -> Float64:
         """Return C_p(t) of the modes that are not streamed, (lag, mode), exponentials with times as 1/λ_p."""
@@ -296,16 +309,12 @@ def add_scattering(
 
 def static_scattering(trajectory: Trajectory, sums: ChainSums, q: Float64) -> Replicas:
     """Return S(q,0) summed over beads rebuilt from the modes in some frames, modes that are not streamed drawn."""
-    k = sums.n_streamed
     generator = np.random.default_rng(1)
     every = max(trajectory.n_mode_frames // STATIC_FRAMES, 1)
     by_group, weights = [], []
     for group in trajectory.groups():
-        modes = group.modes[::every].astype(np.float64)
-        fast = draw_fast_modes(sums.variances[k:], modes.shape[:2], generator)
-        beads = bead_positions(
-            np.zeros((*modes.shape[:2], 3)), np.concatenate([modes, fast], axis=2), sums.basis.n_beads
-        )
+        modes = group.modes[::every]
+        beads = sums.beads(np.zeros((*modes.shape[:2], 3)), modes, generator)
         one = np.arange(len(modes), dtype=np.int64)
         by_group.append(scattering_of_beads(beads, one, q.tolist(), [0])[0][..., 0].mean(axis=0))
         weights.append(modes.shape[1])

@@ -26,9 +26,8 @@ from mlgle_lammps.evaluate.trajectories import Trajectory, read_trajectory
 from mlgle_lammps.options.properties import PropertiesOptions
 from mlgle_lammps.records import Estimate
 from mlgle_lammps.store.run_folder import RunFolder
-from mlgle_lammps.store.stress_file import StressRecord, read_stress
+from mlgle_lammps.store.stress_file import FILE, StressRecord, read_stress
 
-STRESS_FILE = "stress.npz"
 NO_STRESS = "no stress was recorded: give --stress STEPS to run"
 
 
@@ -81,7 +80,7 @@ def properties_of(options: PropertiesOptions) -> RunProperties:
 
 
 def _stress(run: Path) -> StressRecord | None:
-    path = run / STRESS_FILE
+    path = run / FILE
     return read_stress(path) if path.is_file() else None
 
 

@@ -13,6 +13,8 @@ from mlgle_lammps.statistics.multi_tau import MultipleTau
 from mlgle_lammps.store.atomic import write_bytes_atomically
 from mlgle_lammps.store.npz import NpzReader
 
+FILE = "stress.npz"
+"""In a run's folder."""
 SCHEMA = 1
 SERIES = 6
 """xy, yz, zx of the pressure tensor, and the differences xx - yy, yy - zz, zz - xx."""
