@@ -14,11 +14,9 @@ def rouse_run(n_beads=10, n_chains=4, n_frames=400, dt=0.5, seed=1, bond=1.0, ty
     """Return a run of Rouse chains with their beads."""
     source = RouseSource(n_chains, n_beads, n_beads - 1, n_frames, dt, seed, bond=bond)
     frames = joined(list(source))
-    everything = np.concatenate([frames.com[:, :, None], frames.modes.astype(np.float64)], axis=2)
+    everything = np.concatenate([0 * frames.com[:, :, None], frames.modes.astype(np.float64)], axis=2)
     beads = bead_columns(n_beads, (), n_beads - 1) @ everything
-    recorded = Frames(
-        frames.steps, frames.segments, {CHAINS: {"com": frames.com, "beads": beads.astype(np.float32)}}
-    )
+    recorded = Frames(frames.steps, frames.segments, {CHAINS: {"com": frames.com, "beads": beads.astype(np.float32)}})
     system = System(
         n_chains, n_beads, 0, dt, units="lj", time_unit="tau", length_unit="sigma", channels=("com", "beads"),
         types=tuple(types) or ("1",) * n_beads,

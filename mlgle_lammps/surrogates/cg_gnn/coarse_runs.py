@@ -14,6 +14,8 @@ from mlgle_lammps.surrogates.cg_gnn import NAME
 from mlgle_lammps.surrogates.cg_gnn.molecules import Molecule
 from mlgle_lammps.surrogates.recorded import require_channels
 
+NEEDS = ("com", "beads")
+"""Channels that it learns from and starts from."""
 _DT_SAME = 1e-6
 
 
@@ -23,7 +25,8 @@ class BeadRun:
 
     Attributes:
         system: its molecules: number of beads, types, bonds, time between frames.
-        frames: with the channel "beads", (time, molecule, bead, 3), not wrapped into a box.
+        frames: with the channels "com", (time, molecule, 3), and "beads", (time, molecule, bead, 3) relative to it and
+            unwrapped.
         name: for people.
     """
 
@@ -57,7 +60,7 @@ class CoarseRun:
     @classmethod
     def of(cls, run: BeadRun, beads_per_group: int, method: str) -> CoarseRun:
         """Return the run coarse-grained; raise UserError for frames without beads or molecules that do not group."""
-        require_channels(run.frames, ("beads",), NAME)
+        require_channels(run.frames, NEEDS, NAME)
         molecule = Molecule.of(run.system, beads_per_group, method)
         positions, centres, square_radii = coarse_grained(molecule, run.frames)
         return cls(molecule, positions, centres, square_radii, run.frames.segments, run.system.dt, run.name)
@@ -73,7 +76,7 @@ class CoarseRun:
         """Return the frames of one model step; raise UserError where it is no multiple of the recorded one."""
         lag = round(dt / self.dt)
         if lag < 1 or abs(lag * self.dt - dt) > _DT_SAME * dt:
-            raise UserError(f"`dt` {dt:g} is no multiple of {self.dt:g}, the time between frames of run {self.name}")
+            raise UserError(f"`step` {dt:g} is no multiple of {self.dt:g}, the time between frames of run {self.name}")
         return lag
 
 
@@ -88,10 +91,11 @@ def coarse_grained(molecule: Molecule, frames: Frames) -> tuple[Float32, Float64
     beads = np.asarray(frames.channels[CHAINS]["beads"], dtype=np.float64)
     if beads.ndim != 4 or beads.shape[2:] != (len(molecule.types), 3):
         raise UserError(f"frames have beads of shape {beads.shape}, and {len(molecule.types)} beads of 3 are needed")
-    if not np.isfinite(beads).all():
+    if not (np.isfinite(beads).all() and np.isfinite(frames.com).all()):
         raise UserError("frames have beads whose places are not finite")
-    centres = beads.mean(axis=2)
-    beads = beads - centres[:, :, None]
+    middles = beads.mean(axis=2)
+    beads = beads - middles[:, :, None]
+    centres = frames.com + middles
     square_radii: Float64 = np.square(beads).sum(axis=-1).mean(axis=-1)
     return molecule.grouping.centres(beads).astype(np.float32), centres, square_radii
 
@@ -102,7 +106,9 @@ def require_runs(runs: Sequence[CoarseRun], dt: float) -> None:
         raise UserError("no run to learn from")
     for run in runs:
         if len(run.starts(run.lag(dt), 1)) < 1 or run.positions.shape[1] < 1:
-            raise UserError(f"run {run.name} is shorter than two steps of `dt` {dt:g}: record longer, or lower `dt`")
+            raise UserError(
+                f"run {run.name} is shorter than two steps of `step` {dt:g}: record longer, or lower `step`"
+            )
 
 
 def fingerprint(frames: Frames) -> str:

@@ -40,6 +40,7 @@ class EquivariantSize:
         layers: of message passing between groups.
         embedded: whether the network sees the beads' types at all (an ablation).
         local_noise: whether noise differs along the molecule.
+        noise_by_mode: whether it differs from mode to mode; else groups have equal independent noise (an ablation).
     """
 
     embedding: int = 8
@@ -48,6 +49,7 @@ class EquivariantSize:
     layers: int = 2
     embedded: bool = True
     local_noise: bool = True
+    noise_by_mode: bool = True
 
 
 @dataclass
@@ -113,7 +115,7 @@ class EquivariantNetwork(nn.Module):
         self.local = perceptron(hidden, hidden, 1, zero=True)
         self.inner_radius = perceptron(hidden, hidden, 1, zero=True)
         self.inner_scale = nn.Parameter(torch.zeros(()))
-        self.register_buffer("radii", torch.linspace(0.0, _RADIAL_REACH, _N_RADIAL))
+        self.radii = nn.Buffer(torch.linspace(0.0, _RADIAL_REACH, _N_RADIAL))
 
     def still(self, molecules: MoleculeSet, which: torch.Tensor) -> Still:
         """Return what does not move of molecules ``which`` (batch,) of a set."""
@@ -128,6 +130,8 @@ class EquivariantNetwork(nn.Module):
         nodes = self.of_nodes(torch.cat([embeddings, molecules.weights.unsqueeze(-1) * molecules.n_groups], -1))
         decays, variances = self.core.of(molecules.eigenvalues)
         spreads = (variances * (1 - decays.square())).sqrt()
+        if not self.size.noise_by_mode:
+            spreads = spreads.square().mean(1, keepdim=True).sqrt().expand_as(spreads)
         sums, differences = parted_pairs(molecules.pairs, molecules.n_groups, hops.dtype)
         return Still(
             molecules.modes[which], decays[which], spreads[which], molecules.eigenvalues.log()[which],
@@ -165,6 +169,8 @@ class EquivariantNetwork(nn.Module):
         springs, mobility, noise = (_LIMIT * torch.tanh(by_mode / _LIMIT)).unbind(-1)
         pull = springs.unsqueeze(-1) * modes + (mobility - still.log_eigenvalues).exp().unsqueeze(-1) * forces
         mean = still.decays.unsqueeze(-1) * modes + (1 - still.decays).unsqueeze(-1) * pull
+        if not self.size.noise_by_mode:
+            noise = noise.mean(1, keepdim=True).expand_as(noise)
         local = None
         if self.size.local_noise:
             sizes = torch.exp(torch.tanh(self.local(nodes)))

@@ -49,23 +49,21 @@ class Examples:
         for number, run in enumerate(runs):
             lag, n_molecules = run.lag(dt), run.positions.shape[1]
             first = _whole(run, lag, before, after)
-            start = (base + first[:, None] * n_molecules + np.arange(n_molecules)).ravel()
-            frames.append(start)
-            strides.append(np.full(len(start), lag * n_molecules))
-            numbers.append(np.full(len(start), number))
+            own = (base + first[:, None] * n_molecules + np.arange(n_molecules)).ravel()
+            frames.append(own)
+            strides.append(np.full(len(own), lag * n_molecules))
+            numbers.append(np.full(len(own), number))
             tracks.append(np.tile(n_tracks + np.arange(n_molecules), len(first)))
             n_tracks += n_molecules
             places.append(run.positions.reshape(-1, *run.positions.shape[2:]))
             centres.append((run.centres - run.centres[:1]).reshape(-1, 3))
             radii.append(run.square_radii.ravel())
             base += places[-1].shape[0]
-        real = {"dtype": dtype, "device": device}
         whole = [torch.tensor(np.concatenate(own), device=device) for own in (frames, strides, numbers, tracks)]
-        return cls(
-            MoleculeSet.of([run.molecule for run in runs], types, device, dtype),
-            torch.tensor(np.concatenate(places), **real), torch.tensor(np.concatenate(centres), **real),
-            torch.tensor(np.concatenate(radii), **real), *whole, tuple(run.name for run in runs),
-        )  # fmt: skip
+        real = [torch.tensor(np.concatenate(own), dtype=dtype, device=device) for own in (places, centres, radii)]
+        molecules = MoleculeSet.of([run.molecule for run in runs], types, device, dtype)
+        names = tuple(run.name for run in runs)
+        return cls(molecules, real[0], real[1], real[2], whole[0], whole[1], whole[2], whole[3], names)
 
     def __len__(self) -> int:
         """Return the number of starts."""

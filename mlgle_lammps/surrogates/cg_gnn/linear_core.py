@@ -77,7 +77,7 @@ class LinearCore:
             raise ValueError("a linear core with numbers that are none")
         if np.any(np.diff(knots[0]) <= 0):
             raise ValueError("a linear core whose knots are in no order")
-        return cls(*knots, bond, (float(centre[0]), float(centre[1])))
+        return cls(knots[0], knots[1], knots[2], bond, (float(centre[0]), float(centre[1])))
 
 
 def _interpolated(where: Float64, knots: Float64, values: Float64) -> Float64:

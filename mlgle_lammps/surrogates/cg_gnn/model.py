@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,10 +13,10 @@ import torch
 
 from mlgle_lammps.directions import ALL_FREE, Directions
 from mlgle_lammps.errors import UserError, one_line
-from mlgle_lammps.records import Float32, Frames, ModeReport, System
+from mlgle_lammps.records import CHAINS, Float32, Frames, ModeReport, System
 from mlgle_lammps.resources.compute import resolve_device
 from mlgle_lammps.surrogates.cg_gnn import NAME
-from mlgle_lammps.surrogates.cg_gnn.coarse_runs import coarse_grained, fingerprint
+from mlgle_lammps.surrogates.cg_gnn.coarse_runs import NEEDS, coarse_grained, fingerprint
 from mlgle_lammps.surrogates.cg_gnn.dynamics import Dynamics, EquivariantDynamics, PublishedDynamics
 from mlgle_lammps.surrogates.cg_gnn.equivariant import EquivariantNetwork, EquivariantSize
 from mlgle_lammps.surrogates.cg_gnn.linear_core import LinearCore
@@ -105,7 +106,7 @@ class CgGnnModel:
         """Begin trajectories where recorded frames end.
 
         Args:
-            frames: one uninterrupted piece with the channel "beads", not wrapped, deck units.
+            frames: one uninterrupted piece with channels "com" and "beads", not wrapped, deck units.
             seed: of starts and noise; equal seeds, devices and frames give equal bits, whatever the threads.
             n_trajectories: independent trajectories; more than there are molecules start from earlier frames, turned.
             device: "auto", "cpu" or "cuda".
@@ -117,27 +118,43 @@ class CgGnnModel:
             UserError: unknown bead types, molecules that cannot be grouped so, frames that are too few, interrupted,
                 without beads or without a molecule.
         """
-        molecule, lag = self._molecule(system)
-        history = self._history(frames, molecule, lag, seed, n_trajectories)
+        starts = [(frames, system)]
+        return self.start_many(starts, seed, n_trajectories=n_trajectories, device=device, threads=threads, dtype=dtype)
+
+    def start_many(
+        self, starts: Sequence[tuple[Frames, System | None]], seed: int, *, n_trajectories: int, device: str = "cpu",
+        threads: int = 0, dtype: torch.dtype = torch.float32,
+    ) -> CgGnnMotion:  # fmt: skip
+        """Begin ``n_trajectories`` of each of several molecules side by side, in their order; see `start`.
+
+        Raises:
+            UserError: as in `start`, or molecules of different numbers of groups.
+        """
         where = resolve_device(device)
-        molecules = MoleculeSet.of([molecule], self.types, where, dtype)
-        starts = torch.tensor(history, device=where, dtype=dtype)
-        walks, places = [], []
+        found = [self._molecule(system) for _, system in starts]
+        if len({molecule.n_groups for molecule, _ in found}) != 1:
+            raise UserError("molecules of different numbers of groups do not move side by side: start them apart")
+        histories = [
+            self._history(frames, molecule, lag, seed + place, n_trajectories)
+            for place, ((frames, _), (molecule, lag)) in enumerate(zip(starts, found, strict=True))
+        ]
+        molecules = MoleculeSet.of([molecule for molecule, _ in found], self.types, where, dtype)
+        history = torch.tensor(np.concatenate(histories), device=where, dtype=dtype)
+        which = torch.arange(len(starts), device=where).repeat_interleave(n_trajectories)
         members = self._moved_to(where, dtype)
-        seeds = np.random.SeedSequence(seed).generate_state(len(members) * (n_trajectories // CHUNK + 1), np.uint32)
+        seeds = np.random.SeedSequence(seed).generate_state(len(members) + len(history) // CHUNK + 1, np.uint32)
+        walks: list[Walk] = []
+        places: list[torch.Tensor] = []
         for number, member in enumerate(members):
-            own = torch.arange(number, n_trajectories, len(members), device=where)
-            for part in own.split(CHUNK) if len(own) else ():
-                which = torch.zeros(len(part), dtype=torch.long, device=where)
+            own = torch.arange(number, len(history), len(members), device=where)
+            for part in own.split(CHUNK if where.type == "cpu" else len(history)) if len(own) else ():
                 noise = None if self.preset == DETERMINISTIC else int(seeds[len(walks)])
-                walks.append(Walk(member, molecules, which, starts[part], noise, self.extent))
+                walks.append(Walk(member, molecules, which[part], history[part], noise, self.extent))
                 places.append(part)
-        return CgGnnMotion(walks, places, n_trajectories, threads)
+        return CgGnnMotion(walks, places, len(history), threads)
 
     def _moved_to(self, device: torch.device, dtype: torch.dtype) -> list[Dynamics]:
-        """Return the members on a device, copies where that is another place or precision."""
-        import copy
-
+        """Return the members on a device and in a precision, as copies."""
         moved: list[Dynamics] = []
         for network, scale in zip(self.networks, self.noise_scales, strict=True):
             own = copy.deepcopy(network).to(device=device, dtype=dtype).requires_grad_(False).eval()
@@ -166,10 +183,10 @@ class CgGnnModel:
         self, frames: Frames, molecule: Molecule, lag: int, seed: int, n_trajectories: int
     ) -> Float32:  # fmt: skip
         """Return starts (trajectory, memory, S, 3) about the centre of their last frame."""
-        require_channels(frames, ("beads",), NAME)
+        require_channels(frames, NEEDS, NAME)
         memory = self.members[0].memory
         needed = (memory - 1) * lag + 1
-        shape = frames.channels[CHAINS_BEADS[0]][CHAINS_BEADS[1]].shape
+        shape = frames.channels[CHAINS]["beads"].shape
         if shape[0] < needed or shape[1] < 1:
             raise UserError(
                 f"starting history has {shape[0]} frames of {shape[1] if len(shape) > 1 else 0} molecules; {needed} "
@@ -189,7 +206,7 @@ class CgGnnModel:
 
     def learned_up_to(self, frame: Frames) -> bool:
         """Return whether a recorded frame is the last one of a run that the model was learned from."""
-        return "beads" in frame.channels.get(CHAINS_BEADS[0], {}) and fingerprint(frame) in self.fingerprints
+        return "beads" in frame.channels.get(CHAINS, {}) and fingerprint(frame) in self.fingerprints
 
     def save(self, path: Path) -> None:
         """Write the model to a file that gets its name when it is whole; raise RunFailure where that fails."""
@@ -217,9 +234,6 @@ class CgGnnModel:
             return _from_plain(stored.values, stored.tensors, path.stat().st_size)
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, IndexError, UserError) as error:
             raise UserError(f"{path} is damaged ({type(error).__name__}: {one_line(error)}); train again") from error
-
-
-CHAINS_BEADS = ("chains", "beads")
 
 
 def _starts(
@@ -298,11 +312,13 @@ def _from_plain(values: dict[str, Any], tensors: dict[str, torch.Tensor], most_b
 
 def _molecule(values: dict[str, Any]) -> Molecule:
     types = plain_values.lines(values["molecule"], "types")
-    edges = tuple((plain_values.whole(a, "bond"), plain_values.whole(b, "bond")) for a, b in values["molecule"]["edges"])
+    edges = tuple(
+        (plain_values.whole(a, "bond"), plain_values.whole(b, "bond")) for a, b in values["molecule"]["edges"]
+    )
     if len(types) > 100_000 or any(max(pair) >= len(types) for pair in edges):
         raise ValueError("bonds to beads that are not there")
-    names = {"n_chains": 1, "n_beads": len(types), "n_modes": 0, "dt": 1.0}
-    return Molecule.of(System(**names, types=types, edges=edges), values["beads_per_group"], values["grouping"])
+    system = System(1, len(types), 0, 1.0, types=types, edges=edges)
+    return Molecule.of(system, values["beads_per_group"], values["grouping"])
 
 
 def model_types(molecules: Sequence[Molecule]) -> tuple[str, ...]:

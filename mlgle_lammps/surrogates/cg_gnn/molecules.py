@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -108,15 +109,20 @@ class MoleculeSet:
         pairs = torch.triu_indices(n_groups, n_groups, 1, device=device)
         one, other = pairs.cpu().numpy()
         groupings = [molecule.grouping for molecule in molecules]
-        real = {"dtype": dtype, "device": device}
+
+        def real(values: list[Any]) -> torch.Tensor:
+            return torch.tensor(np.stack(values), dtype=dtype, device=device)
+
         return cls(
-            torch.tensor(bead_types, device=device), torch.cat([ends, ends.flip(0)], 1),
+            torch.tensor(bead_types, device=device),
+            torch.cat([ends, ends.flip(0)], 1),
             torch.tensor(group_of, device=device),
-            torch.tensor(np.stack([own.modes for own in groupings]), **real),
-            torch.tensor(np.stack([own.eigenvalues for own in groupings]), **real),
-            torch.tensor(np.stack([own.sizes / len(own.groups) for own in groupings]), **real), pairs,
-            torch.tensor(np.stack([own.hops()[one, other] for own in groupings]), **real),
-        )  # fmt: skip
+            real([own.modes for own in groupings]),
+            real([own.eigenvalues for own in groupings]),
+            real([own.sizes / len(own.groups) for own in groupings]),
+            pairs,
+            real([own.hops()[one, other] for own in groupings]),
+        )
 
     @property
     def n_molecules(self) -> int:

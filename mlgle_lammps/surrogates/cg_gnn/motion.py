@@ -16,13 +16,15 @@ BLOCK = 64
 
 
 class CgGnnMotion:
-    """Molecules under way (a Motion): centres of mass from 0, groups with their centre, fine-grained Rg².
+    """Molecules under way (a Motion): centres of mass from 0, groups about them, fine-grained Rg².
 
     Trajectory i is moved by member i modulo their number. Equal seeds, devices and calls give equal bits, whatever the
     threads: each thread moves whole walks.
     """
 
-    def __init__(self, walks: Sequence[Walk], places: Sequence[torch.Tensor], n_trajectories: int, threads: int) -> None:
+    def __init__(
+        self, walks: Sequence[Walk], places: Sequence[torch.Tensor], n_trajectories: int, threads: int
+    ) -> None:
         """Begin.
 
         Args:
@@ -62,7 +64,7 @@ class CgGnnMotion:
         for own, places in zip(made, self._places, strict=True):
             shifts = own.shifts.double().cpu().numpy()
             com[:, places] = self._centres[places] + np.cumsum(shifts, axis=0)
-            beads[:, places] = own.places.cpu().numpy() + com[:, places, None]
+            beads[:, places] = own.places.cpu().numpy()
             radii[:, places, 0] = own.square_radii.cpu().numpy()
         self._centres = com[-1].copy()
         steps = np.arange(self._next_step, self._next_step + n_steps, dtype=np.int64)

@@ -28,7 +28,7 @@ class CgGnnOptions:
         preset: one of ``PRESETS``.
         beads_per_group: wanted beads of a group.
         grouping: how beads are grouped, one of ``grouping.METHODS``.
-        dt: the model's step in the runs' unit of time, a multiple of the time between frames.
+        step: time of a model step in the runs' unit, a multiple of the time between frames.
         members: of the ensemble, each of another seed.
         seed: of the first member.
         device: "auto", "cpu" or "cuda".
@@ -41,7 +41,7 @@ class CgGnnOptions:
     preset: str = EQUIVARIANT
     beads_per_group: int = 10
     grouping: str = "blocks"
-    dt: float = 20.0
+    step: float = 20.0
     members: int = 2
     seed: int = 1
     device: str = "cpu"
@@ -58,8 +58,8 @@ class CgGnnOptions:
         for name in ("beads_per_group", "members"):
             if getattr(self, name) < 1:
                 raise UserError(f"`{name}` is {getattr(self, name)}; give 1 or more")
-        if not self.dt > 0:
-            raise UserError(f"`dt` is {self.dt:g}; give a time above 0")
+        if not self.step > 0:
+            raise UserError(f"`step` is {self.step:g}; give a time above 0")
 
     @property
     def is_equivariant(self) -> bool:

@@ -89,7 +89,12 @@ class PublishedNetwork(nn.Module):
         self.rounds = nn.ModuleList(Round(hidden) for _ in range(size.rounds))
         self.decode = _relu_perceptron(hidden, hidden, 6)
         self.inner_radius = perceptron(hidden, hidden, 1)
-        self.register_buffer("scales", torch.tensor([step, acceleration]))
+        self.scales = nn.Buffer(torch.tensor([step, acceleration]))
+
+    def set_scales(self, step: float, acceleration: float) -> None:
+        """Take root mean squares per component of displacements and of accelerations."""
+        with torch.no_grad():
+            self.scales.copy_(torch.tensor([step, acceleration]))
 
     @property
     def memory(self) -> int:

@@ -13,7 +13,7 @@ from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import Frames, ModeReport, System
 from mlgle_lammps.resources.compute import resolve_device
 from mlgle_lammps.surrogates.cg_gnn import NAME
-from mlgle_lammps.surrogates.cg_gnn.coarse_runs import BeadRun, CoarseRun, fingerprint, require_runs
+from mlgle_lammps.surrogates.cg_gnn.coarse_runs import NEEDS, BeadRun, CoarseRun, fingerprint, require_runs
 from mlgle_lammps.surrogates.cg_gnn.dynamics import Dynamics, EquivariantDynamics, PublishedDynamics
 from mlgle_lammps.surrogates.cg_gnn.equivariant import EquivariantNetwork
 from mlgle_lammps.surrogates.cg_gnn.examples import Examples, by_groups
@@ -65,8 +65,8 @@ def train_coarse(
     report: Report = _silent, share_of: Share = by_count,
 ) -> CgGnnModel:  # fmt: skip
     """Return a model of runs that are coarse-grained already; see `train`."""
-    require_runs(runs, options.dt)
-    core = fit_linear_core(runs, options.dt)
+    require_runs(runs, options.step)
+    core = fit_linear_core(runs, options.step)
     types = model_types([run.molecule for run in runs])
     extent = EXTENT * max(float(np.abs(run.positions).max()) for run in runs)
     lesson = _Lesson(runs, options, core, types, extent, should_stop, report, share_of)
@@ -74,7 +74,7 @@ def train_coarse(
     notes = [f"seed {options.seed + n}: {_said(own)}" for n, own in enumerate(judgements)]
     return CgGnnModel(
         options.preset, types, options.beads_per_group, options.grouping, core, networks, scales, runs[0].dt,
-        options.dt, "time", "length", extent, runs[0].molecule, (), _reports(runs[0], core, options), tuple(notes),
+        options.step, "time", "length", extent, runs[0].molecule, (), _reports(runs[0], core, options), tuple(notes),
     )  # fmt: skip
 
 
@@ -93,10 +93,12 @@ class _Lesson:
 
     def _examples(self, before: int, after: int) -> list[Examples]:
         made = [
-            Examples.of(runs, self._types, self._options.dt, before, after, self._device) for runs in self._groups
+            Examples.of(runs, self._types, self._options.step, before, after, self._device) for runs in self._groups
         ]
         if not any(len(own) for own in made):
-            raise UserError(f"runs are too short: {before + after + 1} steps of `dt` {self._options.dt:g} are needed")
+            raise UserError(
+                f"runs are too short: {before + after + 1} steps of `step` {self._options.step:g} are needed"
+            )
         return [own for own in made if len(own)]
 
     def member(self, seed: int) -> tuple[Network, float, Judgement]:
@@ -118,24 +120,28 @@ class _Lesson:
         plan, sets = self._options.training_plan, self._examples(0, 1)
         self._start_radius(network, sets)
         candidates = [("linear core", copy.deepcopy(network))]
-        how = {"share_of": self._share, "report": self._report}
         if plan.updates:
-            trained = fit_one_step(network, sets, plan, generator, **how)
+            trained = fit_one_step(network, sets, plan, generator, share_of=self._share, report=self._report)
             candidates.append(("one step", trained))
             network = copy.deepcopy(trained)
         if plan.horizon_updates and plan.updates:
-            candidates.append(("horizon", fit_horizon(network, self._examples(0, plan.horizon), plan, generator, **how)))
-        best: tuple[EquivariantDynamics, Judgement] | None = None
+            far = self._examples(0, plan.horizon)
+            trained = fit_horizon(network, far, plan, generator, share_of=self._share, report=self._report)
+            candidates.append(("horizon", trained))
+        return self._best(candidates, sets, seed)
+
+    def _best(
+        self, candidates: Sequence[tuple[str, EquivariantNetwork]], sets: Sequence[Examples], seed: int
+    ) -> tuple[Network, float, Judgement]:
+        """Return the candidate whose roll-outs are best, tied by the size of its noise where that is wanted."""
+        found: list[tuple[EquivariantDynamics, Judgement]] = []
         for name, candidate in candidates:
             dynamics = EquivariantDynamics(candidate.requires_grad_(False).eval(), self._core)
-            if self._options.calibrated:
-                found = calibrate(dynamics, sets, self._extent, seed)
-            else:
-                found = judge(dynamics, sets, self._extent, seed)
-            self._report(f"{name}: {_said(found)}, noise times {dynamics.noise_scale:.3f}")
-            if best is None or found.score < best[1].score:
-                best = dynamics, found
-        return best[0].network.cpu(), best[0].noise_scale, best[1]
+            how = calibrate if self._options.calibrated else judge
+            found.append((dynamics, how(dynamics, sets, self._extent, seed)))
+            self._report(f"{name}: {_said(found[-1][1])}, noise times {dynamics.noise_scale:.3f}")
+        best, judgement = min(found, key=lambda own: own[1].score)
+        return best.network.cpu(), best.noise_scale, judgement
 
     def _start_radius(self, network: EquivariantNetwork, sets: Sequence[Examples]) -> None:
         """Let the groups' own Rg² begin at the recorded mean."""
@@ -155,7 +161,7 @@ class _Lesson:
             frames = own.history(_all(own), 3, 1)
             steps.append(frames.diff(dim=1).square().mean())
             accelerations.append(frames.diff(n=2, dim=1).square().mean())
-        network.scales.copy_(torch.stack([torch.stack(own).mean().sqrt() for own in (steps, accelerations)]))
+        network.set_scales(*(float(torch.stack(own).mean().sqrt()) for own in (steps, accelerations)))
         network = network.to(self._device)
         trained = fit_one_step(network, sets, plan, generator, share_of=self._share, report=self._report)
         dynamics: Dynamics = PublishedDynamics(trained.requires_grad_(False).eval())
@@ -188,11 +194,9 @@ def _reports(run: CoarseRun, core: LinearCore, options: CgGnnOptions) -> tuple[M
 class CgGnnTrainer:
     """The contract's trainer: one stream of beads (a Trainer)."""
 
-    needs = ("com", "beads")
+    needs = NEEDS
 
-    def __init__(
-        self, options: CgGnnOptions, system: System, should_stop: Callable[[], bool] = lambda: False
-    ) -> None:
+    def __init__(self, options: CgGnnOptions, system: System, should_stop: Callable[[], bool] = lambda: False) -> None:
         self._options, self._system, self._should_stop = options, system, should_stop
 
     def partial_fit(self, window: Frames) -> None:

@@ -3,7 +3,7 @@
 A slow drift is worth a thousandth of a nat per step, so the likelihood of one step hardly sees what long runs are made
 of. The second phase rolls two samples K steps on from each start and compares pair distances with those recorded, by
 ½|φ - y| + ½|φ' - y| - ½|φ - φ'| (Gneiting and Raftery 2007): proper, so its least value is the true law K steps ahead.
-Equilibrium does not know which way time runs: each pair of frames is learned from in both directions (preset `default`).
+Equilibrium does not know which way time runs: preset `default` learns from pairs of frames in both directions.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 
@@ -20,6 +21,7 @@ from mlgle_lammps.surrogates.cg_gnn.examples import Examples
 from mlgle_lammps.surrogates.cg_gnn.published_network import PublishedNetwork
 
 Report = Callable[[str], None]
+AnyNetwork = TypeVar("AnyNetwork", EquivariantNetwork, PublishedNetwork)
 
 
 @dataclass(frozen=True)
@@ -47,26 +49,28 @@ class TrainingPlan:
     averaging: float = 0.99
 
 
-class Averaged:
+class Averaged(Generic[AnyNetwork]):
     """The moving mean of a network's weights."""
 
-    def __init__(self, network: torch.nn.Module, keep: float) -> None:
-        self.network, self._keep = copy.deepcopy(network), keep
+    def __init__(self, network: AnyNetwork, keep: float) -> None:
+        self.network: AnyNetwork = copy.deepcopy(network)
+        self._keep = keep
 
-    def update(self, network: torch.nn.Module) -> None:
+    def update(self, network: AnyNetwork) -> None:
         """Take the weights of now into the mean."""
         with torch.no_grad():
             for mean, now in zip(self.network.parameters(), network.parameters(), strict=True):
                 mean.lerp_(now, 1 - self._keep)
 
 
-class Schedule:
+class Schedule(Generic[AnyNetwork]):
     """Adam with a rate that falls along a cosine over one phase; gradients clipped; the moving mean kept."""
 
-    def __init__(self, network: torch.nn.Module, plan: TrainingPlan, updates: int, rate: float) -> None:
-        self._network, self._plan, self._updates, self._first = network, plan, updates, rate
+    def __init__(self, network: AnyNetwork, plan: TrainingPlan, rate: float) -> None:
+        self._network: AnyNetwork = network
+        self._plan, self._first = plan, rate
         self._adam = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=plan.decay)
-        self.mean = Averaged(network, plan.averaging)
+        self.mean: Averaged[AnyNetwork] = Averaged(network, plan.averaging)
 
     def step(self, loss: torch.Tensor, share: float) -> None:
         """Make one update at a ``share`` of the phase from 0 to 1; a loss that is not finite is left out."""
@@ -90,14 +94,14 @@ def by_count(done: int, updates: int) -> float:
 
 
 def fit_one_step(
-    network: EquivariantNetwork | PublishedNetwork,
+    network: AnyNetwork,
     sets: Sequence[Examples],
     plan: TrainingPlan,
     generator: torch.Generator,
     *,
     share_of: Share = by_count,
     report: Report = lambda line: None,
-) -> torch.nn.Module:
+) -> AnyNetwork:
     """Return the network trained one step ahead, its weights averaged.
 
     Args:
@@ -108,7 +112,7 @@ def fit_one_step(
         share_of: (updates done, planned) -> share of the phase that is over; it ends at 1.
         report: hears a line now and then.
     """
-    schedule = Schedule(network, plan, plan.updates, plan.rate)
+    schedule = Schedule(network, plan, plan.rate)
     loss_of = _equivariant_loss if isinstance(network, EquivariantNetwork) else _published_loss
     done, share = 0, 0.0
     while (share := share_of(done, plan.updates)) < 1:
@@ -186,9 +190,9 @@ def fit_horizon(
     *,
     share_of: Share = by_count,
     report: Report = lambda line: None,
-) -> torch.nn.Module:
+) -> EquivariantNetwork:
     """Return the network trained K steps ahead as well; the sets' starts have K steps of future."""
-    schedule = Schedule(network, plan, plan.horizon_updates, plan.rate / 4)
+    schedule = Schedule(network, plan, plan.rate / 4)
     done, share = 0, 0.0
     while (share := share_of(done, plan.horizon_updates)) < 1:
         examples = _drawn_set(sets, generator)
