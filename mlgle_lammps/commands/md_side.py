@@ -9,14 +9,14 @@ from pathlib import Path
 
 from mlgle_lammps.acquire.deck import Deck
 from mlgle_lammps.acquire.driver import INTERRUPTED_EARLY, Driver, LostRank
-from mlgle_lammps.acquire.wanted import FramesWanted
+from mlgle_lammps.acquire.wanted import RECORDED, FramesWanted
 from mlgle_lammps.commands.faults import Faults
 from mlgle_lammps.commands.rank import Rank, complain
 from mlgle_lammps.directions import no_direction
 from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.options.declaring import as_flags
 from mlgle_lammps.records import System
-from mlgle_lammps.resources.needs import check_lines, needs_of, refusal
+from mlgle_lammps.resources.needs import check_lines, needs_of, record_lines, record_refusal, refusal
 from mlgle_lammps.store.run_folder import RunFolder
 from mlgle_lammps.surrogates.catalogue import rehearsal_line
 
@@ -83,7 +83,9 @@ class MdSide:
             self._rank.driver = driver
             system = self._prepared(driver, deck)
             seconds = driver.seconds_per_step(CHECK_STEPS)
-        if self._world.leads_md:
+        if self._world.leads_md and self._rank.request.records_only:
+            print("\n".join(record_lines(system, self._rank.request.target_frames, seconds)), flush=True)
+        elif self._world.leads_md:
             options = self._learn_options
             print("\n".join(check_lines(system, options, seconds)), flush=True)
             if not refusal(needs_of(system, options), options.out):
@@ -96,6 +98,10 @@ class MdSide:
         options = rank.request.deck
         checkpoint = None if options.check else RunFolder(learn.out).checkpoint
         wanted = FramesWanted(learn.modes, learn.md_frames, learn.full_md)
+        if rank.request.records_only:
+            wanted = FramesWanted(
+                learn.modes, rank.request.target_frames, channels=RECORDED, single=True, to_the_end=True
+            )
         return Driver(
             self._world, deck, options, wanted, rank.outbox, log_file, self._stop_requested, checkpoint, rank.resumption
         )
@@ -103,12 +109,19 @@ class MdSide:
     def _prepared(self, driver: Driver, deck: Deck) -> System:
         """Return what the frames will be about; raise UserError where chains can diffuse in no direction."""
         system = driver.prepare()
-        if not system.directions.n and self._learn_options.directions is None:
+        if not system.directions.n and not self._rank.request.records_only and self._learn_options.directions is None:
             raise UserError(f"{deck.path}: {no_direction(system.directions)}")
         return system
 
     def _refuse_what_cannot_fit(self, system: System) -> None:
         """Raise UserError on all MD ranks where the first one finds too little memory or disk for the learning."""
-        why = refusal(needs_of(system, self._learn_options), self._learn_options.out) if self._world.leads_md else ""
+        why = self._shortage(system) if self._world.leads_md else ""
         if why := self._world.md_comm.bcast(why, root=0):
             raise UserError(why)
+
+    def _shortage(self, system: System) -> str:
+        """Return what memory or disk lack, "" where nothing."""
+        request, options = self._rank.request, self._learn_options
+        if request.records_only:
+            return record_refusal(system, request.target_frames, options.out)
+        return refusal(needs_of(system, options), options.out)

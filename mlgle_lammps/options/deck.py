@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.declaring import option, require_limits
-from mlgle_lammps.options.learn import LearnOptions
+from mlgle_lammps.options.learn import NO_SURROGATE, LearnOptions
 from mlgle_lammps.options.species import LENGTH_BIN, SPECIES, require_bin
 
 TRAINER_FAILURES = ("stop", "record")
@@ -42,6 +42,10 @@ class DeckOptions:
     on_trainer_failure: str = option(
         "stop", "where learning fails, MD stops or goes on recording", choices=TRAINER_FAILURES
     )
+    frames: int | None = option(
+        None, f"frames to record with --surrogate {NO_SURROGATE}", metavar="FRAMES", least=1,
+        shown="those of the deck's production",
+    )  # fmt: skip
     stress: int = option(
         0, "correlate the pressure tensor of each so many-th step, for viscosity and moduli", metavar="STEPS", least=0,
         most=LONGEST_STRIDE, shown="0: not at all; 1: of each step",
@@ -78,3 +82,13 @@ class RunRequest:
     resume: Path | None = None
     digest: str = ""
     changed: tuple[str, ...] = ()
+
+    @property
+    def records_only(self) -> bool:
+        """Whether frames are recorded and nothing is learned."""
+        return self.learn.surrogate == NO_SURROGATE
+
+    @property
+    def target_frames(self) -> int | None:
+        """Frames at which MD ends; None where the data or the deck decide."""
+        return self.deck.frames if self.records_only else self.learn.md_frames

@@ -11,6 +11,8 @@ from mlgle_lammps.options.declaring import option, require_limits
 
 HANDOFF_POLICIES = ("tmax", "train", "converged")
 DEVICES = ("auto", "cpu", "cuda")
+NO_SURROGATE = "none"
+"""Instead of a surrogate's name: frames are recorded, and nothing is learned."""
 MOST_THREADS = 1024
 DIRECTIONS = "directions that chains are free to diffuse in, such as xy in a film"
 DIRECTIONS_BY_DEFAULT = "found from walls and from motion"
