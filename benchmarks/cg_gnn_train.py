@@ -39,7 +39,7 @@ SETTLING = 2000.0
 LONG = 100.0
 """Training lengths that a roll-out lasts, at most."""
 
-PLAN = TrainingPlan(updates=6000, horizon_updates=800, horizon=8, batch=256)
+PLAN = TrainingPlan(updates=6000, horizon_updates=800, horizon=8, batch=256, rate=2e-3)
 JOBS = {
     "default": CgGnnOptions(plan=PLAN),
     "default step 40": CgGnnOptions(plan=replace(PLAN, horizon=6), step=40.0),

@@ -17,6 +17,7 @@ from mlgle_lammps.surrogates.cg_gnn.walks import Walk
 MOST_STEPS = 300
 _SETTLING = 0.2
 _CALIBRATIONS = 3
+_NEAR = 0.003
 _SCALE_BOUNDS = (0.8, 1.25)
 _SPREAD_WEIGHT = 0.5
 
@@ -114,7 +115,7 @@ def calibrate(
     """Scale the noise so that Rg² of roll-outs is right on the mean over the recorded runs; return the judgement."""
     found = judge(dynamics, sets, extent, seed, n_walks=n_walks, n_steps=n_steps)
     for _ in range(_CALIBRATIONS):
-        if not found.finite:
+        if not found.finite or abs(found.bias) < _NEAR:
             break
         scale = dynamics.noise_scale * float(np.exp(-found.bias / 2))
         dynamics.noise_scale = float(np.clip(scale, *_SCALE_BOUNDS))

@@ -43,7 +43,7 @@ class TrainingPlan:
     horizon_updates: int = 300
     horizon: int = 8
     batch: int = 128
-    rate: float = 2e-3
+    rate: float = 1e-3
     last_rate: float = 1e-4
     decay: float = 1e-3
     averaging: float = 0.99
