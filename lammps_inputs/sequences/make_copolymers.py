@@ -24,18 +24,18 @@ HEAD = """# Copolymers of four types of beads, written by make_copolymers.py (wh
 #     python -m mlgle_lammps.sets lammps_inputs/sequences/copolymers.toml --out runs/sequences
 
 deck = "in.copolymer"
-every = 100                  # frames 1 tau apart
+every = 500                  # frames 5 tau apart
 quantity = "rg2"
 surrogate = "cg-gnn"
 
 [parts.train]
-frames = 5001                # 5000 tau
+frames = 1001                # 5000 tau
 
 [parts.test]
-frames = 30001
+frames = 6001                # 30000 tau
 
 [parts.longer]
-frames = 30001
+frames = 6001                # 30000 tau
 
 [generate]
 time = 100000                # tau, of each trajectory
