@@ -17,6 +17,7 @@ from mlgle_lammps.options.declaring import flag
 from mlgle_lammps.options.generate import GenerateOptions, ReconstructOptions
 from mlgle_lammps.options.learn import NO_SURROGATE, LearnOptions
 from mlgle_lammps.options.properties import PropertiesOptions
+from mlgle_lammps.options.sets import SetsOptions
 from mlgle_lammps.options.trajectory import TrajectoryOptions
 from mlgle_lammps.store.origin import read_origin
 from mlgle_lammps.surrogates.catalogue import SURROGATES, find_surrogate
@@ -216,3 +217,14 @@ def parse_properties(arguments: Sequence[str]) -> PropertiesOptions:
     )
     add_options(parser, PropertiesOptions)
     return record(PropertiesOptions, parser.parse_intermixed_args(arguments))
+
+
+def parse_sets(arguments: Sequence[str]) -> SetsOptions:
+    """Return the options of ``mlgle sets``; raise UserError on bad ones."""
+    parser = Parser(
+        prog="mlgle sets",
+        description="Run a set of decks, train models on some of them, and hold these against long MD of the others. "
+        "What is done already is not done again: killed, it goes on with the same command.",
+    )
+    add_options(parser, SetsOptions)
+    return record(SetsOptions, parser.parse_intermixed_args(arguments))

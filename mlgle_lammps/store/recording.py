@@ -56,8 +56,8 @@ def open_recording(path: Path) -> Recording:
 
 
 def check_beginning(recording: Recording) -> None:
-    """Raise UserError where a recording has no modes, no frame, or a first block that is damaged."""
-    if recording.system.n_modes < 1:
+    """Raise UserError where a recording has neither modes nor beads, no frame, or a first block that is damaged."""
+    if recording.system.n_modes < 1 and "beads" not in recording.system.channels:
         raise UserError(f"{recording.path}: the frames have no modes")
     if next(checked_blocks(recording), None) is None:
         raise UserError(f"{recording.path} holds no frame")
@@ -85,7 +85,8 @@ def _open_folder(path: Path) -> Recording:
 def _open_h5(path: Path) -> Recording:
     with FramesReader(path) as reader:
         system, n_frames, n_mode_frames = reader.system, len(reader.steps), reader.n_mode_frames
-    rows = _block_rows(system.n_chains * (system.n_modes * 12 + 24))
+    beads = (system.n_beads or 0) * 12 if "beads" in system.channels else 0
+    rows = _block_rows(system.n_chains * (system.n_modes * 12 + 24 + beads))
 
     def read() -> Iterator[Frames]:
         with FramesReader(path) as reader:
