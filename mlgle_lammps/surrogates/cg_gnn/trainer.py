@@ -134,13 +134,16 @@ class _Lesson:
         self, candidates: Sequence[tuple[str, EquivariantNetwork]], sets: Sequence[Examples], seed: int
     ) -> tuple[Network, float, Judgement]:
         """Return the candidate whose roll-outs are best, tied by the size of its noise where that is wanted."""
+        tied = self._options.calibrated
         found: list[tuple[EquivariantDynamics, Judgement]] = []
         for name, candidate in candidates:
             dynamics = EquivariantDynamics(candidate.requires_grad_(False).eval(), self._core)
-            how = calibrate if self._options.calibrated else judge
-            found.append((dynamics, how(dynamics, sets, self._extent, seed)))
-            self._report(f"{name}: {_said(found[-1][1])}, noise times {dynamics.noise_scale:.3f}")
-        best, judgement = min(found, key=lambda own: own[1].score)
+            found.append((dynamics, judge(dynamics, sets, self._extent, seed)))
+            self._report(f"{name}: {_said(found[-1][1])}")
+        best, judgement = min(found, key=lambda own: own[1].score(calibrated=tied))
+        if tied:
+            judgement = calibrate(best, sets, self._extent, seed, judgement)
+            self._report(f"noise times {best.noise_scale:.3f}: {_said(judgement)}")
         return best.network.cpu(), best.noise_scale, judgement
 
     def _start_radius(self, network: EquivariantNetwork, sets: Sequence[Examples]) -> None:
@@ -178,7 +181,7 @@ def _all(examples: Examples) -> torch.Tensor:
 def _said(found: Judgement) -> str:
     if not found.finite:
         return "roll-outs leave the range"
-    return f"Rg² of roll-outs off by {found.score:.3f} (log), bias {found.bias:+.3f}, spread {found.spread:+.3f}"
+    return f"Rg² of roll-outs off by {found.score():.3f} (log), bias {found.bias:+.3f}, spread {found.spread:+.3f}"
 
 
 def _reports(run: CoarseRun, core: LinearCore, options: CgGnnOptions) -> tuple[ModeReport, ...]:
