@@ -28,6 +28,7 @@ from mlgle_lammps.errors import RunFailure
 from mlgle_lammps.surrogates.cg_gnn.coarse_runs import CoarseRun
 from mlgle_lammps.surrogates.cg_gnn.equivariant import EquivariantSize
 from mlgle_lammps.surrogates.cg_gnn.grouping import group_beads
+from mlgle_lammps.surrogates.cg_gnn.model import CgGnnModel
 from mlgle_lammps.surrogates.cg_gnn.molecules import Molecule, MoleculeSet
 from mlgle_lammps.surrogates.cg_gnn.options import SMALL_PLAN, CgGnnOptions
 from mlgle_lammps.surrogates.cg_gnn.trainer import train_coarse
@@ -39,10 +40,11 @@ SETTLING = 2000.0
 LONG = 100.0
 """Training lengths that a roll-out lasts, at most."""
 
-PLAN = TrainingPlan(updates=6000, horizon_updates=800, horizon=8, batch=256, rate=2e-3)
+PLAN = TrainingPlan(updates=6000, horizon_updates=800, horizon=8, batch=256)
 JOBS = {
     "default": CgGnnOptions(plan=PLAN),
     "default step 40": CgGnnOptions(plan=replace(PLAN, horizon=6), step=40.0),
+    "pair core": CgGnnOptions(plan=replace(PLAN, updates=0, horizon_updates=0)),
     "one step alone": CgGnnOptions(plan=replace(PLAN, horizon_updates=0)),
     "equal noise": CgGnnOptions(plan=PLAN, equivariant=EquivariantSize(noise_by_mode=False, local_noise=False)),
     "no embedding": CgGnnOptions(plan=PLAN, equivariant=EquivariantSize(embedded=False)),
@@ -141,6 +143,7 @@ def work(arguments: argparse.Namespace) -> None:
     began = time.monotonic()
     name, seed = arguments.job.rsplit(":", 1)
     train, test, _ = load(arguments.data)
+    test = [] if arguments.train_only else test
     options = replace(JOBS[name], seed=int(seed), members=1, device=arguments.device)
     budget = arguments.budget_s
     both = options.training_plan.horizon_updates > 0
@@ -151,7 +154,17 @@ def work(arguments: argparse.Namespace) -> None:
             plan = replace(plan, horizon_updates=arguments.horizon_updates)
         options = replace(options, plan=plan)
     label = f"[{arguments.job}]"
-    model = train_coarse(train, options, report=lambda line: say(f"{label} {line}"), share_of=share)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    stem = arguments.job.replace(" ", "-").replace(":", "-")
+    stored = arguments.out / f"{stem}.safetensors"
+    if arguments.reuse and stored.exists():
+        model = CgGnnModel.load(stored)
+    else:
+        model = train_coarse(train, options, report=lambda line: say(f"{label} {line}"), share_of=share)
+        if arguments.save_models:
+            model.save(stored)
+    if not test:
+        return
     trained_s = time.monotonic() - began
     say(f"{label} trained in {trained_s:.0f} s ({time.process_time():.0f} s of CPU); {model.notes[0]}")
     length = max(len(run.segments) for run in train) * train[0].dt
@@ -169,11 +182,7 @@ def work(arguments: argparse.Namespace) -> None:
         results[name]["long"] = roll_out(
             model, test, arguments, arguments.long_trajectories, LONG * length, False, deadline, label
         )
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    stem = arguments.job.replace(" ", "-").replace(":", "-")
     (arguments.out / f"{stem}.job.json").write_text(json.dumps(results))
-    if arguments.save_models:
-        model.save(arguments.out / f"{stem}.safetensors")
 
 
 def roll_out(model, test, arguments, n, duration, noiseless, until, label) -> dict:
@@ -445,6 +454,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--save-models", action="store_true")
+    parser.add_argument("--reuse", action="store_true", help="take models that are saved already")
+    parser.add_argument("--train-only", action="store_true", help="with --save-models: no roll-outs")
     parser.add_argument("--gather", action="store_true", help="jobs are done: only write parity.json")
     parser.add_argument("--out", type=Path, default=Path("runs/cg-gnn"))
     arguments = parser.parse_args()
