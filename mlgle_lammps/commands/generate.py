@@ -14,7 +14,7 @@ from mlgle_lammps.commands.execution import run_command
 from mlgle_lammps.commands.parsers import parse_generate
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.store.run_folder import RunFolder
-from mlgle_lammps.surrogates.catalogue import load_model
+from mlgle_lammps.surrogates.catalogue import find_surrogate, load_model
 from mlgle_lammps.surrogates.shifted import shift_to, shifted_model, shifted_system
 
 logger = logging.getLogger("mlgle")
@@ -22,6 +22,10 @@ logger = logging.getLogger("mlgle")
 
 def _generate(arguments: Sequence[str]) -> int:
     options = parse_generate(arguments)
+    if options.start:
+        from mlgle_lammps.pipeline.molecules import generate_molecules
+
+        return generate_molecules(options)
     from mlgle_lammps.diffusion.slope import normal_diffusion
     from mlgle_lammps.pipeline.generation import generate_to_file
     from mlgle_lammps.statistics.correlation import relaxation_times
@@ -34,6 +38,8 @@ def _generate(arguments: Sequence[str]) -> int:
     if not path.parent.is_dir():
         raise UserError(f"--out {path}: there is no folder {path.parent}")
     model = load_model(folder.find_model(), options.surrogate)
+    if find_surrogate(model.surrogate).learn_runs is not None:
+        raise UserError(f"{folder.find_model()} is of many molecules: name runs to move on from with --start")
     system, frames = recorded_frames(folder, model)
     if not math.isclose(system.dt, model.dt, rel_tol=1e-6):
         raise UserError(

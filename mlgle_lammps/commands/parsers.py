@@ -151,6 +151,11 @@ def _run_request(values: argparse.Namespace, out: Path, given: Iterable[str]) ->
         variables.append((name, tuple(entries)))
     values.out = out
     deck = record(DeckOptions, values, variables=tuple(variables))
+    if values.surrogate != NO_SURROGATE and find_surrogate(values.surrogate).learn_runs is not None:
+        raise UserError(
+            f"`surrogate` {values.surrogate} learns from runs of many molecules: record each with `surrogate` "
+            f"{NO_SURROGATE}, then mlgle replay RUN RUN .. --surrogate {values.surrogate}"
+        )
     if deck.frames is not None and values.surrogate != NO_SURROGATE:
         raise UserError(f"`frames` goes with `surrogate` {NO_SURROGATE}; what learns takes `train_frames` and more")
     return RunRequest(deck, _learn_options(values, out, given))

@@ -18,14 +18,20 @@ class GenerateOptions:
 
     run: Path = option(
         meaning="a result folder with a model and modes.h5; with --temperature what compare wrote of several "
-        "temperatures", metavar="RUN", positional=True,
+        "temperatures; with --start a folder with a model of many molecules", metavar="RUN", positional=True,
     )  # fmt: skip
     steps: int = option(100_000, "steps to generate", metavar="STEPS", least=1)
+    time: float | None = option(None, "time to generate, in place of steps", metavar="TIME")
+    start: tuple[Path, ...] = option(
+        (), "runs of molecules that need not have been learned from: each is moved on from its own first frames",
+        metavar="RUN",
+    )  # fmt: skip
     ensemble: int = option(300, "trajectories", metavar="N", least=1)
     save_every: int = option(1, "keep every n-th step", metavar="STEPS", least=1)
     seed: int = option(1, "of the noise", metavar="SEED", least=0)
     device: str = option("auto", "where networks run", choices=DEVICES)
-    out: Path | None = option(None, "file to write", metavar="FILE", shown="RUN/generated.h5")
+    out: Path | None = option(None, "file to write; with --start a folder", metavar="FILE", shown="RUN/generated.h5")
+    overwrite: bool = option(False, "replace a folder that --start made before")
     threads: int = option(0, "torch threads", metavar="N", least=0, most=MOST_THREADS, shown="all cores")
     surrogate: str | None = option(None, "refuse a model of another", metavar="NAME", shown="any")
     temperature: float | None = option(
@@ -37,7 +43,13 @@ class GenerateOptions:
         require_limits(self)
         if self.temperature is not None and not 0 < self.temperature < float("inf"):
             raise UserError(f"`temperature` is {self.temperature:g}; give one above 0")
-        if self.save_every > self.steps:
+        if self.time is not None and not 0 < self.time < float("inf"):
+            raise UserError(f"`time` is {self.time:g}; give one above 0")
+        if self.start and self.temperature is not None:
+            raise UserError("`start` and `temperature` do not go together")
+        if self.time is not None and not self.start:
+            raise UserError("`time` goes with `start`; give `steps`")
+        if self.time is None and self.save_every > self.steps:
             raise UserError(f"`save_every` {self.save_every} is above `steps` {self.steps}: no step would be kept")
 
 

@@ -14,6 +14,7 @@ DEVICES = ("auto", "cpu", "cuda")
 NO_SURROGATE = "none"
 """Instead of a surrogate's name: frames are recorded, and nothing is learned."""
 MOST_THREADS = 1024
+GROUPINGS = ("blocks", "metis")
 DIRECTIONS = "directions that chains are free to diffuse in, such as xy in a film"
 DIRECTIONS_BY_DEFAULT = "found from walls and from motion"
 TRAINED_CHAINS = 1024
@@ -44,6 +45,12 @@ class LearnOptions:
     )
     save_every: int = option(1, "keep every n-th generated step", metavar="STEPS", least=1)
     ensemble: int = option(300, "generated trajectories", metavar="N", least=1)
+    beads_per_group: int = option(10, "beads that move as one, of surrogates of many molecules", metavar="N", least=1)
+    grouping: str = option("blocks", "how beads are grouped", choices=GROUPINGS)
+    step: float | None = option(
+        None, "time of one step of the model, a multiple of the time between frames", metavar="TIME", shown="20"
+    )
+    members: int = option(2, "models in the ensemble that gives the error bar", metavar="N", least=1, most=64)
     directions: str | None = option(None, DIRECTIONS, metavar="XYZ", shown=DIRECTIONS_BY_DEFAULT)
     device: str = option("auto", "where networks train and run", choices=DEVICES)
     seed: int = option(1, "of training and generation", metavar="SEED", least=0)
@@ -51,6 +58,8 @@ class LearnOptions:
 
     def __post_init__(self) -> None:
         require_limits(self)
+        if self.step is not None and not 0 < self.step < float("inf"):
+            raise UserError(f"`step` is {self.step:g}; give a time above 0")
         if self.directions is not None:
             Directions.named(self.directions)
         if not 0 < self.target_ci < 1:

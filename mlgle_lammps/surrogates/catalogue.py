@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,11 +12,12 @@ from mlgle_lammps.diffusion.forms import FitForm
 from mlgle_lammps.directions import Directions
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.learn import LearnOptions
-from mlgle_lammps.records import GleFit, System
-from mlgle_lammps.surrogates import ml_gle
+from mlgle_lammps.records import Frames, GleFit, System
+from mlgle_lammps.surrogates import cg_gnn, ml_gle
 from mlgle_lammps.surrogates.ml_gle import published
 
 if TYPE_CHECKING:
+    from mlgle_lammps.surrogates.cg_gnn.options import CgGnnOptions
     from mlgle_lammps.surrogates.contract import Model, Trainer
 
 COMMON_OPTIONS = (
@@ -55,6 +56,10 @@ class Preset:
             )
 
 
+LearnRuns = Callable[[Sequence[tuple[System, Frames, str]], LearnOptions, Callable[[str], None]], "Model"]
+"""Runs with their systems and names, options, and who hears of progress -> a model."""
+
+
 @dataclass(frozen=True)
 class Surrogate:
     """A surrogate by name.
@@ -66,6 +71,8 @@ class Surrogate:
         trainer: makes a trainer; see ``make_trainer``.
         load: reads a model file.
         rehearse: returns a line that says how long learning and generating will take.
+        learn_runs: learns from recorded runs of many molecules, each with its own name; None where the surrogate
+            learns from one stream.
     """
 
     name: str
@@ -74,6 +81,7 @@ class Surrogate:
     trainer: Callable[[LearnOptions, System, Callable[[], GleFit | None], Callable[[], bool]], Trainer]
     load: Callable[[Path], Model]
     rehearse: Callable[[System, LearnOptions], str]
+    learn_runs: LearnRuns | None = None
 
     def preset(self, name: str | None) -> Preset:
         """Return a variant, the default one for None; raise UserError naming those there are."""
@@ -92,6 +100,42 @@ class Surrogate:
         if unknown:
             listed = ", ".join(f"`{name}`" for name in unknown)
             raise UserError(f"{listed}: not an option of `surrogate` {self.name}; leave it out")
+
+
+def _cg_gnn_trainer(
+    options: LearnOptions, system: System, fit: Callable[[], GleFit | None], should_stop: Callable[[], bool]
+) -> Trainer:
+    from mlgle_lammps.surrogates.cg_gnn.trainer import CgGnnTrainer
+
+    return CgGnnTrainer(_cg_gnn_options(options), system, should_stop)
+
+
+def _cg_gnn_options(options: LearnOptions) -> CgGnnOptions:
+    from mlgle_lammps.surrogates.cg_gnn.options import CgGnnOptions
+
+    step = CgGnnOptions.step if options.step is None else options.step
+    return CgGnnOptions(
+        options.preset, options.beads_per_group, options.grouping, step, options.members, options.seed, options.device
+    )
+
+
+def _cg_gnn_model(path: Path) -> Model:
+    from mlgle_lammps.surrogates.cg_gnn.model import CgGnnModel
+
+    return CgGnnModel.load(path)
+
+
+def _cg_gnn_runs(
+    runs: Sequence[tuple[System, Frames, str]], options: LearnOptions, report: Callable[[str], None]
+) -> Model:
+    from mlgle_lammps.surrogates.cg_gnn.coarse_runs import BeadRun
+    from mlgle_lammps.surrogates.cg_gnn.trainer import train
+
+    return train([BeadRun(*run) for run in runs], _cg_gnn_options(options), report=report)
+
+
+def _cg_gnn_rehearsal(system: System, options: LearnOptions) -> str:
+    return "learning is not rehearsed"
 
 
 def _ml_gle_trainer(
@@ -125,6 +169,20 @@ SURROGATES = {
         _ml_gle_trainer,
         _ml_gle_model,
         _ml_gle_rehearsal,
+    ),
+    cg_gnn.NAME: Surrogate(
+        cg_gnn.NAME,
+        (
+            Preset("default", "equivariant networks on linear cores, noise by modes of the groups", dimensions=(3,)),
+            Preset("published", "the published network, hours on a GPU", dimensions=(3,)),
+            Preset("published-small", "the same, small", dimensions=(3,)),
+            Preset("deterministic", "the same without noise", dimensions=(3,)),
+        ),
+        ("beads_per_group", "grouping", "step", "members"),
+        _cg_gnn_trainer,
+        _cg_gnn_model,
+        _cg_gnn_rehearsal,
+        _cg_gnn_runs,
     ),
 }
 """By name; the first is the default."""
