@@ -32,7 +32,7 @@ class Snapshots:
     def __init__(self, lmp: Lammps, comm: Communicator, blocks: Sequence[Block], n_main: int = 1) -> None:
         self._lmp, self._comm = lmp, comm
         self._sum, self._n_main = MoleculeSums(blocks), n_main
-        self._mask, self._limit, *self._bits = _image_layout(lmp)
+        self._limit = image_layout(lmp)[1]
         self._timestep = lmp.extract_global("dt")
         self.cell = self._read_cell()
         self._physics = PhysicsWatch(lmp, self.cell)
@@ -53,7 +53,7 @@ class Snapshots:
             UserError: the box or the time step has changed.
         """
         cell = self._check_constant()
-        images = self._images(len(ids))
+        images = image_flags(self._lmp, len(ids))
         slots = self._sum.slots(ids)
         inside = slots >= 0
         if not inside.all():
@@ -94,18 +94,6 @@ class Snapshots:
         """What was found in the physics that ended nothing, one line each; on the first MD rank."""
         return self._physics.warnings
 
-    def _images(self, n_local: int) -> Int64:
-        """Return (local atom, 3) image flags."""
-        if n_local == 0:
-            return np.empty((0, 3), dtype=np.int64)
-        packed = self._lmp.numpy.extract_atom("image")[:n_local]
-        low, high = self._bits
-        flags = np.empty((n_local, 3), dtype=np.int64)
-        flags[:, 0] = packed & self._mask
-        flags[:, 1] = packed >> low & self._mask
-        flags[:, 2] = packed >> high & self._mask
-        return flags - self._limit
-
     def _follow(self, slots: Int64, images: Int64) -> Int64:
         """Return image flags unwrapped in time: they run modulo twice their limit."""
         now = np.zeros_like(self._wraps)
@@ -138,7 +126,20 @@ class Snapshots:
         return cell
 
 
-def _image_layout(lmp: Lammps) -> tuple[int, int, int, int]:
+def image_flags(lmp: Lammps, n_local: int) -> Int64:
+    """Return (local atom, 3) image flags."""
+    if n_local == 0:
+        return np.empty((0, 3), dtype=np.int64)
+    packed = lmp.numpy.extract_atom("image")[:n_local]
+    mask, limit, low, high = image_layout(lmp)
+    flags = np.empty((n_local, 3), dtype=np.int64)
+    flags[:, 0] = packed & mask
+    flags[:, 1] = packed >> low & mask
+    flags[:, 2] = packed >> high & mask
+    return flags - limit
+
+
+def image_layout(lmp: Lammps) -> tuple[int, int, int, int]:
     """Return LAMMPS's mask, offset and shifts of packed image flags; of versions that do not tell, by their width."""
     mask, limit, low, high = (lmp.extract_setting(name) for name in ("IMGMASK", "IMGMAX", "IMGBITS", "IMG2BITS"))
     if min(mask, limit, low, high) > 0:
