@@ -11,8 +11,8 @@ import numpy as np
 
 from mlgle_lammps.acquire.constraint import CentreConstraint
 from mlgle_lammps.acquire.lammps_handle import Lammps
-from mlgle_lammps.acquire.melt_state import masses_here, put_back
-from mlgle_lammps.acquire.snapshot import image_flags
+from mlgle_lammps.acquire.melt_state import put_back
+from mlgle_lammps.acquire.snapshot import image_flags, masses_here
 from mlgle_lammps.errors import RunFailure
 from mlgle_lammps.records import Float64, Int64
 from mlgle_lammps.statistics.force_correlation import correlate_forces, correlation_time, pairs_within, spread_lags

@@ -66,6 +66,8 @@ class Surrogate:
         trainer: makes a trainer; see ``make_trainer``.
         load: reads a model file.
         rehearse: returns a line that says how long learning and generating will take.
+        channels: of a frame of the main species, which the driver fills.
+        constrained: it learns from runs in which centres are held, which follow production.
     """
 
     name: str
@@ -74,6 +76,8 @@ class Surrogate:
     trainer: Callable[[LearnOptions, System, Callable[[], GleFit | None], Callable[[], bool]], Trainer]
     load: Callable[[Path], Model]
     rehearse: Callable[[System, LearnOptions], str]
+    channels: tuple[str, ...] = ("com", "modes")
+    constrained: bool = False
 
     def preset(self, name: str | None) -> Preset:
         """Return a variant, the default one for None; raise UserError naming those there are."""
