@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mlgle_lammps.acquire.configurations import ConstrainedPlan, HeldMelt
+from mlgle_lammps.acquire.constraint import CentreConstraint
 from mlgle_lammps.acquire.continuation import named
 from mlgle_lammps.acquire.fixes import plain, read_setup
 from mlgle_lammps.acquire.holding import KEPT, molecules_of
@@ -188,3 +189,18 @@ def set_aside(lmp: Lammps, comm: Communicator, execute: Callable[[str], None]) -
         if name:
             execute(f"undump {name}")
     execute(f"restart 0\nfix {MOVE_FIX} all nve\nthermo_style custom step temp pe etotal\nthermo 100000000")
+
+
+def seconds_held(lmp: Lammps, comm: Communicator, execute: Callable[[str], None], chains: Chains, steps: int) -> float:
+    """Return the wall time of one MD step with centres held, from a short run; production's fixes stay."""
+    molecules = molecules_of(chains)
+    masses = masses_of_atoms(lmp, comm)(np.concatenate(molecules))
+    held = CentreConstraint(lmp, comm, molecules, masses)
+    held.still()
+    held.install()
+    execute("run 0 post no")
+    started = time.perf_counter()
+    execute(f"run {steps} post no")
+    spent = time.perf_counter() - started
+    held.remove()
+    return spent / steps

@@ -21,7 +21,7 @@ import numpy as np
 
 from mlgle_lammps.acquire import mpi
 from mlgle_lammps.acquire.checkpoint import MdRecord
-from mlgle_lammps.acquire.constrained_stage import ConstrainedStage, HeldWanted, Tell
+from mlgle_lammps.acquire.constrained_stage import ConstrainedStage, HeldWanted, Tell, seconds_held
 from mlgle_lammps.acquire.continuation import FIRST_FILE, SECOND_FILE, alternates_restarts, named
 from mlgle_lammps.acquire.deck import REACHED, Deck
 from mlgle_lammps.acquire.deck_files import DeckFiles
@@ -265,6 +265,11 @@ class Driver:
         start = time.perf_counter()
         self._execute(f"run {steps} post no")
         return (time.perf_counter() - start) / steps
+
+    def held_seconds_per_step(self, steps: int) -> float:
+        """Return the wall time of one MD step while centres are held; what comes after it starts from there."""
+        with self._translated():
+            return seconds_held(self._lmp, self._comm, self._execute, self._chains, steps)
 
     def skip_runs(self) -> None:
         """End the run in progress and skip later ones; for another thread, and only where one rank does MD."""

@@ -62,7 +62,7 @@ class MotionTrial:
                 f"the centres' momenta do not decay within {steps} steps, so that `every` cannot be found: give it; or "
                 "does nothing move yet where production begins, because its integrator comes after the marker?"
             )
-        return round_down(decay / FRAMES_PER_DECAY)
+        return nearest_round(decay / FRAMES_PER_DECAY)
 
     def _decay(self) -> float:
         """Return the steps in which the autocorrelation falls to 1/e, infinite where it has not; on every rank."""
@@ -93,9 +93,8 @@ class MotionTrial:
             self._error = error
 
 
-def round_down(number: float) -> int:
-    """Return the largest of 1, 2, 5, 10, 20, 50 .. that is not above ``number``; 1 where that is below 1."""
-    if number < 1:
-        return 1
-    power = 10 ** int(math.log10(number))
-    return max((own * power for own in ROUND if own * power <= number), default=1)
+def nearest_round(number: float) -> int:
+    """Return that of 1, 2, 5, 10, 20, 50 .. which is nearest to a number above 0 in ratio."""
+    power = math.floor(math.log10(number))
+    near = [own * 10.0**e for e in (power - 1, power, power + 1) for own in ROUND]
+    return max(1, round(min(near, key=lambda own: abs(math.log(own / number)))))

@@ -18,6 +18,7 @@ from mlgle_lammps.directions import no_direction
 from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.options.declaring import as_flags
 from mlgle_lammps.records import Ending, System
+from mlgle_lammps.resources.held_needs import held_check_lines, held_refusal
 from mlgle_lammps.resources.needs import check_lines, needs_of, refusal
 from mlgle_lammps.resources.progress import format_seconds
 from mlgle_lammps.store.constrained_file import ConstrainedRun
@@ -107,12 +108,22 @@ class MdSide:
         with self._open(deck, None) as driver:
             self._rank.driver = driver
             system = self._prepared(driver, deck)
+            if self._surrogate.constrained:
+                return self._check_held(driver, system)
             seconds = driver.seconds_per_step(CHECK_STEPS)
         if self._world.leads_md:
             options = self._learn_options
             print("\n".join(check_lines(system, options, seconds)), flush=True)
             if not refusal(needs_of(system, options), options.out):
                 print(rehearsal_line(system, options), flush=True)
+        return 0
+
+    def _check_held(self, driver: Driver, system: System) -> int:
+        """Print what a run with constrained runs would need; return the exit code."""
+        held = driver.held_seconds_per_step(CHECK_STEPS)
+        seconds = driver.seconds_per_step(CHECK_STEPS)
+        if self._world.leads_md:
+            print("\n".join(map(as_flags, held_check_lines(system, self._learn_options, seconds, held))), flush=True)
         return 0
 
     def _open(self, deck: Deck, log_file: Path | None) -> Driver:
@@ -136,7 +147,10 @@ class MdSide:
 
     def _refuse_what_cannot_fit(self, system: System) -> None:
         """Raise UserError on all MD ranks where the first one finds too little memory or disk for the learning."""
-        why = refusal(needs_of(system, self._learn_options), self._learn_options.out) if self._world.leads_md else ""
+        why, options = "", self._learn_options
+        if self._world.leads_md:
+            held = self._surrogate.constrained
+            why = held_refusal(system, options) if held else refusal(needs_of(system, options), options.out)
         if why := self._world.md_comm.bcast(why, root=0):
             raise UserError(why)
 
