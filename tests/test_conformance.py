@@ -18,7 +18,12 @@ from mlgle_lammps.records import CHAINS, Frames, joined
 from mlgle_lammps.statistics.moments import MomentAccumulator
 from mlgle_lammps.surrogates.catalogue import SURROGATES, find_preset, load_model, make_trainer
 
-VARIANTS = [(surrogate.name, preset.name) for surrogate in SURROGATES.values() for preset in surrogate.presets]
+VARIANTS = [
+    (surrogate.name, preset.name)
+    for surrogate in SURROGATES.values()
+    for preset in surrogate.presets
+    if not surrogate.constrained
+]
 N_CHAINS, BEADS, MODES, MEMORY, DT = 8, 8, 2, 5, 0.5
 SOURCE = RouseSource(N_CHAINS, BEADS, MODES, 60, DT, seed=4)
 WINDOW = joined(list(SOURCE))

@@ -14,6 +14,7 @@ DEVICES = ("auto", "cpu", "cuda")
 MOST_THREADS = 1024
 DIRECTIONS = "directions that chains are free to diffuse in, such as xy in a film"
 DIRECTIONS_BY_DEFAULT = "found from walls and from motion"
+HELD = "production and constrained runs (nm-mb)"
 TRAINED_CHAINS = 1024
 """Chains whose frames train the modes' dynamics, at most; D is fitted to all. What memory a run needs hangs on it."""
 
@@ -43,6 +44,24 @@ class LearnOptions:
     save_every: int = option(1, "keep every n-th generated step", metavar="STEPS", least=1)
     ensemble: int = option(300, "generated trajectories", metavar="N", least=1)
     directions: str | None = option(None, DIRECTIONS, metavar="XYZ", shown=DIRECTIONS_BY_DEFAULT)
+    frames: int = option(40_000, "of production", metavar="FRAMES", least=200, section=HELD)
+    configurations: int = option(
+        12, "snapshots of production in which centres are held", metavar="N", least=1, most=10_000, section=HELD
+    )  # fmt: skip
+    constrained_steps: int = option(
+        30_000, "MD steps for which centres are held, in each", metavar="STEPS", least=200, most=10**9, section=HELD
+    )  # fmt: skip
+    force_every: int | None = option(
+        None, "steps between two samples of the forces then", metavar="STEPS", least=1, most=10**6,
+        shown="found from the forces", section=HELD,
+    )  # fmt: skip
+    longest_lag: int | None = option(
+        None, "steps up to which forces are correlated", metavar="STEPS", least=1, most=10**9,
+        shown="a fifth of constrained-steps", section=HELD,
+    )  # fmt: skip
+    pair_range: float | None = option(
+        None, "distance up to which pairs are correlated", metavar="LENGTH", shown="half the box", section=HELD
+    )  # fmt: skip
     device: str = option("auto", "where networks train and run", choices=DEVICES)
     seed: int = option(1, "of training and generation", metavar="SEED", least=0)
     threads: int = option(0, "torch threads", metavar="N", least=0, most=MOST_THREADS, shown="the cores that MD leaves")
@@ -51,6 +70,8 @@ class LearnOptions:
         require_limits(self)
         if self.directions is not None:
             Directions.named(self.directions)
+        if self.pair_range is not None and not 0 < self.pair_range < float("inf"):
+            raise UserError(f"`pair_range` is {self.pair_range:g}; give a length above 0")
         if not 0 < self.target_ci < 1:
             raise UserError(f"`target_ci` is {self.target_ci:g}; give a fraction of D between 0 and 1, such as 0.1")
         if self.memory >= self.train_frames:
