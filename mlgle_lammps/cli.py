@@ -14,6 +14,7 @@ COMMANDS = {
     "compare": "compare a run with full MD, or runs at several temperatures",
     "properties": "viscosity, moduli, scattering and motion of chains from a run's modes and stress",
     "build": "write a start structure",
+    "sets": "run a set of decks, train models on them, and hold these against long MD",
 }
 
 

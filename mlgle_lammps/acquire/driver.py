@@ -171,6 +171,7 @@ class Driver:
             marked=self._deck.production is not None, setup=setup, center_held=self._holds_center(setup),
             definitions=self._deck.fixes, later=self._deck.production_fixes, channels=self._wanted.channels,
             pick=self._options.species, length_bin=self._options.length_bin, log=self._log,
+            single=self._wanted.single,
         )  # fmt: skip
         if self._wanted.states:
             self._look_whether_held(setup)
@@ -291,6 +292,11 @@ class Driver:
             if self._resumption is None:
                 raise RunFailure(INTERRUPTED_EARLY)
             self._taker.verdict, self._folder = STOP, None
+        if self._wanted.to_the_end and self._wanted.total is None and self._deck.production is None:
+            raise UserError(
+                f"{self._deck.path}: the deck has no '#mlgle production' line, so that nothing says how many frames to "
+                "record: give `frames`"
+            )
         self._began = time.perf_counter()
         bonds = bond_pairs(self._lmp)
         assert self._chains.main is not None
@@ -314,6 +320,8 @@ class Driver:
                 self._files.run(SECOND_FILE, text, self._deck.other_files)
             self._raise_kept()
             self._report_deck_end()
+        if self._taker.verdict == GO and self._wanted.total is None and self._wanted.to_the_end:
+            self._taker.verdict = ENOUGH
         if self._taker.verdict == GO:
             self._run_on()
         self._compare_bonds(bonds)
@@ -419,7 +427,7 @@ class Driver:
                 f"MD ended at step {step} with the {self.n_frames} frames asked for; "
                 "the rest of the deck's run is skipped"
             )
-        elif self._taker.verdict == GO:
+        elif self._taker.verdict == GO and not (self._wanted.to_the_end and self._wanted.total is None):
             wanted = self._taker.target or "those needed"
             self._notes.append(
                 f"the deck's production ended at step {step} with {self.n_frames} frames (of {wanted}); "

@@ -82,10 +82,10 @@ class Chains:
     def channels(
         self, sums: Sequence[Float64], velocities: Sequence[Float64] = ()
     ) -> dict[str, dict[str, NDArray[Any]]]:
-        """Return the channels of one frame from the sums z_0..z_k of each block; modes are rounded here and now.
+        """Return the channels of one frame from the sums of each block; modes and beads are rounded here and now.
 
         Args:
-            sums: (molecule, k+1, 3) of each block.
+            sums: z_0..z_k of each block, (molecule, k+1, 3), and its beads behind them where they are asked for.
             velocities: the same of the beads' velocities, where momenta of the main species are wanted.
         """
         assert self.main is not None
@@ -95,7 +95,12 @@ class Chains:
             parts = sums[first : first + len(own.blocks)]
             first += len(own.blocks)
             total = parts[0] if len(parts) == 1 else np.concatenate(parts)
-            filled: dict[str, NDArray[Any]] = {"com": total[:, 0].copy(), "modes": total[:, 1:].astype(np.float32)}
+            end = 1 + own.species.n_modes
+            filled: dict[str, NDArray[Any]] = {
+                "com": total[:, 0].copy(), "modes": total[:, 1:end].astype(np.float32),
+            }  # fmt: skip
+            if "beads" in own.species.channels:
+                filled["beads"] = (total[:, end:] - total[:, :1]).astype(np.float32)
             if own is self.main and velocities:
                 moving = np.concatenate([part[:, 0] for part in velocities[: len(own.blocks)]])
                 filled["momenta"] = moving * np.array(own.species.masses)[:, np.newaxis]
@@ -115,6 +120,7 @@ def find_chains(
     lone: Int64 | None = None,
     pick: str | None = None,
     length_bin: float = 0.0,
+    single: bool = False,
 ) -> Chains:
     """Return the main species' molecules (`main_species.choose_main`, unless picked) and those of other species.
 
@@ -130,6 +136,7 @@ def find_chains(
         lone: (atom,) ids of atoms without bonds.
         pick: name of the main species, None for the rule.
         length_bin: relative width of the lengths of linear chains that share a species.
+        single: molecules of which there is one are followed too, since no D is asked for.
 
     Raises:
         UserError: no bonds, no such species, one molecule alone, or molecules that differ where strict.
@@ -143,11 +150,11 @@ def find_chains(
     named = list(zip(names, (*found, *beside), strict=True))
     kinds = [own.kind for own in found]
     chosen = _picked(pick, named) if pick is not None else found[_place(choose_main(kinds), kinds)]
-    if chosen.n_molecules == 1:
+    if chosen.n_molecules == 1 and not single:
         raise UserError(_one_molecule(chosen, len(found), molecule_of, option))
     main_name = next(name for name, own in named if own is chosen)
     listed = [(name, own) for name, own in named if own is not chosen]
-    streamed, remarks = _streamed(listed)
+    streamed, remarks = _streamed(listed, 1 if single else 2)
     bonded = [*kinds, *(own.kind for own in beside if own.kind.n_beads > 1)]
     left_out = what_is_left_out(chosen.kind, bonded, strict, [own.kind for _, own in streamed], pick)
     return Chains(chosen.blocks[0].ids, tuple(remarks), left_out, kinds=((main_name, chosen), *streamed))
@@ -186,15 +193,17 @@ def _one_molecule(chosen: MoleculeKind, n_kinds: int, molecule_of: Callable[[int
     return f"1 chain {what}: its motion cannot be told from a drift of the box; at least 2 chains are needed"
 
 
-def _streamed(listed: Sequence[tuple[str, MoleculeKind]]) -> tuple[list[tuple[str, MoleculeKind]], list[str]]:
-    """Return the species beside the main one that are streamed, and what is said of the others."""
+def _streamed(
+    listed: Sequence[tuple[str, MoleculeKind]], least: int
+) -> tuple[list[tuple[str, MoleculeKind]], list[str]]:
+    """Return the species beside the main one that are streamed, of so many molecules, and what is said of others."""
     remarks = []
-    several = [(name, own) for name, own in listed if own.n_molecules > 1]
+    several = [(name, own) for name, own in listed if own.n_molecules >= least]
     if lone := [f"{own.n_molecules} '{name}'" for name, own in several if own.kind.n_beads == 1]:
         remarks.append(f"atoms without bonds, each kind with its D in the list species: {', '.join(lone)}")
     several.sort(key=lambda pair: (-pair[1].n_molecules * pair[1].kind.n_beads, pair[0]))
-    if single := [name for name, own in listed if own.n_molecules == 1 and own.kind.n_beads == 1]:
-        remarks.append(f"left out, as there is one of each: {', '.join(single)}")
+    if alone := [name for name, own in listed if own.n_molecules < least and own.kind.n_beads == 1]:
+        remarks.append(f"left out, as there is one of each: {', '.join(alone)}")
     if several[MOST_SPECIES:]:
         names = ", ".join(name for name, _ in several[MOST_SPECIES:])
         remarks.append(
@@ -232,16 +241,23 @@ def followed(
             would take some of several modes that are alike.
         bonds: (bond, 2) atom ids, of the whole system.
         masses_of: atom ids to their masses; None where masses are not known, and all count alike.
-        channels: of the main species.
+        channels: of the main species; with "beads" those of all species are followed.
 
     Raises:
-        UserError: a main species too large for its modes.
+        UserError: a main species too large for its modes, or of several lengths where beads are asked for.
     """
     notes = list(chains.notes)
     found: list[Followed] = []
+    beads = "beads" in channels
     for name, own in chains.kinds:
         main = not found
         blocks, k, lines = _with_modes(own, n_modes, main)
+        if beads and own.kind.n_beads > 1:
+            blocks = [replace(block, with_beads=True) for block in blocks]
+            if len(blocks) > 1:
+                raise UserError(
+                    f"molecules '{name}' have several lengths: their beads are recorded without `length_bin`"
+                )
         weighted = []
         for block in blocks:
             centres = centres_of_mass(block.ids, bonds, masses_of)
@@ -250,7 +266,8 @@ def followed(
         notes += [line for line in lines if main]
         of_species = _described(name, own, weighted, k, masses_of, main)
         found.append(Followed(replace(of_species, channels=channels) if main else of_species, tuple(weighted)))
-    if len(found) == 1 and not found[0].species.edges and "momenta" not in channels:  # linear chains need no masses
+    plain = len(found) == 1 and not found[0].species.edges
+    if plain and not beads and "momenta" not in channels:  # modes of linear chains alone need no masses
         found[0] = replace(found[0], species=replace(found[0].species, masses=(), types=()))
     main_blocks = found[0].blocks
     unique = tuple(dict.fromkeys(notes))
@@ -289,13 +306,15 @@ def _described(
     n_beads = first.ids.shape[1]
     if len(own.blocks) > 1:
         n_beads = round(sum(block.ids.size for block in own.blocks) / own.n_molecules)
-    edges = first.edges if k or main else ()
+    beads = blocks[0].with_beads
+    edges = first.edges if k or main or (beads and not _too_large(own)) else ()
     eigenvalues: tuple[float, ...] = ()
     if edges:
         values, _ = laplacian_modes(n_beads, edges)
         eigenvalues = tuple(values[1:].tolist())
     return Species(
-        name, own.n_molecules, n_beads, k, ("com", "modes") if k else ("com",), edges, eigenvalues, first.types,
+        name, own.n_molecules, n_beads, k,
+        ("com", *(("modes",) if k else ()), *(("beads",) if beads else ())), edges, eigenvalues, first.types,
         _molecule_masses(blocks, masses_of), any(block.centres is not None for block in blocks),
         bool(edges) or ends_alike([first.types]),
     )  # fmt: skip
@@ -321,7 +340,8 @@ def of_main(chains: Chains) -> dict[str, Any]:
     """Return what a System says of its main species beside counts; nothing where all are linear chains of one kind."""
     assert chains.main is not None
     own = chains.main.species
-    if not chains.others and not own.edges and len(chains.main.blocks) == 1 and "momenta" not in own.channels:
+    whole = "momenta" in own.channels or "beads" in own.channels
+    if not chains.others and not own.edges and len(chains.main.blocks) == 1 and not whole:
         return {}
     return {
         "name": own.name, "edges": own.edges, "eigenvalues": own.eigenvalues, "types": own.types, "masses": own.masses,

@@ -11,7 +11,7 @@ from pathlib import Path
 from mlgle_lammps.acquire.constrained_stage import HeldWanted
 from mlgle_lammps.acquire.deck import Deck
 from mlgle_lammps.acquire.driver import INTERRUPTED_EARLY, Driver, LostRank
-from mlgle_lammps.acquire.wanted import FramesWanted
+from mlgle_lammps.acquire.wanted import RECORDED, FramesWanted
 from mlgle_lammps.commands.faults import Faults
 from mlgle_lammps.commands.rank import Rank, complain
 from mlgle_lammps.directions import no_direction
@@ -19,13 +19,19 @@ from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.options.declaring import as_flags
 from mlgle_lammps.records import Ending, System
 from mlgle_lammps.resources.held_needs import held_check_lines, held_refusal
-from mlgle_lammps.resources.needs import check_lines, needs_of, refusal
+from mlgle_lammps.resources.needs import check_lines, needs_of, record_lines, record_refusal, refusal
 from mlgle_lammps.resources.progress import format_seconds
 from mlgle_lammps.store.constrained_file import ConstrainedRun
 from mlgle_lammps.store.run_folder import RunFolder
-from mlgle_lammps.surrogates.catalogue import find_surrogate, rehearsal_line
+from mlgle_lammps.surrogates.catalogue import Surrogate, find_surrogate, rehearsal_line
 
 CHECK_STEPS = 200
+
+
+def _holding(name: str) -> Surrogate | None:
+    """Return the surrogate where it learns from centres that are held, None where not."""
+    found = find_surrogate(name)
+    return found if found.constrained else None
 
 
 class MdSide:
@@ -40,7 +46,7 @@ class MdSide:
     def __init__(self, rank: Rank, faults: Faults, stop_requested: Callable[[], bool]) -> None:
         self._rank, self._faults, self._stop_requested = rank, faults, stop_requested
         self._world, self._learn_options = rank.world, rank.request.learn
-        self._surrogate = find_surrogate(rank.request.learn.surrogate)
+        self._holding = None if rank.request.records_only else _holding(rank.request.learn.surrogate)
 
     def drive(self, deck: Deck) -> int:
         """Run MD to its end and tell the trainer how it ended; return the exit code."""
@@ -80,7 +86,7 @@ class MdSide:
             assert rank.outbox is not None
             rank.outbox.hello(driver.system)
         ending = driver.produce() if done is None else done
-        if not self._surrogate.constrained or ending.status != "complete":
+        if self._holding is None or ending.status != "complete":
             return ending
         wanted = HeldWanted(
             options.configurations, options.constrained_steps, options.force_every, options.longest_lag,
@@ -108,10 +114,12 @@ class MdSide:
         with self._open(deck, None) as driver:
             self._rank.driver = driver
             system = self._prepared(driver, deck)
-            if self._surrogate.constrained:
+            if self._holding is not None:
                 return self._check_held(driver, system)
             seconds = driver.seconds_per_step(CHECK_STEPS)
-        if self._world.leads_md:
+        if self._world.leads_md and self._rank.request.records_only:
+            print("\n".join(record_lines(system, self._rank.request.target_frames, seconds)), flush=True)
+        elif self._world.leads_md:
             options = self._learn_options
             print("\n".join(check_lines(system, options, seconds)), flush=True)
             if not refusal(needs_of(system, options), options.out):
@@ -132,8 +140,14 @@ class MdSide:
         options = rank.request.deck
         checkpoint = None if options.check else RunFolder(learn.out).checkpoint
         wanted = FramesWanted(learn.modes, learn.md_frames, learn.full_md)
-        if self._surrogate.constrained:
-            wanted = FramesWanted(0, learn.frames, channels=self._surrogate.channels, states=learn.configurations)
+        if self._holding is not None:
+            wanted = FramesWanted(
+                0, learn.production_frames, channels=self._holding.channels, states=learn.configurations
+            )
+        if rank.request.records_only:
+            wanted = FramesWanted(
+                learn.modes, rank.request.target_frames, channels=RECORDED, single=True, to_the_end=True
+            )
         return Driver(
             self._world, deck, options, wanted, rank.outbox, log_file, self._stop_requested, checkpoint, rank.resumption
         )
@@ -141,18 +155,24 @@ class MdSide:
     def _prepared(self, driver: Driver, deck: Deck) -> System:
         """Return what the frames will be about; raise UserError where chains can diffuse in no direction."""
         system = driver.prepare()
-        if not system.directions.n and self._learn_options.directions is None:
+        if not system.directions.n and not self._rank.request.records_only and self._learn_options.directions is None:
             raise UserError(f"{deck.path}: {no_direction(system.directions)}")
         return system
 
     def _refuse_what_cannot_fit(self, system: System) -> None:
         """Raise UserError on all MD ranks where the first one finds too little memory or disk for the learning."""
-        why, options = "", self._learn_options
-        if self._world.leads_md:
-            held = self._surrogate.constrained
-            why = held_refusal(system, options) if held else refusal(needs_of(system, options), options.out)
+        why = self._shortage(system) if self._world.leads_md else ""
         if why := self._world.md_comm.bcast(why, root=0):
             raise UserError(why)
+
+    def _shortage(self, system: System) -> str:
+        """Return what memory or disk lack, "" where nothing."""
+        request, options = self._rank.request, self._learn_options
+        if request.records_only:
+            return record_refusal(system, request.target_frames, options.out)
+        if self._holding is not None:
+            return held_refusal(system, options)
+        return refusal(needs_of(system, options), options.out)
 
 
 def _say_how_it_goes(record: ConstrainedRun, n_done: int, n_runs: int, seconds_left: float) -> None:

@@ -15,15 +15,19 @@ from mlgle_lammps.options.compare import CompareOptions
 from mlgle_lammps.options.deck import DeckOptions, RunRequest
 from mlgle_lammps.options.declaring import flag
 from mlgle_lammps.options.generate import GenerateOptions, ReconstructOptions
-from mlgle_lammps.options.learn import LearnOptions
+from mlgle_lammps.options.learn import NO_SURROGATE, LearnOptions
 from mlgle_lammps.options.properties import PropertiesOptions
+from mlgle_lammps.options.sets import SetsOptions
 from mlgle_lammps.options.trajectory import TrajectoryOptions
 from mlgle_lammps.store.origin import read_origin
 from mlgle_lammps.surrogates.catalogue import SURROGATES, find_surrogate
 
+RECORD_OPTIONS = ("out", "overwrite", "surrogate", "modes", "frames")
+"""Options of learning that mean something where nothing is learned."""
 
-def _add_learn_options(parser: Parser) -> None:
-    names = ", ".join(SURROGATES)
+
+def _add_learn_options(parser: Parser, may_record: bool = False) -> None:
+    names = ", ".join(SURROGATES) + (f"; {NO_SURROGATE}: beads and modes are recorded only" if may_record else "")
     variants = "; ".join(f"{p.name}: {p.meaning}" for surrogate in SURROGATES.values() for p in surrogate.presets)
     changes: dict[str, dict[str, Any]] = {
         "surrogate": {"help": f"what learns: {names}"},
@@ -34,9 +38,20 @@ def _add_learn_options(parser: Parser) -> None:
 
 def _learn_options(values: argparse.Namespace, out: Path, given: Iterable[str]) -> LearnOptions:
     """Return the options of learning; ``given`` are the names of those that are not there by default."""
+    if values.surrogate == NO_SURROGATE:
+        _require_recording(given)
+        return record(LearnOptions, values, out=values.out or out, preset=LearnOptions.preset)
     surrogate = find_surrogate(values.surrogate)
     surrogate.require_known(given)
     return record(LearnOptions, values, out=values.out or out, preset=surrogate.preset(values.preset).name)
+
+
+def _require_recording(given: Iterable[str]) -> None:
+    """Raise UserError naming the options that were given and mean nothing where nothing is learned."""
+    unknown = sorted((set(given) & set(LearnOptions.__dataclass_fields__)) - set(RECORD_OPTIONS))
+    if unknown:
+        listed = ", ".join(f"`{name}`" for name in unknown)
+        raise UserError(f"{listed}: nothing is learned with `surrogate` {NO_SURROGATE}; leave it out")
 
 
 def _run_parser() -> Parser:
@@ -50,7 +65,7 @@ def _run_parser() -> Parser:
         "that are given take the place of its own, where that is possible",
     )  # fmt: skip
     add_options(parser, DeckOptions, {"deck": {"nargs": "?"}, "wall_limit": {"type": _wall_seconds}})
-    _add_learn_options(parser)
+    _add_learn_options(parser, may_record=True)
     return parser
 
 
@@ -89,7 +104,11 @@ def parse_run(arguments: Sequence[str]) -> RunRequest:
         given.pop("deck", None)
     before = read_origin(values.resume / "checkpoint")
     merged = _run_parser().parse_intermixed_args(list(before.arguments))
-    own = {**vars(merged), "preset": find_surrogate(merged.surrogate).preset(merged.preset).name}
+    own = {**vars(merged), "preset": _preset_of(merged)}
+    if NO_SURROGATE in (merged.surrogate, given.get("surrogate", merged.surrogate)) != (merged.surrogate,) * 2:
+        raise UserError(
+            f"`surrogate` was {merged.surrogate} when the run began: let it end as it is, and replay what it recorded"
+        )
     changed = []
     for name, value in given.items():
         old = own[name]
@@ -110,6 +129,13 @@ def parse_run(arguments: Sequence[str]) -> RunRequest:
     )
 
 
+def _preset_of(values: argparse.Namespace) -> str | None:
+    """Return the preset that is meant, by its name; as it stands where nothing is learned."""
+    if values.surrogate == NO_SURROGATE:
+        return str(values.preset) if values.preset is not None else None
+    return find_surrogate(values.surrogate).preset(values.preset).name
+
+
 def _given(parser: Parser, arguments: Sequence[str]) -> dict[str, Any]:
     """Return the options that are on the command line, without defaults; the parser is used up."""
     for action in parser._actions:
@@ -124,7 +150,8 @@ def _run_request(values: argparse.Namespace, out: Path, given: Iterable[str]) ->
             raise UserError(f"-var {name} has no value; write -var {name} VALUE")
         variables.append((name, tuple(entries)))
     values.out = out
-    return RunRequest(record(DeckOptions, values, variables=tuple(variables)), _learn_options(values, out, given))
+    deck = record(DeckOptions, values, variables=tuple(variables))
+    return RunRequest(deck, _learn_options(values, out, given))
 
 
 def parse_replay(arguments: Sequence[str]) -> tuple[tuple[Path, ...], TrajectoryOptions, LearnOptions]:
@@ -188,3 +215,14 @@ def parse_properties(arguments: Sequence[str]) -> PropertiesOptions:
     )
     add_options(parser, PropertiesOptions)
     return record(PropertiesOptions, parser.parse_intermixed_args(arguments))
+
+
+def parse_sets(arguments: Sequence[str]) -> SetsOptions:
+    """Return the options of ``mlgle sets``; raise UserError on bad ones."""
+    parser = Parser(
+        prog="mlgle sets",
+        description="Run a set of decks, train models on some of them, and hold these against long MD of the others. "
+        "What is done already is not done again: killed, it goes on with the same command.",
+    )
+    add_options(parser, SetsOptions)
+    return record(SetsOptions, parser.parse_intermixed_args(arguments))

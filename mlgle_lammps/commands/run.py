@@ -114,10 +114,11 @@ class _Run:
     def _open_folder(self, digest: str) -> None:
         """Make the result folder, or open that of the run that goes on, and keep other runs out of it."""
         refuse_without_libraries(with_lammps=self.world.size == 1)
-        from mlgle_lammps.resources.compute import resolve_device
-
         request = self.rank.request
-        resolve_device(request.learn.device)
+        if not request.records_only:
+            from mlgle_lammps.resources.compute import resolve_device
+
+            resolve_device(request.learn.device)
         if request.resume is not None:
             folder = self.rank.folder = RunFolder.open(request.resume)
             folder.hold()
@@ -132,10 +133,10 @@ class _Run:
         if request.resume is None:
             return None
         assert self.rank.folder is not None
-        surrogate = find_surrogate(learn.surrogate)
-        target = learn.frames if surrogate.constrained else learn.md_frames
+        held = not request.records_only and find_surrogate(learn.surrogate).constrained
+        target = learn.production_frames if held else request.target_frames
         plan = plan_resumption(
-            self.rank.folder.checkpoint, deck, target, not request.changed, surrogate.constrained
+            self.rank.folder.checkpoint, deck, target, not request.changed, held
         )  # fmt: skip
         if plan is not None and "modes" in request.changed and learn.modes > plan.system.n_modes:
             raise UserError(f"--modes cannot be raised when a run goes on: {plan.system.n_modes} were recorded")

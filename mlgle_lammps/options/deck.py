@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.declaring import option, require_limits
-from mlgle_lammps.options.learn import LearnOptions
+from mlgle_lammps.options.learn import NO_SURROGATE, LearnOptions
 from mlgle_lammps.options.species import LENGTH_BIN, SPECIES, require_bin
 
 TRAINER_FAILURES = ("stop", "record")
@@ -82,3 +82,13 @@ class RunRequest:
     resume: Path | None = None
     digest: str = ""
     changed: tuple[str, ...] = ()
+
+    @property
+    def records_only(self) -> bool:
+        """Whether frames are recorded and nothing is learned."""
+        return self.learn.surrogate == NO_SURROGATE
+
+    @property
+    def target_frames(self) -> int | None:
+        """Frames at which MD ends; None where the data or the deck decide."""
+        return self.learn.frames if self.records_only else self.learn.md_frames

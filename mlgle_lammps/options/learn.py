@@ -11,10 +11,14 @@ from mlgle_lammps.options.declaring import option, require_limits
 
 HANDOFF_POLICIES = ("tmax", "train", "converged")
 DEVICES = ("auto", "cpu", "cuda")
+NO_SURROGATE = "none"
+"""Instead of a surrogate's name: frames are recorded, and nothing is learned."""
 MOST_THREADS = 1024
 DIRECTIONS = "directions that chains are free to diffuse in, such as xy in a film"
 DIRECTIONS_BY_DEFAULT = "found from walls and from motion"
 HELD = "production and constrained runs (nm-mb)"
+PRODUCTION, LEAST_PRODUCTION = 40_000, 200
+"""Frames of production before centres are held."""
 TRAINED_CHAINS = 1024
 """Chains whose frames train the modes' dynamics, at most; D is fitted to all. What memory a run needs hangs on it."""
 
@@ -44,7 +48,10 @@ class LearnOptions:
     save_every: int = option(1, "keep every n-th generated step", metavar="STEPS", least=1)
     ensemble: int = option(300, "generated trajectories", metavar="N", least=1)
     directions: str | None = option(None, DIRECTIONS, metavar="XYZ", shown=DIRECTIONS_BY_DEFAULT)
-    frames: int = option(40_000, "of production", metavar="FRAMES", least=200, section=HELD)
+    frames: int | None = option(
+        None, f"of production (nm-mb), or to record ({NO_SURROGATE})", metavar="FRAMES", least=1,
+        shown=f"{PRODUCTION}; {NO_SURROGATE}: those of the deck's production", section=HELD,
+    )  # fmt: skip
     configurations: int = option(
         12, "snapshots of production in which centres are held", metavar="N", least=1, most=10_000, section=HELD
     )  # fmt: skip
@@ -74,6 +81,8 @@ class LearnOptions:
             raise UserError(f"`pair_range` is {self.pair_range:g}; give a length above 0")
         if not 0 < self.target_ci < 1:
             raise UserError(f"`target_ci` is {self.target_ci:g}; give a fraction of D between 0 and 1, such as 0.1")
+        if self.surrogate != NO_SURROGATE and self.frames is not None and self.frames < LEAST_PRODUCTION:
+            raise UserError(f"`frames` is {self.frames}; give {LEAST_PRODUCTION} or more")
         if self.memory >= self.train_frames:
             raise UserError(
                 f"`memory` {self.memory} is not shorter than `train_frames` {self.train_frames}: "
@@ -84,6 +93,11 @@ class LearnOptions:
             raise UserError(
                 f"`save_every` {self.save_every} is above `generate_steps` {self.generate_steps}: no step would be kept"
             )
+
+    @property
+    def production_frames(self) -> int:
+        """Frames of production before centres are held."""
+        return PRODUCTION if self.frames is None else self.frames
 
     @property
     def learn_frames(self) -> int:

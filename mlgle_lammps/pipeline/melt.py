@@ -69,13 +69,13 @@ class _MeltRun:
 
     def take_frames(self) -> None:
         """Take all frames, which the journal keeps, and D of the centres from them."""
-        slope = slope_accumulator(self._system.n_chains, self._options.frames, self._system.center_held)
-        with Progress("production", self._options.frames) as progress:
+        slope = slope_accumulator(self._system.n_chains, self._options.production_frames, self._system.center_held)
+        with Progress("production", self._options.production_frames) as progress:
             for frame in self._source:
                 slope.add(frame)
                 self._n_frames += 1
                 progress.advance()
-                if self._n_frames == self._options.frames:
+                if self._n_frames == self._options.production_frames:
                     progress.remark("constrained runs follow")
         if self._n_frames:
             self._D = normal_diffusion(slope.moments(), self._system.dt)

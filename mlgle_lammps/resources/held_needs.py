@@ -61,10 +61,10 @@ def held_needs(system: System, options: LearnOptions) -> HeldNeeds:
     n_lags = len(spread_lags(max(longest // every, 1)))
     one = float(correlation_bytes(n, pairs, n_lags))
     samples = options.constrained_steps // every * n * 24.0
-    stream = float(options.frames * frame_bytes(system))
+    stream = float(options.production_frames * frame_bytes(system))
     held = configurations * options.constrained_steps
     return HeldNeeds(
-        steps=options.frames * system.every + held,
+        steps=options.production_frames * system.every + held,
         held_steps=held,
         pairs=pairs,
         stream=stream,
@@ -123,15 +123,15 @@ def held_check_lines(
         held_seconds_per_step: the same with centres held.
     """
     needs, room = held_needs(system, options), available_memory()
-    production = options.frames * system.every
+    production = options.production_frames * system.every
     whole = production * seconds_per_step + needs.held_steps * held_seconds_per_step
-    spacing = options.frames // max(options.configurations, 1) * system.dt
+    spacing = options.production_frames // max(options.configurations, 1) * system.dt
     lines = [
         f"{system.source}: {system.n_chains} molecules of {system.n_beads} beads, units {system.units}",
         *(f"warning: {line}" for line in system.left_out),
         *(f"note: {note}" for note in system.notes),
-        f"production: {options.frames} frames of centres and momenta, every {system.every} steps = {system.dt:g} "
-        f"{system.time_unit}: {production} steps at {1 / seconds_per_step:.0f} steps/s: "
+        f"production: {options.production_frames} frames of centres and momenta, every {system.every} steps = "
+        f"{system.dt:g} {system.time_unit}: {production} steps at {1 / seconds_per_step:.0f} steps/s: "
         f"{format_seconds(production * seconds_per_step)}",
         f"constrained runs: {options.configurations} of {options.constrained_steps} steps, from states {spacing:g} "
         f"{system.time_unit} apart: {needs.held_steps} steps at {1 / held_seconds_per_step:.0f} steps/s "

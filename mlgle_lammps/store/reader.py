@@ -182,7 +182,7 @@ class FramesReader:
             UserError: the file is damaged there.
             ValueError: modes of frames that have none.
         """
-        if with_modes and stop > self.n_mode_frames:
+        if with_modes and stop > self.n_mode_frames and self._modes is not None:
             raise ValueError(f"frame {stop - 1} has no modes; {self.n_mode_frames} frames do")
         channels: dict[str, dict[str, NDArray[Any]]] = {CHAINS: {}}
         try:
