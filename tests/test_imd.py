@@ -264,48 +264,42 @@ include {folder}/kremer.lmp
 fix out all imd {port} version 3 trate 50 time on box on coordinates on velocities off forces off
 run 1000000
 """
+RECORD = """
+import numpy as np
+import mlgle_lammps as ml
+from mlgle_lammps.records import joined
+with ml.Simulation("in.deck", every=50, n_frames=120, variables={{"data": "{data}"}}) as md:
+    frames = joined(list(md))
+np.savez("journal.npz", com=frames.com, modes=frames.modes, steps=frames.steps)
+"""
 
 
 @pytest.mark.lammps
-@pytest.mark.slow
-def test_a_kremer_grest_melt_has_the_d_of_its_own_journal(tmp_path):
-    """LAMMPS sends each frame that the journal holds too; what differs is that positions travel in single precision."""
-    melt = (ROOT / "lammps_inputs" / "in.kg").read_text().replace("index 20000", "index 200")
-    (tmp_path / "kremer.lmp").write_text(melt)
-    port = free_port()
+def test_a_kremer_grest_melt_has_the_d_of_its_own_recording(tmp_path):
+    """LAMMPS sends each frame that the driver records; what differs is that positions travel in single precision."""
+    data, port = ROOT / "lammps_inputs" / "kg.data", free_port()
+    (tmp_path / "kremer.lmp").write_text(data.with_name("in.kg").read_text().replace("index 20000", "index 200"))
     (tmp_path / "in.deck").write_text(DECK.format(folder=tmp_path, port=port))
-    options = "--every 50 --memory 32 --train-frames 100 --val-frames 60 --generate-steps 0 --threads 1".split()  # noqa: SIM905
-    command = [
-        sys.executable,
-        "-m",
-        "mlgle_lammps.run",
-        "in.deck",
-        "-var",
-        "data",
-        str(ROOT / "lammps_inputs" / "kg.data"),
-    ]
     md = subprocess.Popen(
-        [*command, *options, "--out", "run"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        [sys.executable, "-c", RECORD.format(data=data)], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
     try:
-        stream = followed(f"imd://localhost:{port}", topology=ROOT / "lammps_inputs" / "kg.data", units="lj")
+        stream = followed(f"imd://localhost:{port}", topology=data, units="lj")
         output = md.communicate(timeout=120)[0]
     finally:
         if md.poll() is None:
             os.killpg(md.pid, signal.SIGKILL)
     assert md.returncode == 0, output
-    journal = ml.read_stream(tmp_path / "run")
-    steps, here, there = np.intersect1d(stream.frames.steps, journal.frames.steps, return_indices=True)
-    assert len(steps) >= 150
-    assert stream.system.dt == pytest.approx(journal.system.dt)
-    moved, own = (com - com[0] for com in (stream.com[here], journal.com[there]))
-    assert np.abs(moved - own).max() < 1e-5
-    assert np.abs(stream.modes[here] - journal.modes[there]).max() < 1e-5
-    fits = [
-        ml.fit_diffusion(com, modes, 0.5, n_beads=25, memory=32).D
-        for com, modes in ((moved, stream.modes[here]), (own, journal.modes[there]))
-    ]
+    journal = np.load(tmp_path / "journal.npz")
+    steps, here, there = np.intersect1d(stream.frames.steps, journal["steps"], return_indices=True)
+    assert len(steps) >= 118
+    assert stream.system.dt == pytest.approx(0.5)
+    moved, own = (com - com[0] for com in (stream.com[here], journal["com"][there]))
+    modes, own_modes = stream.modes[here], journal["modes"][there]
+    assert np.abs(moved - own).max() < 2e-6
+    assert np.abs(modes - own_modes).max() < 2e-6
+    fits = [ml.fit_diffusion(com, z, 0.5, n_beads=25, memory=32).D for com, z in ((moved, modes), (own, own_modes))]
     assert fits[0].value == pytest.approx(fits[1].value, rel=1e-6)
     assert fits[0].ci95 == pytest.approx(fits[1].ci95, rel=1e-6)
 

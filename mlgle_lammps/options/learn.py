@@ -8,9 +8,9 @@ from pathlib import Path
 from mlgle_lammps.directions import Directions
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.declaring import option, require_limits
+from mlgle_lammps.options.devices import DEVICE, device_names
 
 HANDOFF_POLICIES = ("tmax", "train", "converged")
-DEVICES = ("auto", "cpu", "cuda")
 MOST_THREADS = 1024
 DIRECTIONS = "directions that chains are free to diffuse in, such as xy in a film"
 DIRECTIONS_BY_DEFAULT = "found from walls and from motion"
@@ -43,12 +43,13 @@ class LearnOptions:
     save_every: int = option(1, "keep every n-th generated step", metavar="STEPS", least=1)
     ensemble: int = option(300, "generated trajectories", metavar="N", least=1)
     directions: str | None = option(None, DIRECTIONS, metavar="XYZ", shown=DIRECTIONS_BY_DEFAULT)
-    device: str = option("auto", "where networks train and run", choices=DEVICES)
+    device: str = option("auto", DEVICE.format("train and run"), metavar="DEVICE")
     seed: int = option(1, "of training and generation", metavar="SEED", least=0)
     threads: int = option(0, "torch threads", metavar="N", least=0, most=MOST_THREADS, shown="the cores that MD leaves")
 
     def __post_init__(self) -> None:
         require_limits(self)
+        device_names(self.device)
         if self.directions is not None:
             Directions.named(self.directions)
         if not 0 < self.target_ci < 1:
