@@ -8,9 +8,9 @@ from pathlib import Path
 from mlgle_lammps.directions import Directions
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.declaring import option, require_limits
+from mlgle_lammps.options.devices import DEVICE, device_names
 
 HANDOFF_POLICIES = ("tmax", "train", "converged")
-DEVICES = ("auto", "cpu", "cuda")
 NO_SURROGATE = "none"
 """Instead of a surrogate's name: frames are recorded, and nothing is learned."""
 MOST_THREADS = 1024
@@ -69,12 +69,13 @@ class LearnOptions:
     pair_range: float | None = option(
         None, "distance up to which pairs are correlated", metavar="LENGTH", shown="half the box", section=HELD
     )  # fmt: skip
-    device: str = option("auto", "where networks train and run", choices=DEVICES)
+    device: str = option("auto", DEVICE.format("train and run"), metavar="DEVICE")
     seed: int = option(1, "of training and generation", metavar="SEED", least=0)
     threads: int = option(0, "torch threads", metavar="N", least=0, most=MOST_THREADS, shown="the cores that MD leaves")
 
     def __post_init__(self) -> None:
         require_limits(self)
+        device_names(self.device)
         if self.directions is not None:
             Directions.named(self.directions)
         if self.pair_range is not None and not 0 < self.pair_range < float("inf"):

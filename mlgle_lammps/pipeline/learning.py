@@ -22,7 +22,7 @@ from mlgle_lammps.report.last_screen import last_screen
 from mlgle_lammps.report.report import RunCurves, write_run_report
 from mlgle_lammps.report.result import Findings, Setup
 from mlgle_lammps.report.stages import HandOff, Stages, Trained
-from mlgle_lammps.resources.compute import available_cores, describe_device, resolve_device, use_threads
+from mlgle_lammps.resources.compute import available_cores, describe_device, resolve_devices, use_threads
 from mlgle_lammps.resources.needs import announcement, needs_of
 from mlgle_lammps.store.run_folder import RunFolder, plain
 from mlgle_lammps.surrogates.catalogue import find_preset, find_surrogate
@@ -75,7 +75,7 @@ def learn(
 def _begin(
     source: FrameSource, options: LearnOptions, folder: RunFolder, variables: Mapping[str, Sequence[str]]
 ) -> Run:
-    device, threads = describe_device(resolve_device(options.device)), options.threads or available_cores()
+    device, threads = describe_device(*resolve_devices(options.device)), options.threads or available_cores()
     use_threads(threads)
     n_modes = modes_taken(options.modes, source.system.species[0])
     setup = Setup(source.system, options, n_modes, variables, threads, device)
