@@ -9,13 +9,14 @@
 # make bench      coupling, training, generation, estimators, growth, time to D: runs/bench/bench.md; half an hour, idle cores
 # make gpu        tests, agreement with the CPU, speed and memory on a GPU: runs/gpu; six minutes, nothing is fetched
 # make package    wheel and sdist in runs/package/dist; the wheel in an empty environment, from a start structure to D
+# make docs       the documentation as a site, notebooks executed: runs/docs/index.html; some minutes
 # make stability  20 models of every kind, generated for 10^5 steps
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo figures temperatures melt-report sequences test test-slow fuzz chaos bench gpu package stability lint format clean
+.PHONY: demo figures temperatures melt-report sequences test test-slow fuzz chaos bench gpu package docs stability lint format clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mlgle_lammps needs Python 3.11 or newer; say make PYTHON=/path/to/python3")'
@@ -83,6 +84,16 @@ gpu:
 
 package:
 	$(PYTHON) .ci/package.py --out runs/package
+
+DOCS_READY := $(VENV)/.docs-ready
+
+$(DOCS_READY): $(READY) docs/constraints.txt
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt \
+		--constraint docs/constraints.txt --editable '.[dev,docs]'
+	touch $(DOCS_READY)
+
+docs: $(DOCS_READY)
+	PYTHONPATH=$(CURDIR) $(BIN)/python -m sphinx -b html -W --keep-going -q docs runs/docs
 
 stability: $(READY)
 	cd tests && ../$(BIN)/python -m fuzz.generation --seed $(SEED)

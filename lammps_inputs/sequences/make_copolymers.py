@@ -1,4 +1,5 @@
-"""Write copolymers.toml: sequences of four types, whose sizes hang on where beads stand, not only on how many there are.
+"""Write copolymers.toml: sequences of four types, whose sizes hang on where beads stand, not only on how many there
+are of each.
 
     python lammps_inputs/sequences/make_copolymers.py > lammps_inputs/sequences/copolymers.toml
 

@@ -9,8 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mlgle_lammps.api.streams import stream_path
 from mlgle_lammps.commands.from_fields import Parser, add_options, record
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.formats.imd import is_address
 from mlgle_lammps.options.compare import CompareOptions
 from mlgle_lammps.options.deck import DeckOptions, RunRequest
 from mlgle_lammps.options.declaring import flag
@@ -22,7 +24,7 @@ from mlgle_lammps.options.trajectory import TrajectoryOptions
 from mlgle_lammps.store.origin import read_origin
 from mlgle_lammps.surrogates.catalogue import SURROGATES, find_surrogate
 
-RECORD_OPTIONS = ("out", "overwrite", "surrogate", "modes")
+RECORD_OPTIONS = ("out", "overwrite", "surrogate", "modes", "frames")
 """Options of learning that mean something where nothing is learned."""
 
 
@@ -156,8 +158,6 @@ def _run_request(values: argparse.Namespace, out: Path, given: Iterable[str]) ->
             f"`surrogate` {values.surrogate} learns from runs of many molecules: record each with `surrogate` "
             f"{NO_SURROGATE}, then mlgle replay RUN RUN .. --surrogate {values.surrogate}"
         )
-    if deck.frames is not None and values.surrogate != NO_SURROGATE:
-        raise UserError(f"`frames` goes with `surrogate` {NO_SURROGATE}; what learns takes `train_frames` and more")
     return RunRequest(deck, _learn_options(values, out, given))
 
 
@@ -166,7 +166,7 @@ def parse_replay(arguments: Sequence[str]) -> tuple[tuple[Path, ...], Trajectory
     values = _replay_parser().parse_intermixed_args(arguments)
     trajectory = record(TrajectoryOptions, values)
     first: Path = values.streams[0]
-    whole = first.resolve()
+    whole = first if is_address(first) else first.resolve()
     name = whole.parent.name if whole.name == "modes.h5" else whole.name.removesuffix(".npz").removesuffix(".h5")
     out = Path("runs") / f"{name or 'stream'}-replay"
     return tuple(values.streams), trajectory, _learn_options(values, out, _given(_replay_parser(), arguments))
@@ -176,10 +176,10 @@ def _replay_parser() -> Parser:
     parser = Parser(prog="mlgle replay", description="Do on a recorded stream or a trajectory what run does live.")
     meaning = (
         "modes.h5, a run's folder, .npz with com, modes, dt; with --topology a trajectory (LAMMPS dump, also packed or "
-        "one file a frame, H5MD, DCD, XTC, NetCDF ..); .pt with a tensor (time, chain, mode, 3), mode 0 the centre of "
-        "mass; several pool independent runs and join the parts of one"
+        "one file a frame, H5MD, DCD, XTC, NetCDF ..) or imd://HOST:PORT of a running simulation; .pt with a tensor "
+        "(time, chain, mode, 3), mode 0 the centre of mass; several pool independent runs and join the parts of one"
     )
-    parser.add_argument("streams", type=Path, nargs="+", metavar="STREAM", help=meaning)
+    parser.add_argument("streams", type=stream_path, nargs="+", metavar="STREAM", help=meaning)
     add_options(parser, TrajectoryOptions)
     _add_learn_options(parser)
     return parser

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.declaring import option, require_limits
-from mlgle_lammps.options.learn import DEVICES, MOST_THREADS
+from mlgle_lammps.options.devices import DEVICE, device_names
+from mlgle_lammps.options.learn import MOST_THREADS
 
 FORMATS = ("lammps-dump", "h5md", "xyz", "data")
 
@@ -29,7 +30,7 @@ class GenerateOptions:
     ensemble: int = option(300, "trajectories", metavar="N", least=1)
     save_every: int = option(1, "keep every n-th step", metavar="STEPS", least=1)
     seed: int = option(1, "of the noise", metavar="SEED", least=0)
-    device: str = option("auto", "where networks run", choices=DEVICES)
+    device: str = option("auto", DEVICE.format("run"), metavar="DEVICE")
     out: Path | None = option(None, "file to write; with --start a folder", metavar="FILE", shown="RUN/generated.h5")
     overwrite: bool = option(False, "replace a folder that --start made before")
     threads: int = option(0, "torch threads", metavar="N", least=0, most=MOST_THREADS, shown="all cores")
@@ -41,6 +42,7 @@ class GenerateOptions:
 
     def __post_init__(self) -> None:
         require_limits(self)
+        device_names(self.device)
         if self.temperature is not None and not 0 < self.temperature < float("inf"):
             raise UserError(f"`temperature` is {self.temperature:g}; give one above 0")
         if self.time is not None and not 0 < self.time < float("inf"):

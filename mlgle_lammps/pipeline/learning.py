@@ -13,6 +13,7 @@ from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.declaring import as_flags
 from mlgle_lammps.options.learn import LearnOptions
 from mlgle_lammps.pipeline.generation import generate_and_judge
+from mlgle_lammps.pipeline.melt import learn_melt
 from mlgle_lammps.pipeline.online import Online, hand_off_short_stream, learn_online
 from mlgle_lammps.pipeline.reference import take_reference
 from mlgle_lammps.pipeline.run import Run
@@ -21,10 +22,10 @@ from mlgle_lammps.report.last_screen import last_screen
 from mlgle_lammps.report.report import RunCurves, write_run_report
 from mlgle_lammps.report.result import Findings, Setup
 from mlgle_lammps.report.stages import HandOff, Stages, Trained
-from mlgle_lammps.resources.compute import available_cores, describe_device, resolve_device, use_threads
+from mlgle_lammps.resources.compute import available_cores, describe_device, resolve_devices, use_threads
 from mlgle_lammps.resources.needs import announcement, needs_of
 from mlgle_lammps.store.run_folder import RunFolder, plain
-from mlgle_lammps.surrogates.catalogue import find_preset
+from mlgle_lammps.surrogates.catalogue import find_preset, find_surrogate
 from mlgle_lammps.surrogates.recorded import uninterrupted_end
 
 logger = logging.getLogger("mlgle")
@@ -49,6 +50,8 @@ def learn(
     Raises:
         UserError: a recorded stream too short for one window.
     """
+    if find_surrogate(options.surrogate).constrained:
+        return learn_melt(source, options, folder, variables)
     run = _begin(source, options, folder, variables or {})
     for line in (*source.system.left_out, *announcement(needs_of(source.system, options), folder.path)):
         logger.info(line)
@@ -72,7 +75,7 @@ def learn(
 def _begin(
     source: FrameSource, options: LearnOptions, folder: RunFolder, variables: Mapping[str, Sequence[str]]
 ) -> Run:
-    device, threads = describe_device(resolve_device(options.device)), options.threads or available_cores()
+    device, threads = describe_device(*resolve_devices(options.device)), options.threads or available_cores()
     use_threads(threads)
     n_modes = modes_taken(options.modes, source.system.species[0])
     setup = Setup(source.system, options, n_modes, variables, threads, device)

@@ -13,7 +13,7 @@ from mlgle_lammps.directions import Directions
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.learn import LearnOptions
 from mlgle_lammps.records import Frames, GleFit, System
-from mlgle_lammps.surrogates import cg_gnn, ml_gle
+from mlgle_lammps.surrogates import cg_gnn, ml_gle, nm_mb
 from mlgle_lammps.surrogates.ml_gle import published
 
 if TYPE_CHECKING:
@@ -73,6 +73,9 @@ class Surrogate:
         rehearse: returns a line that says how long learning and generating will take.
         learn_runs: learns from recorded runs of many molecules, each with its own name; None where the surrogate
             learns from one stream.
+        channels: of a frame of the main species, which the driver fills.
+        constrained: it learns from runs in which centres are held, which follow production.
+        foreign: common options that mean nothing to it.
     """
 
     name: str
@@ -82,6 +85,9 @@ class Surrogate:
     load: Callable[[Path], Model]
     rehearse: Callable[[System, LearnOptions], str]
     learn_runs: LearnRuns | None = None
+    channels: tuple[str, ...] = ("com", "modes")
+    constrained: bool = False
+    foreign: tuple[str, ...] = ()
 
     def preset(self, name: str | None) -> Preset:
         """Return a variant, the default one for None; raise UserError naming those there are."""
@@ -96,7 +102,7 @@ class Surrogate:
     def require_known(self, options: Iterable[str]) -> None:
         """Raise UserError naming the options that were given and mean nothing to it."""
         fields = set(LearnOptions.__dataclass_fields__)
-        unknown = sorted((set(options) & fields) - {*COMMON_OPTIONS, *self.options})
+        unknown = sorted((set(options) & fields) - ({*COMMON_OPTIONS, *self.options} - set(self.foreign)))
         if unknown:
             listed = ", ".join(f"`{name}`" for name in unknown)
             raise UserError(f"{listed}: not an option of `surrogate` {self.name}; leave it out")
@@ -158,6 +164,22 @@ def _ml_gle_rehearsal(system: System, options: LearnOptions) -> str:
     return rehearsal_line(rehearse(system.n_chains, modes_taken(options.modes, system.species[0]), options), options)
 
 
+def _nm_mb_trainer(
+    options: LearnOptions, system: System, fit: Callable[[], GleFit | None], should_stop: Callable[[], bool]
+) -> Trainer:
+    raise UserError(f"{nm_mb.NAME} learns from constrained runs, not from a window of frames: mlgle run DECK")
+
+
+def _nm_mb_model(path: Path) -> Model:
+    from mlgle_lammps.surrogates.nm_mb.model import NmMbModel  # type: ignore[import-not-found]
+
+    return NmMbModel.load(path)
+
+
+def _nm_mb_rehearsal(system: System, options: LearnOptions) -> str:
+    return "learning: a few minutes on one core for 64 molecules and 12 configurations"
+
+
 SURROGATES = {
     ml_gle.NAME: Surrogate(
         ml_gle.NAME,
@@ -183,6 +205,25 @@ SURROGATES = {
         _cg_gnn_model,
         _cg_gnn_rehearsal,
         _cg_gnn_runs,
+        ("com", "beads"),
+        foreign=("handoff", "target_ci", "full_md", "directions"),
+    ),
+    nm_mb.NAME: Surrogate(
+        nm_mb.NAME,
+        (
+            Preset("default", "many-body memory whose range and lags resolve its tail"),
+            Preset("paper", "the letter's form"),
+            Preset("nm-dpd", "pairwise memory"),
+            Preset("m-dpd", "pairwise friction without memory"),
+            Preset("gle", "one memory kernel for all, of the velocities' autocorrelation"),
+        ),
+        ("frames", "configurations", "constrained_steps", "force_every", "longest_lag", "pair_range"),
+        _nm_mb_trainer,
+        _nm_mb_model,
+        _nm_mb_rehearsal,
+        ("com", "momenta"),
+        constrained=True,
+        foreign=("handoff", "target_ci", "full_md", "directions"),
     ),
 }
 """By name; the first is the default."""
