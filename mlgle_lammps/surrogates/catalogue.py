@@ -221,7 +221,7 @@ SURROGATES = {
         _nm_mb_trainer,
         _nm_mb_model,
         _nm_mb_rehearsal,
-        ("com", "momenta"),
+        channels=("com", "momenta"),
         constrained=True,
         foreign=("handoff", "target_ci", "full_md", "directions"),
     ),
