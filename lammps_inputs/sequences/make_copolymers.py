@@ -1,9 +1,8 @@
-"""Write copolymers.toml: sequences of four types, whose sizes hang on where beads stand, not only on how many there
-are of each.
+"""Write copolymers.toml: sequences of four types, whose sizes hang on more than how many beads there are of each.
 
     python lammps_inputs/sequences/make_copolymers.py > lammps_inputs/sequences/copolymers.toml
 
-Each type has a quarter of the beads, give or take ``SPREAD``. Each type has a block length of its own, drawn
+Each type has a quarter of the beads, give or take ``SPREAD``. It has a block length of its own, drawn
 evenly in its logarithm between one bead and ``LONGEST``; its beads are cut into blocks of about that length, and the
 blocks of all types are shuffled. So sticky beads stand alone in one sequence and in one large block in the next.
 """
