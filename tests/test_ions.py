@@ -1,10 +1,18 @@
 """Distances and conduction of ions, on points whose answers are known."""
 
+import json
+
 import numpy as np
 import pytest
 
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.evaluate.ion_transport import collisions_in_time, ion_transport, read_ions
 from mlgle_lammps.observe.ions import closest_distance, collisions, conduction, edges_of, species_distribution
+from mlgle_lammps.pipeline.set_file import read_set
+from mlgle_lammps.pipeline.set_ions import write_ions
+from mlgle_lammps.pipeline.set_tasks import run_folder
+from mlgle_lammps.records import CHAINS, Frames, Species, System
+from mlgle_lammps.store.writer import FramesWriter
 
 pytestmark = pytest.mark.light
 BOX = np.array([6.0, 7.0, 8.0])
@@ -62,3 +70,69 @@ def test_ion_pairs_carry_no_charge():
     assert abs(found.conductivity.value) < 0.05 * found.nernst_einstein.value
     with pytest.raises(ValueError, match="too few"):
         conduction({"A": pairs[:30]}, {"A": 1.0}, BOX, 1.0, 1.0, longest=20.0)
+
+
+CHARGES = {"Li": 1.0, "Cl": -1.0}
+KINDS = {"Li": 0.3, "Cl": 0.1}
+"""Species and their D."""
+
+
+def electrolyte(n_frames, seed, n_chains=6, n_ions=20, faster=1.0):
+    """Independent walkers whose D is known, in a box that does not hinder them."""
+    others = tuple(Species(name, n_ions, 1, 0, ("com",), types=(name,), masses=(1.0,)) for name in KINDS)
+    system = System(
+        n_chains, 3, 1, 2.0, 1, "lj", "tau", "sigma", "made", box=(*BOX.tolist(), 0.0, 0.0, 0.0), others=others,
+        name="linear 3", types=("P",) * 3, masses=(3.0,),
+    )  # fmt: skip
+    steps = np.arange(n_frames)
+    start = np.random.default_rng(seed).uniform(0, 6, (1, n_ions, 3))
+    channels = {
+        name: {"com": start + walkers(n_frames, n_ions, 2.0 * D * faster, 10 * seed + i)}
+        for i, (name, D) in enumerate(KINDS.items())
+    }
+    modes = np.zeros((n_frames, n_chains, 1, 3), np.float32)
+    own = {"com": walkers(n_frames, n_chains, 0.02, 10 * seed + 9), "modes": modes}
+    return system, Frames(steps, steps * 0, {CHAINS: own, **channels})
+
+
+def test_ions_of_a_stream_diffuse_and_conduct_as_they_were_made():
+    system, frames = electrolyte(2500, 1)
+    found = ion_transport(system, frames, CHARGES)
+    for name, exact in KINDS.items():
+        D = found.D[name]
+        assert D is not None
+        assert abs(D.value - exact) < 4 * D.se
+        assert D.se < 0.1 * exact
+    assert found.conduction is not None
+    own = found.conduction.conductivity
+    assert abs(own.value - 20 * 0.4 / float(np.prod(BOX))) < 4 * own.se
+    assert found.summary()["D_Li"]["value"] == found.D["Li"].value
+    near = collisions_in_time(system, frames[:50], ("Cl", "Li"), 0.5)
+    expected = 20 * 4 / 3 * np.pi * 0.5**3 / float(np.prod(BOX))
+    assert near.mean() == pytest.approx(expected, rel=0.4)
+    assert not collisions_in_time(system, frames[:50], ("Cl", "Li"), found.closest["Cl", "Li"] / 2).any()
+
+
+def test_parity_of_a_set_of_electrolytes(tmp_path):
+    (tmp_path / "in.deck").write_text("")
+    lines = ['deck = "in.deck"', 'quantity = "ions"', "[charges]", "Li = 1", "Cl = -1"]
+    for name, part in (("a", "train"), ("b", "test"), ("c", "test")):
+        lines += ["[[runs]]", f'name = "{name}"', f'part = "{part}"']
+    (tmp_path / "set.toml").write_text("\n".join(lines))
+    plan, out = read_set(tmp_path / "set.toml"), tmp_path / "out"
+    with pytest.raises(UserError, match="no unseen electrolyte"):
+        write_ions(plan, out)
+    for i, (run, n_frames) in enumerate(zip(plan.runs, (200, 900, 900), strict=True)):
+        system, frames = electrolyte(n_frames, i + 2, faster=1.0 + i)
+        folder = run_folder(out, run)
+        folder.mkdir(parents=True)
+        with FramesWriter(folder / "modes.h5", system) as writer:
+            writer.append(frames)
+    write_ions(plan, out)
+    found = json.loads((out / "parity.json").read_text())
+    assert found["molecules"]["b"]["D_Li"]["value"] == pytest.approx(0.6, rel=0.15)
+    short = found["baselines"]["md_training_length"]
+    assert short["time"] == 400.0
+    assert short["without_D"] > 0 or 0.5 < short["ratio"] < 2
+    with pytest.raises(UserError, match="has no ions Na"):
+        read_ions(run_folder(out, plan.runs[0]), {"Na": 1.0})
