@@ -15,7 +15,7 @@ from mlgle_lammps.options.compare import CompareOptions
 from mlgle_lammps.options.deck import DeckOptions, RunRequest
 from mlgle_lammps.options.declaring import flag
 from mlgle_lammps.options.generate import GenerateOptions, ReconstructOptions
-from mlgle_lammps.options.learn import LearnOptions
+from mlgle_lammps.options.learn import MADE_WITH_THE_RUN, LearnOptions
 from mlgle_lammps.options.properties import PropertiesOptions
 from mlgle_lammps.options.trajectory import TrajectoryOptions
 from mlgle_lammps.store.origin import read_origin
@@ -71,7 +71,7 @@ def _wall_seconds(text: str) -> float:
 
 FIXED_ON_RESUME = (
     "deck", "variables", "every", "chain_group", "strict", "species", "length_bin", "out", "overwrite", "check",
-    "stress",
+    "stress", *MADE_WITH_THE_RUN,
 )  # fmt: skip
 NOT_LEARNT = ("resume", "checkpoint_every", "wall_limit", "on_trainer_failure", *FIXED_ON_RESUME)
 
@@ -135,7 +135,10 @@ def parse_replay(arguments: Sequence[str]) -> tuple[tuple[Path, ...], Trajectory
     whole = first.resolve()
     name = whole.parent.name if whole.name == "modes.h5" else whole.name.removesuffix(".npz").removesuffix(".h5")
     out = Path("runs") / f"{name or 'stream'}-replay"
-    return tuple(values.streams), trajectory, _learn_options(values, out, _given(_replay_parser(), arguments))
+    given = _given(_replay_parser(), arguments)
+    if late := [f"`{field}`" for field in MADE_WITH_THE_RUN if field in given]:
+        raise UserError(f"{', '.join(late)}: decided when MD ran, and recorded as it was; leave it out")
+    return tuple(values.streams), trajectory, _learn_options(values, out, given)
 
 
 def _replay_parser() -> Parser:

@@ -38,7 +38,8 @@ def learn_melt(
         0, also where it was interrupted; 1 where the stream failed. What there was of it is kept in all cases.
     """
     run = _MeltRun(source, options, folder, variables or {})
-    for line in (*source.system.left_out, *held_announcement(source.system, options)):
+    announced = [] if variables is None else held_announcement(source.system, options)
+    for line in (*source.system.left_out, *announced):
         logger.info(line)
     run.take_frames()
     return run.finish()
@@ -114,6 +115,16 @@ class _MeltRun:
             "source": system.source,
             "variables": {name: list(values) for name, values in self._variables.items()},
             "D": self._diffusion(),
+            "D_online": [],
+            "D_generated": None,
+            "D_full_md": None,
+            "alpha": None,
+            "beta": None,
+            "fit": None,
+            "k": 0,
+            "m": 0,
+            "modes": [],
+            "handoff": None,
             "dt": system.dt,
             "time_unit": system.time_unit,
             "length_unit": system.length_unit,
