@@ -35,8 +35,10 @@ def _add_learn_options(parser: Parser) -> None:
 def _learn_options(values: argparse.Namespace, out: Path, given: Iterable[str]) -> LearnOptions:
     """Return the options of learning; ``given`` are the names of those that are not there by default."""
     surrogate = find_surrogate(values.surrogate)
+    given = tuple(given)
     surrogate.require_known(given)
-    return record(LearnOptions, values, out=values.out or out, preset=surrogate.preset(values.preset).name)
+    others = {name: value for name, value in surrogate.defaults.items() if name not in given}
+    return record(LearnOptions, values, out=values.out or out, preset=surrogate.preset(values.preset).name, **others)
 
 
 def _run_parser() -> Parser:
