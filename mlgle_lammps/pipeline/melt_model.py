@@ -14,6 +14,7 @@ import numpy as np
 
 from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.observe.pair_distribution import intermolecular_distribution
+from mlgle_lammps.options.generate import GenerateOptions
 from mlgle_lammps.options.learn import LearnOptions
 from mlgle_lammps.records import CHAINS, Float64, Frames, System
 from mlgle_lammps.resources.progress import Progress
@@ -55,6 +56,24 @@ def learn_model(
     settings = trainer.TrainSettings(preset=options.preset, seed=options.seed)
     model = trainer.train(held, frames[: round(LEARNED_SHARE * len(frames))], system, settings, should_stop)
     return Learned(model, time.monotonic() - started, tuple(model.notes))
+
+
+def begin_motion(model: Any, last: Frames, options: GenerateOptions) -> tuple[Any, int]:
+    """Return a motion of the run's box, or of one with other molecules, and how many molecules it has.
+
+    Args:
+        model: of the surrogate.
+        last: the frame that it was learned up to.
+        options: of generating.
+
+    Raises:
+        UserError: a box too small for the model.
+    """
+    if options.molecules is None:
+        n_molecules = last.com.shape[1]
+        how = {"n_trajectories": n_molecules, "device": options.device, "threads": options.threads}
+        return model.start(last, options.seed, **how), n_molecules
+    return model.start_box(options.seed, molecules=options.molecules, device=options.device), options.molecules
 
 
 def generate_centres(
