@@ -17,7 +17,7 @@ from mlgle_lammps.options.compare import CompareOptions
 from mlgle_lammps.options.deck import DeckOptions, RunRequest
 from mlgle_lammps.options.declaring import flag
 from mlgle_lammps.options.generate import GenerateOptions, ReconstructOptions
-from mlgle_lammps.options.learn import NO_SURROGATE, LearnOptions
+from mlgle_lammps.options.learn import MADE_WITH_THE_RUN, NO_SURROGATE, LearnOptions
 from mlgle_lammps.options.properties import PropertiesOptions
 from mlgle_lammps.options.sets import SetsOptions
 from mlgle_lammps.options.trajectory import TrajectoryOptions
@@ -44,8 +44,10 @@ def _learn_options(values: argparse.Namespace, out: Path, given: Iterable[str]) 
         _require_recording(given)
         return record(LearnOptions, values, out=values.out or out, preset=LearnOptions.preset)
     surrogate = find_surrogate(values.surrogate)
+    given = tuple(given)
     surrogate.require_known(given)
-    return record(LearnOptions, values, out=values.out or out, preset=surrogate.preset(values.preset).name)
+    others = {name: value for name, value in surrogate.defaults.items() if name not in given}
+    return record(LearnOptions, values, out=values.out or out, preset=surrogate.preset(values.preset).name, **others)
 
 
 def _require_recording(given: Iterable[str]) -> None:
@@ -88,7 +90,7 @@ def _wall_seconds(text: str) -> float:
 
 FIXED_ON_RESUME = (
     "deck", "variables", "every", "chain_group", "strict", "species", "length_bin", "out", "overwrite", "check",
-    "stress",
+    "stress", *MADE_WITH_THE_RUN,
 )  # fmt: skip
 NOT_LEARNT = ("resume", "checkpoint_every", "wall_limit", "on_trainer_failure", *FIXED_ON_RESUME)
 
@@ -169,7 +171,10 @@ def parse_replay(arguments: Sequence[str]) -> tuple[tuple[Path, ...], Trajectory
     whole = first if is_address(first) else first.resolve()
     name = whole.parent.name if whole.name == "modes.h5" else whole.name.removesuffix(".npz").removesuffix(".h5")
     out = Path("runs") / f"{name or 'stream'}-replay"
-    return tuple(values.streams), trajectory, _learn_options(values, out, _given(_replay_parser(), arguments))
+    given = _given(_replay_parser(), arguments)
+    if late := [f"`{field}`" for field in MADE_WITH_THE_RUN if field in given]:
+        raise UserError(f"{', '.join(late)}: decided when MD ran, and recorded as it was; leave it out")
+    return tuple(values.streams), trajectory, _learn_options(values, out, given)
 
 
 def _replay_parser() -> Parser:
