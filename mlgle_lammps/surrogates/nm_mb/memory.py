@@ -39,7 +39,7 @@ class MemoryGroup:
         return self.coupling(pairs)
 
     def dense(self, pairs: Pairs) -> torch.Tensor:
-        """Return Γ_ab = Ξ_a Ξ_bᵀ of coupled features, (n, n, 3N, 3N); of independent ones elsewhere see ``products``."""
+        """Return Γ_ab = Ξ_a Ξ_bᵀ of coupled features, (n, n, 3N, 3N); ``products`` has the diagonal alone."""
         roots = self.roots(pairs)
         return torch.einsum("aij,bkj->abik", roots, roots)
 
