@@ -62,7 +62,8 @@ class CentrePlan:
     @property
     def lags(self) -> Float64:
         """Times of the curves."""
-        return np.arange(round(self.longest / self.dt) + 1) * self.dt
+        times: Float64 = np.arange(round(self.longest / self.dt) + 1, dtype=np.float64) * self.dt
+        return times
 
     @property
     def edges(self) -> Float64:
@@ -116,12 +117,12 @@ def look_at(pieces: Sequence[CentrePiece], plan: CentrePlan) -> CentreCurves:
     found = [_look_at(piece, plan) for piece in pieces]
     names = found[0]["curves"].keys()
     edges = plan.edges
+    each = {name: np.array([own[name] for own in found]) for name in ("msd", "D", "kT", "viscosity", "van_hove")}
     return CentreCurves(
-        plan.lags, {name: np.stack([own["curves"][name] for own in found]) for name in names},
-        np.stack([own["msd"] for own in found]), found[0]["msd_times"],
-        *(np.array([own[name] for own in found]) for name in ("D", "kT", "viscosity", "van_hove")),
+        plan.lags, {name: np.stack([own["curves"][name] for own in found]) for name in names}, each["msd"],
+        found[0]["msd_times"], each["D"], each["kT"], each["viscosity"], each["van_hove"],
         (edges[1:] + edges[:-1]) / 2, plan.maps, found[0]["k"],
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
 
 
 def _look_at(piece: CentrePiece, plan: CentrePlan) -> dict:  # type: ignore[type-arg]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -121,7 +122,7 @@ def fit_many_body_potential(
     made.pair.values.data.copy_(pair.values.detach())
     made.standardize(pairs_within(samples.centres[:: max(1, len(samples.centres) // 20)], box, pair.cutoff))
     learned = [values for name, values in made.named_parameters() if values.requires_grad and name != "pair.values"]
-    groups = [{"params": learned}, {"params": [made.pair.values], "lr": 5 * rate}]
+    groups: list[dict[str, Any]] = [{"params": learned}, {"params": [made.pair.values], "lr": 5 * rate}]
     optimizer = torch.optim.Adam(groups, lr=rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates, rate / 100)
     kept: dict[str, torch.Tensor] = {}
