@@ -81,6 +81,7 @@ class LearnOptions:
         None, "distance up to which pairs are correlated", metavar="LENGTH", shown="half the box", section=HELD
     )  # fmt: skip
     device: str = option("auto", DEVICE.format("train and run"), metavar="DEVICE")
+    interactive: bool = option(False, "write interactive.html too, curves to zoom into (5 MB; needs plotly)")
     seed: int = option(1, "of training and generation", metavar="SEED", least=0)
     threads: int = option(0, "torch threads", metavar="N", least=0, most=MOST_THREADS, shown="the cores that MD leaves")
 

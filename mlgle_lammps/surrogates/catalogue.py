@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 COMMON_OPTIONS = (
     "out", "overwrite", "surrogate", "preset", "handoff", "target_ci", "full_md", "generate_steps", "save_every",
-    "ensemble", "device", "seed", "threads", "directions",
+    "ensemble", "device", "seed", "threads", "directions", "interactive",
 )  # fmt: skip
 """Options that mean the same for every surrogate."""
 OLD_SUFFIX = ".pt"
