@@ -154,12 +154,19 @@ def test_every_extra_says_what_it_is_for():
 
 
 def test_constraints_hold_a_version_of_every_requirement_that_satisfies_it():
-    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    files = (ROOT / "constraints.txt", ROOT / "docs" / "constraints.txt")
+    lines = [line for path in files for line in path.read_text(encoding="utf-8").splitlines()]
     held = {name.lower().replace("_", "-"): version for name, _, version in (line.partition("==") for line in lines)}
     extras = [text for texts in PROJECT["optional-dependencies"].values() for text in texts]
     for text in PROJECT["dependencies"] + [text for text in extras if not text.startswith("mlgle_lammps[")]:
         name, least = requirement(text)
         assert numbers(held[name.lower()]) >= numbers(least), text
+
+
+def test_no_version_is_pinned_twice():
+    files = (ROOT / "constraints.txt", ROOT / "docs" / "constraints.txt")
+    first, second = ({line.partition("==")[0].lower() for line in path.read_text().splitlines()} for path in files)
+    assert not first & second
 
 
 def test_data_files_of_the_package_are_package_data():

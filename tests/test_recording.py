@@ -137,7 +137,7 @@ def test_one_chain_in_an_open_box_is_recorded_and_learned_from_by_nobody(tmp_pat
     ("options", "said"),
     [
         (["--surrogate", "none", "--memory", "9"], "`memory`: nothing is learned"),
-        (["--frames", "9"], "`frames` goes with `surrogate` none"),
+        (["--frames", "9"], "`frames`: not an option of `surrogate` ml-gle"),
         (["--surrogate", "none", "--frames", "0"], "`frames` is 0"),
     ],
 )

@@ -1,8 +1,8 @@
-"""Write copolymers.toml: sequences of four types whose sizes hang on where beads stand, hardly on how many there are.
+"""Write copolymers.toml: sequences of four types, whose sizes hang on more than how many beads there are of each.
 
     python lammps_inputs/sequences/make_copolymers.py > lammps_inputs/sequences/copolymers.toml
 
-All sequences have a quarter of each type, give or take a few beads. Each type has a block length of its own, drawn
+Each type has a quarter of the beads, give or take ``SPREAD``. It has a block length of its own, drawn
 evenly in its logarithm between one bead and ``LONGEST``; its beads are cut into blocks of about that length, and the
 blocks of all types are shuffled. So sticky beads stand alone in one sequence and in one large block in the next.
 """
@@ -15,9 +15,10 @@ import sys
 import numpy as np
 
 TYPES = "ABCD"
-LONGEST = 12.0
-SPREAD = 0.04
-"""Shares of types differ from a quarter by so much at most."""
+LONGEST = 20.0
+SPREAD = 0.17
+"""Shares of types differ from a quarter by so much at most; a fit on shares alone would explain everything if they
+differed much more, and sizes would hardly differ if they did much less."""
 
 HEAD = """# Copolymers of four types of beads, written by make_copolymers.py (which says how they are drawn).
 #

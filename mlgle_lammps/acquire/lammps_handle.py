@@ -38,6 +38,7 @@ class Lammps(Protocol):
     def has_id(self, kind: str, name: str, /) -> bool: ...  # noqa: D102
     def available_ids(self, kind: str, /) -> Sequence[str]: ...  # noqa: D102
     def extract_box(self) -> Sequence[Any]: ...  # noqa: D102
+    def extract_compute(self, name: str, style: int, kind: int, /) -> Any: ...  # noqa: D102
     def extract_global(self, name: str, /) -> Any: ...  # noqa: D102
     def extract_setting(self, name: str, /) -> int: ...  # noqa: D102
     def extract_variable(self, name: str, group: str | None = ..., kind: int | None = ..., /) -> Any: ...  # noqa: D102

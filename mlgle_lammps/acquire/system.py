@@ -176,7 +176,7 @@ def _read_chains(
         single=single,
     )
     _refuse_percolating(lmp, comm, chains)
-    return followed(chains, n_modes, all_bonds, _masses_of(lmp, comm), channels)
+    return followed(chains, n_modes, all_bonds, masses_of_atoms(lmp, comm), channels)
 
 
 def _refuse_percolating(lmp: Lammps, comm: Communicator, chains: Chains) -> None:
@@ -313,7 +313,7 @@ def _molecules(lmp: Lammps, comm: Communicator) -> dict[int, int]:
     return {int(atom): int(molecule) for ids, found in pairs for atom, molecule in zip(ids, found, strict=True)}
 
 
-def _masses_of(lmp: Lammps, comm: Communicator) -> Callable[[Int64], Float64]:
+def masses_of_atoms(lmp: Lammps, comm: Communicator) -> Callable[[Int64], Float64]:
     """Return what gives the masses of atoms by their ids."""
     if lmp.extract_setting("rmass_flag"):
         masses = _local(lmp, "rmass").astype(np.float64)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from mlgle_lammps.errors import UserError
 
-FILLED = ("com", "modes", "beads")
+FILLED = ("com", "modes", "momenta", "beads")
 """Channels that the driver can fill."""
-RECORDED = FILLED
+RECORDED = ("com", "modes", "beads")
 """Of a run that only records: all that a surrogate may need."""
 
 
@@ -20,6 +20,7 @@ class FramesWanted:
         n_modes: k; fewer where the chains have no more.
         total: frames in all; None where whoever takes them says by a hand-off that they are enough.
         after_hand_off: frames that follow the hand-off, where that ends it.
+        states: states of the whole melt to be kept, evenly over the frames, the last one at the end; with a ``total``.
         channels: what a frame holds of each chain, by the names of `records.CHANNELS`.
         single: one molecule alone will do, and any walls: no D is asked for.
         to_the_end: frames end with the deck's own production where ``total`` is None.
@@ -29,6 +30,7 @@ class FramesWanted:
     total: int | None
     after_hand_off: int = 0
     channels: tuple[str, ...] = ("com", "modes")
+    states: int = 0
     single: bool = False
     to_the_end: bool = False
 
@@ -37,5 +39,13 @@ class FramesWanted:
             raise UserError(f"frames with {', '.join(unknown)}: the driver fills {', '.join(FILLED)}")
         if "com" not in self.channels or len(set(self.channels)) != len(self.channels):
             raise UserError(f"frames with channels {self.channels}: each once, and com among them")
-        if self.n_modes < 1 or self.after_hand_off < 0 or (self.total is not None and self.total < 1):
+        if (
+            self.n_modes < ("modes" in self.channels)
+            or self.after_hand_off < 0
+            or (self.total is not None and self.total < 1)
+        ):
             raise UserError(f"{self} asks for no frames")
+        if self.states and (self.total is None or self.total < self.states):
+            raise UserError(
+                f"{self.states} states of the melt are wanted, and {self.total} frames: ask for more `frames`"
+            )

@@ -79,11 +79,14 @@ class Chains:
         assert self.main is not None
         return tuple(block for own in (self.main, *self.others) for block in own.blocks)
 
-    def channels(self, sums: Sequence[Float64]) -> dict[str, dict[str, NDArray[Any]]]:
+    def channels(
+        self, sums: Sequence[Float64], velocities: Sequence[Float64] = ()
+    ) -> dict[str, dict[str, NDArray[Any]]]:
         """Return the channels of one frame from the sums of each block; modes and beads are rounded here and now.
 
         Args:
             sums: z_0..z_k of each block, (molecule, k+1, 3), and its beads behind them where they are asked for.
+            velocities: the same of the beads' velocities, where momenta of the main species are wanted.
         """
         assert self.main is not None
         found: dict[str, dict[str, NDArray[Any]]] = {}
@@ -98,6 +101,9 @@ class Chains:
             }  # fmt: skip
             if "beads" in own.species.channels:
                 filled["beads"] = (total[:, end:] - total[:, :1]).astype(np.float32)
+            if own is self.main and velocities:
+                moving = np.concatenate([part[:, 0] for part in velocities[: len(own.blocks)]])
+                filled["momenta"] = moving * np.array(own.species.masses)[:, np.newaxis]
             name = CHAINS if own is self.main else own.species.name
             found[name] = {channel: filled[channel][np.newaxis] for channel in own.species.channels}
         return found
@@ -258,9 +264,10 @@ def followed(
             notes += (() if centres is None else centres.notes) if main else ()
             weighted.append(replace(block, centres=centres))
         notes += [line for line in lines if main]
-        of_species = _described(name, own, weighted, k, masses_of)
+        of_species = _described(name, own, weighted, k, masses_of, main)
         found.append(Followed(replace(of_species, channels=channels) if main else of_species, tuple(weighted)))
-    if len(found) == 1 and not found[0].species.edges and not beads:  # modes of linear chains alone need no masses
+    plain = len(found) == 1 and not found[0].species.edges
+    if plain and not beads and "momenta" not in channels:  # modes of linear chains alone need no masses
         found[0] = replace(found[0], species=replace(found[0].species, masses=(), types=()))
     main_blocks = found[0].blocks
     unique = tuple(dict.fromkeys(notes))
@@ -279,6 +286,8 @@ def _with_modes(own: MoleculeKind, wanted: int, main: bool) -> tuple[list[Block]
         )
     if not main and not _has_modes(own):
         return [Block(block.ids, 0, block.edges if not large else ()) for block in own.blocks], 0, ()
+    if main and not wanted:
+        return [Block(block.ids, 0, block.edges) for block in own.blocks], 0, ()
     k, lines = limit_modes(wanted, own.kind.shortest)
     first = own.blocks[0]
     if first.edges:
@@ -290,14 +299,15 @@ def _with_modes(own: MoleculeKind, wanted: int, main: bool) -> tuple[list[Block]
 
 
 def _described(
-    name: str, own: MoleculeKind, blocks: Sequence[Block], k: int, masses_of: Callable[[Int64], Float64 | None]
-) -> Species:
+    name: str, own: MoleculeKind, blocks: Sequence[Block], k: int, masses_of: Callable[[Int64], Float64 | None],
+    main: bool,
+) -> Species:  # fmt: skip
     first = own.blocks[0]
     n_beads = first.ids.shape[1]
     if len(own.blocks) > 1:
         n_beads = round(sum(block.ids.size for block in own.blocks) / own.n_molecules)
     beads = blocks[0].with_beads
-    edges = first.edges if k or (beads and not _too_large(own)) else ()
+    edges = first.edges if k or main or (beads and not _too_large(own)) else ()
     eigenvalues: tuple[float, ...] = ()
     if edges:
         values, _ = laplacian_modes(n_beads, edges)
@@ -330,7 +340,8 @@ def of_main(chains: Chains) -> dict[str, Any]:
     """Return what a System says of its main species beside counts; nothing where all are linear chains of one kind."""
     assert chains.main is not None
     own = chains.main.species
-    if not chains.others and not own.edges and len(chains.main.blocks) == 1 and "beads" not in own.channels:
+    whole = "momenta" in own.channels or "beads" in own.channels
+    if not chains.others and not own.edges and len(chains.main.blocks) == 1 and not whole:
         return {}
     return {
         "name": own.name, "edges": own.edges, "eigenvalues": own.eigenvalues, "types": own.types, "masses": own.masses,

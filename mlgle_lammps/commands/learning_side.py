@@ -71,7 +71,7 @@ class LearningSide:
         if self._rank.request.records_only:
             from mlgle_lammps.pipeline.recording import record
 
-            return record(inbox, folder, self._options)
+            return record(inbox, folder, self._options, self._learn_options.frames)
         from mlgle_lammps.pipeline.learning import learn
         from mlgle_lammps.resources.compute import available_cores
 

@@ -12,6 +12,8 @@ from mlgle_lammps.options.species import LENGTH_BIN, SPECIES, require_bin
 
 TRAINER_FAILURES = ("stop", "record")
 LONGEST_STRIDE = 10**9
+EVERY = 2000
+"""Steps between two frames where nobody says it, and no surrogate finds it."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,9 @@ class DeckOptions:
 
     deck: Path = option(meaning="LAMMPS input script", metavar="DECK", positional=True)
     variables: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    every: int = option(2000, "Δt: MD steps between two frames", metavar="STEPS")
+    every: int | None = option(
+        None, "Δt: MD steps between two frames", metavar="STEPS", shown="2000; nm-mb: found from the centres' motion"
+    )  # fmt: skip
     chain_group: str | None = option(
         None, "LAMMPS group that holds the backbone beads", metavar="GROUP", shown="all bonded beads"
     )
@@ -42,10 +46,6 @@ class DeckOptions:
     on_trainer_failure: str = option(
         "stop", "where learning fails, MD stops or goes on recording", choices=TRAINER_FAILURES
     )
-    frames: int | None = option(
-        None, f"frames to record with --surrogate {NO_SURROGATE}", metavar="FRAMES", least=1,
-        shown="those of the deck's production",
-    )  # fmt: skip
     stress: int = option(
         0, "correlate the pressure tensor of each so many-th step, for viscosity and moduli", metavar="STEPS", least=0,
         most=LONGEST_STRIDE, shown="0: not at all; 1: of each step",
@@ -54,7 +54,7 @@ class DeckOptions:
     def __post_init__(self) -> None:
         require_limits(self)
         require_bin(self.length_bin)
-        if not 1 <= self.every <= LONGEST_STRIDE:
+        if self.every is not None and not 1 <= self.every <= LONGEST_STRIDE:
             raise UserError(
                 f"`every` is {self.every}; give the number of MD steps between two frames, 1 to {LONGEST_STRIDE}"
             )
@@ -91,4 +91,4 @@ class RunRequest:
     @property
     def target_frames(self) -> int | None:
         """Frames at which MD ends; None where the data or the deck decide."""
-        return self.deck.frames if self.records_only else self.learn.md_frames
+        return self.learn.frames if self.records_only else self.learn.md_frames

@@ -15,7 +15,7 @@ from mlgle_lammps.store.run_folder import RunFolder
 logger = logging.getLogger("mlgle")
 
 
-def record(source: FrameSource, folder: RunFolder, options: DeckOptions) -> int:
+def record(source: FrameSource, folder: RunFolder, options: DeckOptions, frames: int | None) -> int:
     """Let a stream come to its end, and leave modes.h5 with all of its channels and a result.json without a D.
 
     The frames themselves are journalled where they arrive.
@@ -24,12 +24,13 @@ def record(source: FrameSource, folder: RunFolder, options: DeckOptions) -> int:
         source: of the frames.
         folder: whose journal holds them.
         options: of the deck.
+        frames: that are asked for; None for those of the deck's production.
 
     Returns:
         0, also where it was interrupted; 1 where the stream failed. What there was of it is kept in all cases.
     """
     started, n_frames = time.monotonic(), 0
-    with Progress("record", options.frames, "frames") as progress:
+    with Progress("record", frames, "frames") as progress:
         for _ in source:
             n_frames += 1
             progress.advance()

@@ -36,8 +36,9 @@ class ParityRow:
 
 
 def draw_parity(
-    folder: Path, name: str, reference: Sequence[Estimate], rows: Sequence[ParityRow], quantity: str, unit: str
-) -> Path:
+    folder: Path, name: str, reference: Sequence[Estimate], rows: Sequence[ParityRow], quantity: str, unit: str,
+    squared: bool = True,
+) -> Path:  # fmt: skip
     """Draw a panel for each way, with 95% intervals across and along, and the line on which both agree.
 
     Args:
@@ -46,7 +47,8 @@ def draw_parity(
         reference: of each molecule.
         rows: the ways.
         quantity: that is compared.
-        unit: of its square root.
+        unit: of it, or of its square root.
+        squared: whether the unit is that of its square root.
     """
     x = np.array([own.value for own in reference])
     dx = NORMAL * np.array([own.se for own in reference])
@@ -69,7 +71,7 @@ def draw_parity(
             axes.set_xlim(limits)
             axes.set_ylim(limits)
             axes.set_aspect("equal")
-        label = f"{quantity} / {unit_symbol(unit)}²"
+        label = f"{quantity} / {unit_symbol(unit)}{'²' if squared else ''}"
         figure.supxlabel(f"long MD: {label}", fontsize=11)
         figure.supylabel(label, fontsize=11)
         return save(figure, folder, name)

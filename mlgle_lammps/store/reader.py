@@ -64,20 +64,19 @@ class FramesReader:
             raise UserError(f"{self.path} has no group /mlgle; is it a modes.h5?")
         attributes = self._read_attributes()
         self._com = self._dataset("com", 3, "f")
-        without = "modes" not in attributes.get("channels", ("modes",))
-        self._modes = None if without else self._dataset("modes", 4, "f")
         step = self._dataset("step", 1, "iu")
         n_frames, n_chains = self._com.shape[:2]
-        shape = (0, n_chains, 0, 3) if self._modes is None else self._modes.shape
-        self.n_mode_frames, n_modes = shape[0], shape[2]
+        self._modes = self._find_modes(attributes)
+        modes = (0, n_chains, 0, 3) if self._modes is None else self._modes.shape
+        self.n_mode_frames, n_modes = modes[0], modes[2]
         if (
             step.shape != (n_frames,)
             or self._com.shape[2] != 3
-            or shape[1::2] != (n_chains, 3)
+            or modes[1::2] != (n_chains, 3)
             or not self.n_mode_frames <= n_frames
         ):
             raise UserError(
-                f"{self.path}: step {step.shape}, com {self._com.shape} and modes {shape} "
+                f"{self.path}: step {step.shape}, com {self._com.shape} and modes {modes} "
                 "do not agree on (time, chain, mode, 3)"
             )
         attributes |= {"n_chains": n_chains, "n_modes": n_modes}
@@ -96,6 +95,12 @@ class FramesReader:
             raise UserError(
                 f"{self.path}: step {self.steps[frame]} of frame {frame} does not follow {self.steps[frame - 1]}"
             )
+
+    def _find_modes(self, attributes: dict[str, Any]) -> h5py.Dataset | None:
+        """Return the chains' modes; None where the stream was recorded without."""
+        channels = attributes.get("channels", ("com", "modes"))
+        without = isinstance(channels, list) and "modes" not in channels
+        return None if without else self._dataset("modes", 4, "f")
 
     def _further_channels(self) -> dict[tuple[str, str], h5py.Dataset]:
         """Return the datasets beside com and modes of the chains."""

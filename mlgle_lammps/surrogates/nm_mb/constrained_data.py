@@ -1,0 +1,90 @@
+"""Constrained runs as matrices that kernels are fitted to and judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from mlgle_lammps.records import Float64
+from mlgle_lammps.store.constrained_file import ConstrainedRun
+from mlgle_lammps.surrogates.nm_mb.neighbours import Pairs, pairs_within
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A configuration of M held centres and the kernel measured there.
+
+    Attributes:
+        centres: (1, M, 3).
+        box: (3,).
+        pairs: all pairs of nearest images.
+        times: (L,) lags.
+        duration: of the run.
+        pair: (2, L, P, 3, 3) float32, β<δF_i δF_jᵀ> of the two halves, of ``known``.
+        own: (2, L, M, 3, 3) float32.
+        known: (P, 2) pairs that were measured, i < j.
+        mean_force: (M, 3) of the whole run.
+        mean_halves: (2, M, 3).
+    """
+
+    centres: torch.Tensor
+    box: torch.Tensor
+    pairs: Pairs
+    times: Float64
+    duration: float
+    pair: np.ndarray
+    own: np.ndarray
+    known: np.ndarray
+    mean_force: Float64
+    mean_halves: Float64
+
+    @property
+    def n(self) -> int:
+        """Number M of molecules."""
+        return self.centres.shape[1]
+
+    def distances(self) -> tuple[Float64, Float64]:
+        """Return distances (P,) and directions (P, 3) of the pairs that were measured."""
+        at, box = self.centres[0].numpy(), self.box.numpy()
+        vector = at[self.known[:, 1]] - at[self.known[:, 0]]
+        vector -= box * np.round(vector / box)
+        distance = np.linalg.norm(vector, axis=1)
+        return distance, vector / distance[:, None]
+
+    def matrices(self, rows: Float64, halves: Sequence[int] = (0, 1)) -> tuple[Float64, Float64]:
+        """Return sums over lags of the kernel with weights, diagonal and other blocks, (row, 3M, 3M) both.
+
+        Args:
+            rows: (row, L) weights of the sums.
+            halves: of the run, whose mean is taken.
+        """
+        n, count = self.n, len(rows)
+        pair = np.einsum("rl,hlpab->rpab", rows, self.pair[list(halves)].astype(np.float64)) / len(halves)
+        own = np.einsum("rl,hliab->riab", rows, self.own[list(halves)].astype(np.float64)) / len(halves)
+        beside, diagonal = np.zeros((2, count, n, n, 3, 3))
+        i, j = self.known.T
+        beside[:, i, j], beside[:, j, i] = pair, pair.transpose(0, 1, 3, 2)
+        diagonal[:, range(n), range(n)] = own
+        shape = (count, 3 * n, 3 * n)
+        return diagonal.transpose(0, 1, 3, 2, 4).reshape(shape), beside.transpose(0, 1, 3, 2, 4).reshape(shape)
+
+    def mask(self) -> torch.Tensor:
+        """Return 1 where blocks beside the diagonal were measured, (3M, 3M)."""
+        there = np.zeros((self.n, self.n))
+        i, j = self.known.T
+        there[i, j] = there[j, i] = 1.0
+        return torch.as_tensor(np.kron(there, np.ones((3, 3))))
+
+
+def configuration_of(run: ConstrainedRun) -> Configuration:
+    """Return a constrained run as what kernels are fitted to."""
+    centres = torch.as_tensor(run.centres, dtype=torch.float64)[None]
+    box = torch.as_tensor(run.box, dtype=torch.float64)
+    beta = np.float32(1.0 / run.kT)
+    return Configuration(
+        centres, box, pairs_within(centres, box, float(box.max())), run.times, run.n_samples * run.dt,
+        run.pair * beta, run.own * beta, run.pairs, run.mean_force.mean(0), run.mean_force,
+    )  # fmt: skip
