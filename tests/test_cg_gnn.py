@@ -347,7 +347,7 @@ def test_the_pair_core_finds_planted_forces_between_types():
             centres, segments = np.zeros((150, 40, 3)), np.zeros(150, np.int64)
             made.append(CoarseRun(molecule, steps.places.numpy(), centres, radii, segments, 1.0))
         sets = Examples.of(made, ("A", "B"), 1.0, 0, 1)
-        found[name] = fit_pair_core([sets], core_of(), 2)
+        found[name] = fit_pair_core([sets], core_of(), 2).pairs
     rates = found["planted"][2 * n_features(2) // 3 + 1 :][:3, :3].mean(1)  # AA, AB, BB
     assert rates[0] > 0.5
     assert rates[1:].abs().max() < 0.3
