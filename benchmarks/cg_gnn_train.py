@@ -28,6 +28,7 @@ from mlgle_lammps.errors import RunFailure
 from mlgle_lammps.surrogates.cg_gnn.coarse_runs import CoarseRun
 from mlgle_lammps.surrogates.cg_gnn.equivariant import EquivariantSize
 from mlgle_lammps.surrogates.cg_gnn.grouping import group_beads
+from mlgle_lammps.surrogates.cg_gnn.model import CgGnnModel
 from mlgle_lammps.surrogates.cg_gnn.molecules import Molecule, MoleculeSet
 from mlgle_lammps.surrogates.cg_gnn.options import SMALL_PLAN, CgGnnOptions
 from mlgle_lammps.surrogates.cg_gnn.trainer import train_coarse
@@ -43,6 +44,7 @@ PLAN = TrainingPlan(updates=6000, horizon_updates=800, horizon=8, batch=256)
 JOBS = {
     "default": CgGnnOptions(plan=PLAN),
     "default step 40": CgGnnOptions(plan=replace(PLAN, horizon=6), step=40.0),
+    "pair core": CgGnnOptions(plan=replace(PLAN, updates=0, horizon_updates=0)),
     "one step alone": CgGnnOptions(plan=replace(PLAN, horizon_updates=0)),
     "equal noise": CgGnnOptions(plan=PLAN, equivariant=EquivariantSize(noise_by_mode=False, local_noise=False)),
     "no embedding": CgGnnOptions(plan=PLAN, equivariant=EquivariantSize(embedded=False)),
@@ -141,57 +143,61 @@ def work(arguments: argparse.Namespace) -> None:
     began = time.monotonic()
     name, seed = arguments.job.rsplit(":", 1)
     train, test, _ = load(arguments.data)
+    test = [] if arguments.train_only else test
     options = replace(JOBS[name], seed=int(seed), members=1, device=arguments.device)
     budget = arguments.budget_s
     both = options.training_plan.horizon_updates > 0
     share = TimedShare([0.3 * budget, 0.25 * budget] if both else [0.6 * budget])
+    if arguments.updates:
+        plan = replace(options.training_plan, updates=arguments.updates, batch=arguments.batch)
+        if both:
+            plan = replace(plan, horizon_updates=arguments.horizon_updates)
+        options = replace(options, plan=plan)
     label = f"[{arguments.job}]"
-    model = train_coarse(train, options, report=lambda line: say(f"{label} {line}"), share_of=share)
-    trained_s = time.monotonic() - began
-    say(f"{label} trained in {trained_s:.0f} s; {model.notes[0]}")
-    stop = began + 0.95 * budget
-    kinds = {name: False}
-    if name.startswith("published-small"):
-        kinds[f"deterministic {name}"] = True
-    results = {}
-    for place, (kind, noiseless) in enumerate(kinds.items()):
-        until = stop if not noiseless else time.monotonic() + 0.05 * budget
-        if place < len(kinds) - 1:
-            until = time.monotonic() + 0.8 * (stop - time.monotonic())
-        results[kind] = roll_out(model, train, test, arguments, noiseless, until, label)
-        results[kind] |= {"training_s": trained_s, "said": list(model.notes), "seed": int(seed)}
     arguments.out.mkdir(parents=True, exist_ok=True)
     stem = arguments.job.replace(" ", "-").replace(":", "-")
+    stored = arguments.out / f"{stem}.safetensors"
+    if arguments.reuse and stored.exists():
+        model = CgGnnModel.load(stored)
+    else:
+        model = train_coarse(train, options, report=lambda line: say(f"{label} {line}"), share_of=share)
+        if arguments.save_models:
+            model.save(stored)
+    if not test:
+        return
+    trained_s = time.monotonic() - began
+    say(f"{label} trained in {trained_s:.0f} s ({time.process_time():.0f} s of CPU); {model.notes[0]}")
+    length = max(len(run.segments) for run in train) * train[0].dt
+    deadline = began + 0.95 * budget
+    results = {}
+    kinds = [(name, False), *([(f"deterministic {name}", True)] if name.startswith("published-small") else [])]
+    for place, (kind, noiseless) in enumerate(kinds):
+        until = time.monotonic() + (deadline - time.monotonic()) / (len(kinds) - place)
+        wanted = arguments.time or LONG * length
+        results[kind] = roll_out(model, test, arguments, arguments.trajectories, wanted, noiseless, until, label)
+        results[kind] |= {
+            "training_s": trained_s, "said": list(model.notes), "seed": int(seed), "training_length": length,
+        }  # fmt: skip
+    if arguments.long_trajectories:
+        results[name]["long"] = roll_out(
+            model, test, arguments, arguments.long_trajectories, LONG * length, False, deadline, label
+        )
     (arguments.out / f"{stem}.job.json").write_text(json.dumps(results))
-    if arguments.save_models:
-        model.save(arguments.out / f"{stem}.safetensors")
 
 
-def roll_out(model, train, test, arguments, noiseless, until, label) -> dict:
+def roll_out(model, test, arguments, n, duration, noiseless, until, label) -> dict:
     """Return Rg² of all test sequences: mean, spread, relaxation, halves, whether all stayed finite, and speed."""
     device = torch.device(arguments.device)
     dynamics = model._moved_to(device, torch.float32)[0]
-    n = arguments.trajectories
-    length = max(len(run.segments) for run in train) * train[0].dt
-    wanted = max(int(LONG * length / model.dt), 100)
+    wanted = max(int(duration / model.dt), 100)
     found = {}
     for group in _alike(test):
         molecules = MoleculeSet.of([run.molecule for run in group], model.types, device)
-        lag = round(model.dt / group[0].dt)
-        frames = np.arange(dynamics.memory) * lag
-        starts = np.stack([run.positions[frames, 0] + _moved(run, frames) for run in group])
-        turn = np.linalg.qr(np.random.default_rng(arguments.seed).standard_normal((len(group) * n, 3, 3)))[0]
-        turn = turn * np.sign(np.linalg.det(turn))[:, None, None]
-        history = np.repeat(starts, n, axis=0)
-        history = (history.reshape(len(history), -1, 3) @ turn).reshape(history.shape)
+        history = torch.tensor(_turned_starts(group, dynamics.memory, model.dt, n, arguments.seed), device=device)
         which = torch.arange(len(group), device=device).repeat_interleave(n)
-        walk = Walk(
-            dynamics, molecules, which, torch.tensor(history, dtype=torch.float32, device=device),
-            None if noiseless else 7, model.extent,
-        )  # fmt: skip
+        walk = Walk(dynamics, molecules, which, history, None if noiseless else 7, model.extent)
         radii, began, finite = [], time.monotonic(), True
-        share = len(group) / len(test)
-        mine = began + share * (until - began)
+        mine = began + len(group) / len(test) * (until - began)
         try:
             while walk.n_steps < wanted and (walk.n_steps < 64 or time.monotonic() < mine):
                 radii.append(walk.advance(64, keep_places=False).square_radii.float().cpu().numpy())
@@ -207,7 +213,17 @@ def roll_out(model, train, test, arguments, noiseless, until, label) -> dict:
                 "time": len(series) * model.dt,
             }  # fmt: skip
         say(f"{label} {len(series)} steps of {len(which)} molecules in {took:.0f} s")
-    return {"sequences": found, "training_length": length, "step": model.dt, "batch": n * len(test)}
+    return {"sequences": found, "step": model.dt, "batch": n * len(test)}
+
+
+def _turned_starts(group: list[CoarseRun], memory: int, dt: float, n: int, seed: int) -> np.ndarray:
+    """Return the first recorded frames of each run n times, turned, (run n, memory, S, 3) float32."""
+    frames = np.arange(memory) * round(dt / group[0].dt)
+    starts = np.stack([run.positions[frames, 0] + _moved(run, frames) for run in group])
+    turn = np.linalg.qr(np.random.default_rng(seed).standard_normal((len(group) * n, 3, 3)))[0]
+    turn = turn * np.sign(np.linalg.det(turn))[:, None, None]
+    history = np.repeat(starts, n, axis=0)
+    return (history.reshape(len(history), -1, 3) @ turn).reshape(history.shape).astype(np.float32)
 
 
 def _alike(runs: list[CoarseRun]) -> list[list[CoarseRun]]:
@@ -326,6 +342,14 @@ def judged(result: dict, reference: dict) -> dict:
     }
     halves = np.array([made[name]["second_half"] / made[name]["first_half"] - 1 for name in names])
     error = np.array([reference[name]["se"] for name in names])
+    if "long" in result:
+        long = result["long"]["sequences"]
+        later = np.array([long[name]["second_half"] / long[name]["first_half"] - 1 for name in names])
+        found["long"] = {
+            "halves": float(np.abs(later).max()), "finite": all(long[name]["finite"] for name in names),
+            "training_lengths": min(long[name]["time"] for name in names) / result["training_length"],
+            "ratio": float(np.mean([long[name]["mean"] / made[name]["mean"] for name in names])),
+        }  # fmt: skip
     return found | {
         "fluctuation_ratio": float(ratios["spread"].mean()),
         "relaxation_ratio": float(np.nanmean(ratios["relaxation"])) if finite_any(ratios["relaxation"]) else None,
@@ -351,7 +375,7 @@ def gather(out: Path, train, test, radii) -> dict:
         mean = {
             key: float(np.mean([np.nan if own[key] is None else own[key] for own in seeds]))
             for key in seeds[0]
-            if key != "seed"
+            if key not in ("seed", "long")
         }
         models[name] = mean | {"seeds": seeds}
     return {
@@ -387,6 +411,9 @@ def direct(arguments: argparse.Namespace) -> None:
         command = [
             sys.executable, __file__, "--data", str(arguments.data), "--job", job, "--device", arguments.device,
             "--budget-s", str(each), "--out", str(arguments.out), "--trajectories", str(arguments.trajectories),
+            "--time", str(arguments.time), "--long-trajectories", str(arguments.long_trajectories),
+            "--updates", str(arguments.updates), "--horizon-updates", str(arguments.horizon_updates),
+            "--batch", str(arguments.batch),
             "--seed", str(arguments.seed), *(["--save-models"] if arguments.save_models else []),
         ]  # fmt: skip
         say(f"start {job} ({place + 1} of {len(queue)}), {each:.0f} s")
@@ -419,9 +446,16 @@ def main() -> None:
     parser.add_argument("--parallel", type=int, default=12)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--budget-s", type=float, default=300.0)
-    parser.add_argument("--trajectories", type=int, default=100)
+    parser.add_argument("--trajectories", type=int, default=100, help="of each sequence")
+    parser.add_argument("--time", type=float, default=0.0, help="that roll-outs last, 0 for 100 training lengths")
+    parser.add_argument("--long-trajectories", type=int, default=0, help="also as many of 100 training lengths")
+    parser.add_argument("--updates", type=int, default=0, help="instead of the job's own")
+    parser.add_argument("--horizon-updates", type=int, default=0)
+    parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--save-models", action="store_true")
+    parser.add_argument("--reuse", action="store_true", help="take models that are saved already")
+    parser.add_argument("--train-only", action="store_true", help="with --save-models: no roll-outs")
     parser.add_argument("--gather", action="store_true", help="jobs are done: only write parity.json")
     parser.add_argument("--out", type=Path, default=Path("runs/cg-gnn"))
     arguments = parser.parse_args()

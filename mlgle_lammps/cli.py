@@ -26,9 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         sys.stdout.write("\n".join(versions.lines()) + "\n")
         return 0
+    if given and given[0] == "--completion":
+        from mlgle_lammps.commands import completion
+
+        return completion.main(given[1:], COMMANDS)
     if not given or given[0] in ("-h", "--help"):
         lines = [f"  {name:12s}{meaning}" for name, meaning in COMMANDS.items()]
-        usage = "usage: mlgle COMMAND [OPTIONS]; mlgle COMMAND --help; mlgle --version\n\n"
+        usage = "usage: mlgle COMMAND [OPTIONS]; mlgle COMMAND --help; mlgle --version; mlgle --completion SHELL\n\n"
         sys.stdout.write(usage + "\n".join(lines) + "\n")
         return 0
     if given[0] not in COMMANDS:

@@ -93,7 +93,7 @@ def test_noise_is_exact_whatever_the_step(dt):
 def test_memories_are_chosen_that_make_up_a_kernel():
     times = np.concatenate([np.arange(0, 0.3, 0.01), np.geomspace(0.3, 20, 40)])
     kernel = 100 * oscillator(9.0, 8.0).decay(times)[:, 0, 0] + 3 * exponential(0.2).decay(times)[:, 0, 0]
-    candidates = dictionary(0.1, 20)
+    candidates = [*dictionary(0.1), *(exponential(1 / time) for time in (1.0, 5.0, 20.0))]
     columns = np.stack([part.decay(times)[:, 0, 0] for part in candidates], axis=1)
     which, strengths = choose(columns, kernel, np.ones(len(times)), 6)
     assert len(which) <= 6

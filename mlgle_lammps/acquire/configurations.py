@@ -150,11 +150,11 @@ class HeldMelt:
         put_back(self._lmp, path, step)
         self._held.still()
         self._held.install()
-        self._execute("run 0 post no")
+        self._execute("timer timeout off\nrun 0 post no")
         self._dof = self._degrees_of_freedom()
 
     def _run(self, steps: int) -> None:
-        self._execute(f"timer timeout off\nrun {steps} post no")
+        self._execute(f"run {steps} post no")
 
     def _end(self) -> None:
         self._execute("timer timeout off")

@@ -96,5 +96,6 @@ class MotionTrial:
 def nearest_round(number: float) -> int:
     """Return that of 1, 2, 5, 10, 20, 50 .. which is nearest to a number above 0 in ratio."""
     power = math.floor(math.log10(number))
-    near = [own * 10.0**e for e in (power - 1, power, power + 1) for own in ROUND]
-    return max(1, round(min(near, key=lambda own: abs(math.log(own / number)))))
+    near: list[float] = [own * 10.0**e for e in (power - 1, power, power + 1) for own in ROUND]
+    distances = [abs(math.log(own / number)) for own in near]
+    return max(1, round(near[distances.index(min(distances))]))

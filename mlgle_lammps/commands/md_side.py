@@ -88,15 +88,18 @@ class MdSide:
         ending = driver.produce() if done is None else done
         if self._holding is None or ending.status != "complete":
             return ending
-        wanted = HeldWanted(
-            options.configurations, options.constrained_steps, options.force_every, options.longest_lag,
-            options.pair_range,
-        )  # fmt: skip
-        stage = driver.hold(wanted, RunFolder(options.out).constrained, _say_how_it_goes)
+        stage = driver.hold(self._held_wanted(), RunFolder(options.out).constrained, _say_how_it_goes)
         if stage.n_done == stage.n_states:
             return ending
         message = f"interrupted in constrained run {stage.n_done + 1} of {stage.n_states}"
         return replace(ending, status="interrupted", message=message)
+
+    def _held_wanted(self) -> HeldWanted:
+        options = self._learn_options
+        return HeldWanted(
+            options.configurations, options.constrained_steps, options.force_every, options.longest_lag,
+            options.pair_range,
+        )  # fmt: skip
 
     def _tell_failure(self, error: UserError) -> int:
         """Tell people and the trainer why MD failed on all its ranks; return the exit code."""
@@ -157,6 +160,8 @@ class MdSide:
         system = driver.prepare()
         if not system.directions.n and not self._rank.request.records_only and self._learn_options.directions is None:
             raise UserError(f"{deck.path}: {no_direction(system.directions)}")
+        if self._holding is not None and system.box is not None:  # said now, and not after production
+            self._held_wanted().plan(self._learn_options.force_every or 1, min(system.box[:3]))
         return system
 
     def _refuse_what_cannot_fit(self, system: System) -> None:

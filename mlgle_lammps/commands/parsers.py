@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from mlgle_lammps.options.compare import CompareOptions
 from mlgle_lammps.options.deck import DeckOptions, RunRequest
 from mlgle_lammps.options.declaring import flag
 from mlgle_lammps.options.generate import GenerateOptions, ReconstructOptions
-from mlgle_lammps.options.learn import NO_SURROGATE, LearnOptions
+from mlgle_lammps.options.learn import MADE_WITH_THE_RUN, NO_SURROGATE, LearnOptions
 from mlgle_lammps.options.properties import PropertiesOptions
 from mlgle_lammps.options.sets import SetsOptions
 from mlgle_lammps.options.trajectory import TrajectoryOptions
@@ -44,8 +44,10 @@ def _learn_options(values: argparse.Namespace, out: Path, given: Iterable[str]) 
         _require_recording(given)
         return record(LearnOptions, values, out=values.out or out, preset=LearnOptions.preset)
     surrogate = find_surrogate(values.surrogate)
+    given = tuple(given)
     surrogate.require_known(given)
-    return record(LearnOptions, values, out=values.out or out, preset=surrogate.preset(values.preset).name)
+    others = {name: value for name, value in surrogate.defaults.items() if name not in given}
+    return record(LearnOptions, values, out=values.out or out, preset=surrogate.preset(values.preset).name, **others)
 
 
 def _require_recording(given: Iterable[str]) -> None:
@@ -88,7 +90,7 @@ def _wall_seconds(text: str) -> float:
 
 FIXED_ON_RESUME = (
     "deck", "variables", "every", "chain_group", "strict", "species", "length_bin", "out", "overwrite", "check",
-    "stress",
+    "stress", *MADE_WITH_THE_RUN,
 )  # fmt: skip
 NOT_LEARNT = ("resume", "checkpoint_every", "wall_limit", "on_trainer_failure", *FIXED_ON_RESUME)
 
@@ -169,7 +171,10 @@ def parse_replay(arguments: Sequence[str]) -> tuple[tuple[Path, ...], Trajectory
     whole = first if is_address(first) else first.resolve()
     name = whole.parent.name if whole.name == "modes.h5" else whole.name.removesuffix(".npz").removesuffix(".h5")
     out = Path("runs") / f"{name or 'stream'}-replay"
-    return tuple(values.streams), trajectory, _learn_options(values, out, _given(_replay_parser(), arguments))
+    given = _given(_replay_parser(), arguments)
+    if late := [f"`{field}`" for field in MADE_WITH_THE_RUN if field in given]:
+        raise UserError(f"{', '.join(late)}: decided when MD ran, and recorded as it was; leave it out")
+    return tuple(values.streams), trajectory, _learn_options(values, out, given)
 
 
 def _replay_parser() -> Parser:
@@ -187,49 +192,81 @@ def _replay_parser() -> Parser:
 
 def parse_generate(arguments: Sequence[str]) -> GenerateOptions:
     """Return the options of ``mlgle generate``; raise UserError on bad ones."""
-    parser = Parser(prog="mlgle generate", description="Generate long trajectories from a run's model and modes.h5.")
-    known = f"refuse a model of another ({', '.join(SURROGATES)}; default: any)"
-    add_options(parser, GenerateOptions, {"surrogate": {"help": known}})
-    values = parser.parse_args(arguments)
+    values = _generate_parser().parse_args(arguments)
     if values.surrogate is not None:
         find_surrogate(values.surrogate)
     return record(GenerateOptions, values)
 
 
+def _generate_parser() -> Parser:
+    parser = Parser(prog="mlgle generate", description="Generate long trajectories from a run's model and modes.h5.")
+    known = f"refuse a model of another ({', '.join(SURROGATES)}; default: any)"
+    add_options(parser, GenerateOptions, {"surrogate": {"help": known}})
+    return parser
+
+
 def parse_reconstruct(arguments: Sequence[str]) -> ReconstructOptions:
     """Return the options of ``mlgle reconstruct``; raise UserError on bad ones."""
+    return record(ReconstructOptions, _reconstruct_parser().parse_args(arguments))
+
+
+def _reconstruct_parser() -> Parser:
     parser = Parser(prog="mlgle reconstruct", description="Write beads of a run's generated trajectories.")
     add_options(parser, ReconstructOptions)
-    return record(ReconstructOptions, parser.parse_args(arguments))
+    return parser
 
 
 def parse_compare(arguments: Sequence[str]) -> CompareOptions:
     """Return the options of ``mlgle compare``; raise UserError on bad ones."""
+    values = _compare_parser().parse_intermixed_args(arguments)
+    name = values.runs[0].resolve().name
+    return record(CompareOptions, values, out=values.out or Path("runs") / f"{name}-compare")
+
+
+def _compare_parser() -> Parser:
     parser = Parser(
         prog="mlgle compare",
         description="Compare a run with full MD, or runs at several temperatures with one another.",
     )
     add_options(parser, CompareOptions)
-    values = parser.parse_intermixed_args(arguments)
-    name = values.runs[0].resolve().name
-    return record(CompareOptions, values, out=values.out or Path("runs") / f"{name}-compare")
+    return parser
 
 
 def parse_properties(arguments: Sequence[str]) -> PropertiesOptions:
     """Return the options of ``mlgle properties``; raise UserError on bad ones."""
+    return record(PropertiesOptions, _properties_parser().parse_intermixed_args(arguments))
+
+
+def _properties_parser() -> Parser:
     parser = Parser(
         prog="mlgle properties", description="Viscosity, moduli, scattering and motion of chains from a run."
     )
     add_options(parser, PropertiesOptions)
-    return record(PropertiesOptions, parser.parse_intermixed_args(arguments))
+    return parser
 
 
 def parse_sets(arguments: Sequence[str]) -> SetsOptions:
     """Return the options of ``mlgle sets``; raise UserError on bad ones."""
+    return record(SetsOptions, _sets_parser().parse_intermixed_args(arguments))
+
+
+def _sets_parser() -> Parser:
     parser = Parser(
         prog="mlgle sets",
         description="Run a set of decks, train models on some of them, and hold these against long MD of the others. "
         "What is done already is not done again: killed, it goes on with the same command.",
     )
     add_options(parser, SetsOptions)
-    return record(SetsOptions, parser.parse_intermixed_args(arguments))
+    return parser
+
+
+PARSERS: dict[str, Callable[[], Parser]] = {
+    "run": _run_parser,
+    "replay": _replay_parser,
+    "generate": _generate_parser,
+    "reconstruct": _reconstruct_parser,
+    "compare": _compare_parser,
+    "properties": _properties_parser,
+    "sets": _sets_parser,
+}
+"""Command to what makes its parser; `build` has its own."""

@@ -35,6 +35,10 @@ class GenerateOptions:
     overwrite: bool = option(False, "replace a folder that --start made before")
     threads: int = option(0, "torch threads", metavar="N", least=0, most=MOST_THREADS, shown="all cores")
     surrogate: str | None = option(None, "refuse a model of another", metavar="NAME", shown="any")
+    molecules: int | None = option(
+        None, "of a surrogate whose molecules move together (nm-mb): a box of so many at the same density",
+        metavar="N", least=2, most=10**6, shown="the box of the run",
+    )  # fmt: skip
     temperature: float | None = option(
         None, "of the trajectories, which nobody need have run: the nearest run's model, its times scaled by a_T and "
         "its sizes interpolated", metavar="T",

@@ -20,6 +20,10 @@ DIRECTIONS_BY_DEFAULT = "found from walls and from motion"
 HELD = "production and constrained runs (nm-mb)"
 PRODUCTION, LEAST_PRODUCTION = 40_000, 200
 """Frames of production before centres are held."""
+MADE_WITH_THE_RUN = (
+    "frames", "configurations", "constrained_steps", "force_every", "longest_lag", "pair_range",
+)  # fmt: skip
+"""Fields that decide what MD does, and that what is recorded cannot be changed by."""
 TRAINED_CHAINS = 1024
 """Chains whose frames train the modes' dynamics, at most; D is fitted to all. What memory a run needs hangs on it."""
 
@@ -77,6 +81,7 @@ class LearnOptions:
         None, "distance up to which pairs are correlated", metavar="LENGTH", shown="half the box", section=HELD
     )  # fmt: skip
     device: str = option("auto", DEVICE.format("train and run"), metavar="DEVICE")
+    interactive: bool = option(False, "write interactive.html too, curves to zoom into (5 MB; needs plotly)")
     seed: int = option(1, "of training and generation", metavar="SEED", least=0)
     threads: int = option(0, "torch threads", metavar="N", least=0, most=MOST_THREADS, shown="the cores that MD leaves")
 

@@ -9,8 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from mlgle_lammps.diffusion.slope import normal_diffusion, slope_accumulator
-from mlgle_lammps.errors import RunFailure
+from mlgle_lammps.errors import RunFailure, UserError
+from mlgle_lammps.options.declaring import as_flags
 from mlgle_lammps.options.learn import LearnOptions
+from mlgle_lammps.pipeline.melt_model import Learned, compare_with_production, generate_centres, learn_model
 from mlgle_lammps.records import Ending, Estimate, Frames, FrameSource, System, joined
 from mlgle_lammps.report.result import SCHEMA, versions
 from mlgle_lammps.resources.compute import available_cores, describe_device, resolve_device, use_threads
@@ -38,7 +40,8 @@ def learn_melt(
         0, also where it was interrupted; 1 where the stream failed. What there was of it is kept in all cases.
     """
     run = _MeltRun(source, options, folder, variables or {})
-    for line in (*source.system.left_out, *held_announcement(source.system, options)):
+    announced = [] if variables is None else held_announcement(source.system, options)
+    for line in (*source.system.left_out, *announced):
         logger.info(line)
     run.take_frames()
     return run.finish()
@@ -59,9 +62,14 @@ class _MeltRun:
         self._device = describe_device(resolve_device(options.device))
         self._threads = options.threads or available_cores()
         use_threads(self._threads)
+        self._recorded = not variables and not folder.checkpoint.joinpath("run.json").is_file()
         self._n_frames = 0
         self._D: Estimate | None = None
         self._held: ConstrainedSet | None = None
+        self._learned: Learned | None = None
+        self._scores: Mapping[str, Any] = {}
+        self._generate_s = 0.0
+        self._warnings: list[str] = []
 
     @property
     def _system(self) -> System:
@@ -69,8 +77,9 @@ class _MeltRun:
 
     def take_frames(self) -> None:
         """Take all frames, which the journal keeps, and D of the centres from them."""
-        slope = slope_accumulator(self._system.n_chains, self._options.production_frames, self._system.center_held)
-        with Progress("production", self._options.production_frames) as progress:
+        frames = self._options.production_frames
+        slope = slope_accumulator(self._system.n_chains, frames, self._system.center_held)
+        with Progress("production", None if self._recorded else frames) as progress:
             for frame in self._source:
                 slope.add(frame)
                 self._n_frames += 1
@@ -90,12 +99,46 @@ class _MeltRun:
             message = "no constrained run is there to learn from"
             ending = replace(ending, status="failed", message=message)
         complete = ending.status == "complete"
+        if complete:
+            self._folder.write_result(self._result(ending, False))
+            self.learn()
+            if self._source.broken():
+                ending = replace(ending, status="interrupted", message="interrupted after MD had ended, while learning")
+                complete = False
         self._folder.write_result(self._result(ending, complete))
         if complete:
             self._folder.discard_checkpoints()
         for line in self._last_lines(ending):
             logger.info(line)
         return {"complete": 0, "interrupted": 0}.get(ending.status, 1)
+
+    def learn(self) -> None:
+        """Learn the model, generate with it, and hold it against the part of production that it did not see."""
+        assert self._held is not None
+        frames, options, system = self.frames(), self._options, self._system
+        self._learned = learn_model(self._held, frames, system, options, self._source.broken)
+        if self._source.broken():
+            return
+        model = self._learned.model
+        model.save(self._folder.model)
+        if not options.generate_steps:
+            return
+        started = time.monotonic()
+        motion = model.start(
+            frames[-1:], options.seed, n_trajectories=system.n_chains, device=options.device, threads=self._threads
+        )  # fmt: skip
+        try:
+            generate_centres(
+                motion, system, self._folder.generated, steps=options.generate_steps, save_every=options.save_every,
+                n_molecules=system.n_chains, start_step=frames.last_step, seed=options.seed,
+                should_stop=self._source.broken,
+            )  # fmt: skip
+            self._generate_s = time.monotonic() - started
+            generated = joined(list(RecordedSource([self._folder.generated])))
+            self._scores = compare_with_production(model, frames, replace(system, dt=system.dt), generated)
+        except (RunFailure, UserError) as error:
+            if not self._source.broken():
+                self._warnings.append(as_flags(str(error)))
 
     def frames(self) -> Frames:
         """Return all frames as they were recorded; raise RunFailure where there is none."""
@@ -114,6 +157,16 @@ class _MeltRun:
             "source": system.source,
             "variables": {name: list(values) for name, values in self._variables.items()},
             "D": self._diffusion(),
+            "D_online": [],
+            "D_generated": None,
+            "D_full_md": None,
+            "alpha": None,
+            "beta": None,
+            "fit": None,
+            "k": 0,
+            "m": 0,
+            "modes": [],
+            "handoff": None,
             "dt": system.dt,
             "time_unit": system.time_unit,
             "length_unit": system.length_unit,
@@ -122,17 +175,19 @@ class _MeltRun:
             "n_frames": self._n_frames,
             "surrogate": options.surrogate,
             "preset": options.preset,
-            "nm_mb": {"constrained": self._constrained()},
+            "nm_mb": {"constrained": self._constrained(), "models": dict(self._scores)},
             "timing": {
                 "md_s": ending.md_s,
                 "callback_s": ending.callback_s,
                 "constrained_s": sum(run.seconds for run in self._held.runs) if self._held else 0.0,
+                "train_s": self._learned.seconds if self._learned else 0.0,
+                "generate_s": self._generate_s,
                 "total_s": time.monotonic() - self._started,
                 "md_waits": ending.waits,
             },
             "left_out": list(system.left_out),
-            "warnings": list(dict.fromkeys([*system.left_out, *ending.warnings])),
-            "notes": list(dict.fromkeys([*system.notes, *ending.notes])),
+            "warnings": list(dict.fromkeys([*system.left_out, *ending.warnings, *self._warnings])),
+            "notes": list(dict.fromkeys([*system.notes, *ending.notes, *self._notes()])),
             "seed": options.seed,
             "device": self._device,
             "threads": self._threads,
@@ -165,9 +220,12 @@ class _MeltRun:
             "seconds": [run.seconds for run in runs],
         }
 
+    def _notes(self) -> tuple[str, ...]:
+        return self._learned.notes if self._learned else ()
+
     def _last_lines(self, ending: Ending) -> list[str]:
-        lines = [f"warning: {line}" for line in (*self._system.left_out, *ending.warnings)]
-        lines += [f"note: {line}" for line in (*self._system.notes, *ending.notes)]
+        lines = [f"warning: {line}" for line in (*self._system.left_out, *ending.warnings, *self._warnings)]
+        lines += [f"note: {line}" for line in (*self._system.notes, *ending.notes, *self._notes())]
         if ending.status != "complete":
             lines.append(f"the run ended early: {ending.message}")
         if self._held is not None:

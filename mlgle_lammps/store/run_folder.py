@@ -28,7 +28,7 @@ PREVIOUS = ".mlgle-previous"
 OWN_FILES = (
     "result.json", "modes.h5", "model.safetensors", "generated.h5", "report.html", "log.lammps", "reconstruct.json",
     "reconstructed.lammpstrj", "reconstructed.h5md", "reconstructed.xyz", "reconstructed.data", "model.pt",
-    "stress.npz", "properties.json", "properties.html",
+    "stress.npz", "properties.json", "properties.html", "interactive.html",
 )  # fmt: skip
 OWN_FOLDERS = ("figures", "checkpoint", "properties", "constrained")
 RESULT_KEYS = (

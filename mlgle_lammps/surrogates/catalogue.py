@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlgle_lammps.chains.laplacian import modes_taken
 from mlgle_lammps.diffusion.forms import FitForm
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 COMMON_OPTIONS = (
     "out", "overwrite", "surrogate", "preset", "handoff", "target_ci", "full_md", "generate_steps", "save_every",
-    "ensemble", "device", "seed", "threads", "directions",
+    "ensemble", "device", "seed", "threads", "directions", "interactive",
 )  # fmt: skip
 """Options that mean the same for every surrogate."""
 OLD_SUFFIX = ".pt"
@@ -76,6 +77,7 @@ class Surrogate:
         channels: of a frame of the main species, which the driver fills.
         constrained: it learns from runs in which centres are held, which follow production.
         foreign: common options that mean nothing to it.
+        defaults: values of options that nobody gave, where they are others than usual.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Surrogate:
     channels: tuple[str, ...] = ("com", "modes")
     constrained: bool = False
     foreign: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
     def preset(self, name: str | None) -> Preset:
         """Return a variant, the default one for None; raise UserError naming those there are."""
@@ -171,9 +174,8 @@ def _nm_mb_trainer(
 
 
 def _nm_mb_model(path: Path) -> Model:
-    from mlgle_lammps.surrogates.nm_mb.model import NmMbModel  # type: ignore[import-not-found]
-
-    return NmMbModel.load(path)
+    model: Model = import_module("mlgle_lammps.surrogates.nm_mb.model").NmMbModel.load(path)
+    return model
 
 
 def _nm_mb_rehearsal(system: System, options: LearnOptions) -> str:
@@ -211,11 +213,12 @@ SURROGATES = {
     nm_mb.NAME: Surrogate(
         nm_mb.NAME,
         (
-            Preset("default", "many-body memory whose range and lags resolve its tail"),
-            Preset("paper", "the letter's form"),
+            Preset("default", "many-body memory of molecules and pairs, range half the box, up to the longest lag"),
+            Preset("paper", "the letter's form, range and loss"),
+            Preset("nm-mb", "the letter's form with range half the box and a loss that resolves the tail"),
             Preset("nm-dpd", "pairwise memory"),
             Preset("m-dpd", "pairwise friction without memory"),
-            Preset("gle", "one memory kernel for all, of the velocities' autocorrelation"),
+            Preset("gle", "one memory for all molecules, of the velocities' autocorrelation"),
         ),
         ("frames", "configurations", "constrained_steps", "force_every", "longest_lag", "pair_range"),
         _nm_mb_trainer,
@@ -223,7 +226,8 @@ SURROGATES = {
         _nm_mb_rehearsal,
         channels=("com", "momenta"),
         constrained=True,
-        foreign=("handoff", "target_ci", "full_md", "directions"),
+        foreign=("handoff", "target_ci", "full_md", "directions", "ensemble"),
+        defaults={"generate_steps": 10_000},
     ),
 }
 """By name; the first is the default."""

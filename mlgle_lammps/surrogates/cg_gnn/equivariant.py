@@ -5,7 +5,8 @@ With z = U x the modes of the super-bead graph, a and C of the linear core, F th
     z' = a z + (1 - a) [k(λ, h, z) z + m(λ, h, z) U F / λ] + A diag(s) ε,    A = U diag(g(h)) Uᵀ,
     s² = C (1 - a²) exp(v(λ, h, z)),    F_i = Σ_j w_ij (x_j - x_i),    w_ij = w_ji.
 
-k, v and w are zero and m and g one before training: the linear core. Weights see distances and embeddings alone, so
+k, v and w are zero and m and g one before training: the linear core, with the forces of the pair core where that is
+fitted. Weights see distances and embeddings alone, so
 the law turns and moves with the molecule; forces of pairs cancel, so the centre has its own law. The noise of groups is
 correlated along the bonds: it is drawn by mode, its size a function of λ, and of where in the molecule. Forces between
 groups that are not bonded vanish at large distance, so that there the linear core alone is left.
@@ -22,6 +23,7 @@ from mlgle_lammps.surrogates.cg_gnn.embedding import Embedding
 from mlgle_lammps.surrogates.cg_gnn.layers import parted_pairs, perceptron
 from mlgle_lammps.surrogates.cg_gnn.linear_core import LinearCore
 from mlgle_lammps.surrogates.cg_gnn.molecules import MoleculeSet
+from mlgle_lammps.surrogates.cg_gnn.pair_core import CENTRES, bumps, n_features, pair_features
 
 _N_RADIAL = 12
 _RADIAL_REACH = 5.0
@@ -45,8 +47,8 @@ class EquivariantSize:
 
     embedding: int = 8
     rounds: int = 2
-    hidden: int = 32
-    layers: int = 2
+    hidden: int = 24
+    layers: int = 1
     embedded: bool = True
     local_noise: bool = True
     noise_by_mode: bool = True
@@ -67,6 +69,7 @@ class Still:
     sums: torch.Tensor
     differences: torch.Tensor
     pairs: torch.Tensor
+    pulls: torch.Tensor
 
 
 @dataclass
@@ -115,6 +118,8 @@ class EquivariantNetwork(nn.Module):
         self.local = perceptron(hidden, hidden, 1, zero=True)
         self.inner_radius = perceptron(hidden, hidden, 1, zero=True)
         self.inner_scale = nn.Parameter(torch.zeros(()))
+        self.pair_core = nn.Buffer(torch.zeros(n_features(n_types), len(CENTRES)))
+        self.n_types = n_types
         self.radii = nn.Buffer(torch.linspace(0.0, _RADIAL_REACH, _N_RADIAL))
 
     def still(self, molecules: MoleculeSet, which: torch.Tensor) -> Still:
@@ -132,11 +137,13 @@ class EquivariantNetwork(nn.Module):
         spreads = (variances * (1 - decays.square())).sqrt()
         if not self.size.noise_by_mode:
             spreads = spreads.square().mean(1, keepdim=True).sqrt().expand_as(spreads)
+        types = pair_features(molecules, self.n_types)
+        pulls = types @ self.pair_core if self.size.embedded else torch.zeros_like(types @ self.pair_core)
         sums, differences = parted_pairs(molecules.pairs, molecules.n_groups, hops.dtype)
         return Still(
             molecules.modes[which], decays[which], spreads[which], molecules.eigenvalues.log()[which],
             variances[which], nodes[which], [layer(features)[which] for layer in self.of_pairs],
-            (molecules.hops[which] == 1).to(hops.dtype), sums, differences, molecules.pairs,
+            (molecules.hops[which] == 1).to(hops.dtype), sums, differences, molecules.pairs, pulls[which],
         )  # fmt: skip
 
     def forward(self, modes: torch.Tensor, still: Still) -> Law:
@@ -154,7 +161,7 @@ class EquivariantNetwork(nn.Module):
         pairs = torch.nn.functional.silu(self._pairs(len(self.messages), radial, nodes, still))
         weights = self.weights(pairs).squeeze(-1)
         reach = torch.maximum(still.bonded, near.squeeze(-1))
-        weights = _LIMIT * torch.tanh(weights / _LIMIT) * reach
+        weights = _LIMIT * torch.tanh(weights / _LIMIT) * reach + (still.pulls * bumps(distances)).sum(-1)
         forces = -still.differences @ (weights.unsqueeze(-1) * apart)
         return self._law(modes, still.modes @ forces, nodes, still)
 

@@ -14,9 +14,11 @@ from mlgle_lammps.surrogates.cg_gnn.dynamics import Dynamics, EquivariantDynamic
 from mlgle_lammps.surrogates.cg_gnn.examples import Examples
 from mlgle_lammps.surrogates.cg_gnn.walks import Walk
 
-MOST_STEPS = 300
+MOST_STEPS = 250
+N_WALKS = 4
 _SETTLING = 0.2
-_CALIBRATIONS = 3
+_CALIBRATIONS = 2
+_NEAR = 0.003
 _SCALE_BOUNDS = (0.8, 1.25)
 _SPREAD_WEIGHT = 0.5
 
@@ -44,17 +46,19 @@ class Judgement:
         """Mean logarithm of made over recorded Rg²."""
         return float(np.mean(np.log(self.made / self.recorded))) if self.finite else float("inf")
 
-    @property
-    def score(self) -> float:
-        """Root mean square logarithm of Rg² over runs, and of its spread: the less the better."""
+    def score(self, *, calibrated: bool = False) -> float:
+        """Return the root mean square logarithm of Rg² over runs, and of its spread: the less the better.
+
+        With ``calibrated`` its mean is left out, which one number takes care of.
+        """
         if not self.finite:
             return float("inf")
-        mean = float(np.mean(np.log(self.made / self.recorded) ** 2))
+        mean = float(np.mean((np.log(self.made / self.recorded) - calibrated * self.bias) ** 2))
         return float(np.sqrt(mean + (_SPREAD_WEIGHT * self.spread) ** 2))
 
 
 def judge(
-    dynamics: Dynamics, sets: Sequence[Examples], extent: float, seed: int, *, n_walks: int = 8,
+    dynamics: Dynamics, sets: Sequence[Examples], extent: float, seed: int, *, n_walks: int = N_WALKS,
     n_steps: int = MOST_STEPS, noiseless: bool = False,
 ) -> Judgement:  # fmt: skip
     """Return how roll-outs from recorded frames compare with the recordings; both as long as the recordings are.
@@ -108,15 +112,21 @@ def _spread(radii: Float64, tracks: torch.Tensor) -> float:
 
 
 def calibrate(
-    dynamics: EquivariantDynamics, sets: Sequence[Examples], extent: float, seed: int, *, n_walks: int = 8,
-    n_steps: int = MOST_STEPS,
-) -> Judgement:  # fmt: skip
-    """Scale the noise so that Rg² of roll-outs is right on the mean over the recorded runs; return the judgement."""
-    found = judge(dynamics, sets, extent, seed, n_walks=n_walks, n_steps=n_steps)
+    dynamics: EquivariantDynamics, sets: Sequence[Examples], extent: float, seed: int, found: Judgement
+) -> Judgement:
+    """Scale the noise so that Rg² of roll-outs is right on the mean over the recorded runs; return the judgement.
+
+    Args:
+        dynamics: whose ``noise_scale`` is set.
+        sets: as in `judge`, likewise ``extent`` and ``seed``.
+        extent: likewise.
+        seed: likewise.
+        found: the judgement of the dynamics as they are.
+    """
     for _ in range(_CALIBRATIONS):
-        if not found.finite:
+        if not found.finite or abs(found.bias) < _NEAR:
             break
         scale = dynamics.noise_scale * float(np.exp(-found.bias / 2))
         dynamics.noise_scale = float(np.clip(scale, *_SCALE_BOUNDS))
-        found = judge(dynamics, sets, extent, seed, n_walks=n_walks, n_steps=n_steps)
+        found = judge(dynamics, sets, extent, seed)
     return found

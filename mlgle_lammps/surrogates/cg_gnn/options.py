@@ -33,6 +33,7 @@ class CgGnnOptions:
         seed: of the first member.
         device: "auto", "cpu" or "cuda".
         calibrated: whether the size of the noise is tied by one number to the recorded Rg² (preset default).
+        pair_core: whether forces of pairs are fitted in closed form first (preset default).
         equivariant: size of the network of preset default.
         published: size of the published one; None takes the preset's.
         plan: how long to train; None takes the preset's.
@@ -46,6 +47,7 @@ class CgGnnOptions:
     seed: int = 1
     device: str = "cpu"
     calibrated: bool = True
+    pair_core: bool = True
     equivariant: EquivariantSize = field(default_factory=EquivariantSize)
     published: PublishedSize | None = None
     plan: TrainingPlan | None = None

@@ -2,7 +2,8 @@
 
 Nodes hold the embedding, the weight and a history of displacements, edges the vector over a radius, its length over the
 radius and a flag for bonds; edges join groups within the radius. The output is the mean and the width of
-x_{t+1} - 2 x_t + x_{t-1} in units of its root mean square. What turns with the molecule is learned, not built in.
+x_{t+1} - 2 x_t + x_{t-1}; the mean's output is added to -(x_t - x_{t-1}), so that before training x_{t+1} is x_t and
+noise. What turns with the molecule is learned, not built in.
 """
 
 from __future__ import annotations
@@ -133,7 +134,8 @@ class PublishedNetwork(nn.Module):
             nodes, edges = step(nodes, edges, there)
         mean, width = self.decode(nodes).chunk(2, -1)
         width = self.size.floor + torch.nn.functional.softplus(width)
-        return mean * self.scales[1], width * self.scales[1], nodes
+        last = now - history[:, -2]
+        return mean * self.scales[1] - last, width * self.scales[1], nodes
 
     def likelihood(self, history: torch.Tensor, after: torch.Tensor, still: Frozen) -> tuple[torch.Tensor, ...]:
         """Return the negative log-likelihood (batch,) per component of the places after, and the latent state."""

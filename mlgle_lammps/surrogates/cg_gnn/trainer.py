@@ -21,6 +21,7 @@ from mlgle_lammps.surrogates.cg_gnn.judging import Judgement, calibrate, judge
 from mlgle_lammps.surrogates.cg_gnn.linear_core import LinearCore, fit_linear_core
 from mlgle_lammps.surrogates.cg_gnn.model import CgGnnModel, Network, make_network, model_types
 from mlgle_lammps.surrogates.cg_gnn.options import DETERMINISTIC, CgGnnOptions
+from mlgle_lammps.surrogates.cg_gnn.pair_core import fit_pair_core
 from mlgle_lammps.surrogates.cg_gnn.published_network import PublishedNetwork
 from mlgle_lammps.surrogates.cg_gnn.training import Report, Share, by_count, fit_horizon, fit_one_step
 from mlgle_lammps.surrogates.recorded import require_channels
@@ -88,6 +89,7 @@ class _Lesson:
         self._options, self._core, self._types, self._extent = options, core, types, extent
         self._device = resolve_device(options.device)
         self._groups = by_groups(runs)
+        self._pairs: torch.Tensor | None = None
         self._report = report
         self._share: Share = lambda done, updates: 1.0 if should_stop() else share_of(done, updates)
 
@@ -120,6 +122,9 @@ class _Lesson:
         plan, sets = self._options.training_plan, self._examples(0, 1)
         self._start_radius(network, sets)
         candidates = [("linear core", copy.deepcopy(network))]
+        if self._options.pair_core and network.size.embedded:
+            network.pair_core.copy_(self._pair_core(sets))
+            candidates.append(("pair core", copy.deepcopy(network)))
         if plan.updates:
             trained = fit_one_step(network, sets, plan, generator, share_of=self._share, report=self._report)
             candidates.append(("one step", trained))
@@ -134,14 +139,24 @@ class _Lesson:
         self, candidates: Sequence[tuple[str, EquivariantNetwork]], sets: Sequence[Examples], seed: int
     ) -> tuple[Network, float, Judgement]:
         """Return the candidate whose roll-outs are best, tied by the size of its noise where that is wanted."""
+        tied = self._options.calibrated
         found: list[tuple[EquivariantDynamics, Judgement]] = []
         for name, candidate in candidates:
             dynamics = EquivariantDynamics(candidate.requires_grad_(False).eval(), self._core)
-            how = calibrate if self._options.calibrated else judge
-            found.append((dynamics, how(dynamics, sets, self._extent, seed)))
-            self._report(f"{name}: {_said(found[-1][1])}, noise times {dynamics.noise_scale:.3f}")
-        best, judgement = min(found, key=lambda own: own[1].score)
+            found.append((dynamics, judge(dynamics, sets, self._extent, seed)))
+            self._report(f"{name}: {_said(found[-1][1])}")
+        best, judgement = min(found, key=lambda own: own[1].score(calibrated=tied))
+        if tied:
+            judgement = calibrate(best, sets, self._extent, seed, judgement)
+            self._report(f"noise times {best.noise_scale:.3f}: {_said(judgement)}")
         return best.network.cpu(), best.noise_scale, judgement
+
+    def _pair_core(self, sets: Sequence[Examples]) -> torch.Tensor:
+        """Return the pair core, fitted once for all members."""
+        if self._pairs is None:
+            self._pairs = fit_pair_core(sets, self._core, len(self._types))
+            self._report(f"pair core: {int((self._pairs != 0).sum())} numbers in closed form")
+        return self._pairs
 
     def _start_radius(self, network: EquivariantNetwork, sets: Sequence[Examples]) -> None:
         """Let the groups' own Rg² begin at the recorded mean."""
@@ -178,7 +193,7 @@ def _all(examples: Examples) -> torch.Tensor:
 def _said(found: Judgement) -> str:
     if not found.finite:
         return "roll-outs leave the range"
-    return f"Rg² of roll-outs off by {found.score:.3f} (log), bias {found.bias:+.3f}, spread {found.spread:+.3f}"
+    return f"Rg² of roll-outs off by {found.score():.3f} (log), bias {found.bias:+.3f}, spread {found.spread:+.3f}"
 
 
 def _reports(run: CoarseRun, core: LinearCore, options: CgGnnOptions) -> tuple[ModeReport, ...]:

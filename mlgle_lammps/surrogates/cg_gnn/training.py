@@ -39,11 +39,11 @@ class TrainingPlan:
         averaging: of weights over updates (exponential moving mean).
     """
 
-    updates: int = 3000
-    horizon_updates: int = 300
+    updates: int = 1000
+    horizon_updates: int = 60
     horizon: int = 8
     batch: int = 128
-    rate: float = 2e-3
+    rate: float = 3e-3
     last_rate: float = 1e-4
     decay: float = 1e-3
     averaging: float = 0.99

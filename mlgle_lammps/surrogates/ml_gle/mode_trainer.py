@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from mlgle_lammps.records import Float64, Frames, ModeReport
+from mlgle_lammps.resources.progress import Progress
 from mlgle_lammps.surrogates.ml_gle import equivariant
 from mlgle_lammps.surrogates.ml_gle.autoregressive import choose_core, estimable_order, fit_core
 from mlgle_lammps.surrogates.ml_gle.best_weights import BestWeights
@@ -172,7 +173,10 @@ class ModeTrainer:
         options = self._options
         trainer = self._residual_trainer(data)
         trainer.measure(data)
-        best = trainer.train(data, options.max_updates, options.evaluate_every, options.patience, self._should_stop)
+        with Progress("learn", options.max_updates, "updates at most") as progress:
+            best = trainer.train(
+                data, options.max_updates, options.evaluate_every, options.patience, self._should_stop, progress.advance
+            )
         self._tell("networks", data.frames)
         return best
 

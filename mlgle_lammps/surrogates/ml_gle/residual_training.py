@@ -161,8 +161,9 @@ class ResidualTrainer:
         return _SAMPLES_PER_THREAD * torch.get_num_threads() if on_cpu else self._batch
 
     def train(
-        self, data: ResidualData, max_updates: int, every: int, patience: int, should_stop: Callable[[], bool]
-    ) -> BestWeights:
+        self, data: ResidualData, max_updates: int, every: int, patience: int, should_stop: Callable[[], bool],
+        on_updates: Callable[[int], None] = lambda n: None,
+    ) -> BestWeights:  # fmt: skip
         """Train until no mode's network improves on the ``stop`` targets; return the best weights of each mode."""
         best = BestWeights(self.mean, self.evaluate(data))
         for _ in range(0, max_updates, every):
@@ -170,6 +171,7 @@ class ResidualTrainer:
                 break
             self.update(data, every)
             best.offer(self.mean, self.evaluate(data))
+            on_updates(every)
         self.release()
         return best
 

@@ -98,8 +98,9 @@ class SharedTrainer:
                     part.trainer.step(own, picks[update])
 
     def train(
-        self, data: ResidualData, max_updates: int, every: int, patience: int, should_stop: Callable[[], bool]
-    ) -> BestWeights:
+        self, data: ResidualData, max_updates: int, every: int, patience: int, should_stop: Callable[[], bool],
+        on_updates: Callable[[int], None] = lambda n: None,
+    ) -> BestWeights:  # fmt: skip
         """See ``ResidualTrainer.train``."""
         best = BestWeights(self.mean, self._evaluate(data))
         for _ in range(0, max_updates, every):
@@ -107,6 +108,7 @@ class SharedTrainer:
                 break
             self.update(data, every)
             best.offer(self.mean, self._evaluate(data))
+            on_updates(every)
         for part in self._parts:
             part.trainer.release()
         self._of, self._shares = None, []

@@ -6,6 +6,7 @@ from features that belong to pairs. Either way they add up to zero, and so do th
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, Protocol
 
 import torch
@@ -38,6 +39,8 @@ class Coupling(Protocol):
 class RadialCoupling(nn.Module):
     """W = A(r) r̂ r̂ᵀ + B(r) (1 - r̂ r̂ᵀ) with splines A and B: of the pair alone.
 
+    The splines' coefficients are ``radial`` times ``scale``, so that all that is learned is of size 1.
+
     Args:
         n: features.
         cutoff: length.
@@ -48,10 +51,11 @@ class RadialCoupling(nn.Module):
         super().__init__()
         self.n, self.cutoff, self.n_knots = n, cutoff, n_knots
         self.radial = nn.Parameter(torch.zeros(n_knots, 2 * n, dtype=torch.float64))
+        self.scale = nn.Parameter(torch.ones(2 * n, dtype=torch.float64), requires_grad=False)
 
     def forward(self, pairs: Pairs) -> torch.Tensor:
         """Return (P, n, 3, 3)."""
-        values = spline_values(self.radial, pairs.distance, self.cutoff)
+        values = spline_values(self.radial * self.scale, pairs.distance, self.cutoff)
         return along_and_across(values[:, : self.n], values[:, self.n :], pairs.unit)
 
     def plain(self) -> dict[str, Any]:
@@ -96,7 +100,7 @@ class EnvironmentCoupling(nn.Module):
         sizes = (n_products, width, width, n * (n_encoders + 1))
         self.weights = nn.ParameterList(
             torch.randn(below, above, generator=generator, dtype=torch.float64) / below**0.5
-            for below, above in zip(sizes, sizes[1:], strict=False)
+            for below, above in pairwise(sizes)
         )
         self.biases = nn.ParameterList(torch.zeros(size, dtype=torch.float64) for size in sizes[1:])
 
@@ -145,6 +149,7 @@ class ModulatedCoupling(nn.Module):
         super().__init__()
         self.n, self.cutoff, self.n_knots, self.reach, self.usual = n, cutoff, n_knots, reach or cutoff, usual
         self.radial = nn.Parameter(torch.zeros(n_knots, 2 * n, dtype=torch.float64))
+        self.scale = nn.Parameter(torch.ones(2 * n, dtype=torch.float64), requires_grad=False)
         self.crowded = nn.Parameter(torch.zeros(n, dtype=torch.float64))
 
     def crowding(self, pairs: Pairs) -> torch.Tensor:
@@ -155,7 +160,7 @@ class ModulatedCoupling(nn.Module):
 
     def forward(self, pairs: Pairs) -> torch.Tensor:
         """Return (P, n, 3, 3)."""
-        values = spline_values(self.radial, pairs.distance, self.cutoff)
+        values = spline_values(self.radial * self.scale, pairs.distance, self.cutoff)
         crowding = self.crowding(pairs)
         factor = 1.0 + self.crowded * (crowding[pairs.first] + crowding[pairs.second])[:, None]
         return along_and_across(values[:, : self.n] * factor, values[:, self.n :] * factor, pairs.unit)

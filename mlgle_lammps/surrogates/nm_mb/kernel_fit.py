@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.optimize import nnls
 from torch import nn
 
 from mlgle_lammps.records import Float64
 from mlgle_lammps.surrogates.nm_mb.constrained_data import Configuration
 from mlgle_lammps.surrogates.nm_mb.finite_runs import seen
 from mlgle_lammps.surrogates.nm_mb.memory import Memory, MemoryGroup
-from mlgle_lammps.surrogates.nm_mb.relaxations import Relaxations, beside, choose, dictionary
+from mlgle_lammps.surrogates.nm_mb.relaxations import Relaxations, beside, choose, dictionary, exponential
 
 NEVER = lambda: False  # noqa: E731
 
@@ -93,22 +94,31 @@ def _sizes(found: Configuration, rows: Float64) -> tuple[Float64, Float64]:
 
 
 def choose_relaxations(configurations: Sequence[Configuration], most: int, shortest: float) -> list[Relaxations]:
-    """Return few memories that make up the molecules' own kernels, their runs' finite length allowed for."""
+    """Return few memories: oscillations that make up the molecules' own kernels at short times, and slow decays.
+
+    Those at short times are chosen with positive strengths, the runs' finite length allowed for. Beside them decays
+    stand half a decade apart up to the longest lag, needed or not for the molecules' own kernels: kernels of pairs have
+    either sign, decay otherwise, and share them.
+    """
     times, duration = configurations[0].times, configurations[0].duration
-    candidates = dictionary(shortest, times[-1])
-    columns = seen_decays(candidates, times, duration)
-    curve = np.mean([found.own.mean((0, 2))[:, range(3), range(3)].mean(1) for found in configurations], axis=0)
+    decays = [exponential(1 / time) for time in slow_times(shortest, times[-1])]
+    candidates = [*dictionary(shortest), *decays]
     rows = np.concatenate([np.eye(len(times)), integral_rows(times)])
-    targets = rows @ curve
-    share = np.concatenate([widths(times), widths(times)[1:]])
-    scale = np.abs(targets) + 0.02 * np.concatenate(
-        [
-            np.full(len(times), curve[0]) / (1 + times / shortest),
-            np.full(len(times) - 1, np.abs(targets[len(times) :]).max()),
-        ]
-    )
-    which, _ = choose(rows @ columns, targets, share / scale**2, most)
-    return [candidates[k] for k in which]
+    columns = rows @ seen_decays(candidates, times, duration)
+    curve = np.mean([found.own.mean((0, 2))[:, range(3), range(3)].mean(1) for found in configurations], axis=0)
+    targets, count = rows @ curve, len(times)
+    floors = np.concatenate([curve[0] / (1 + times / shortest), np.full(count - 1, np.abs(targets[count:]).max())])
+    weights = np.concatenate([widths(times), widths(times)[1:]]) / (np.abs(targets) + 0.02 * floors) ** 2
+    keep = list(range(len(candidates) - len(decays), len(candidates)))
+    which, _ = choose(columns, targets, weights, max(most - len(decays), 1), keep)
+    return [candidates[k] for k in which if k not in keep] + decays
+
+
+def slow_times(shortest: float, longest: float) -> Float64:
+    """Return decay times half a decade apart, from where oscillations have ended up to about the longest lag."""
+    first, last = 6 * shortest, 0.8 * longest
+    count = max(1, round(2 * np.log10(max(last / first, 1.0))) + 1)
+    return np.geomspace(first, last, count) if count > 1 else np.array([first])
 
 
 def seen_decays(parts: Sequence[Relaxations], times: Float64, duration: float) -> Float64:
@@ -152,6 +162,15 @@ class KernelFit:
             for weights in (lags.own_weights, lags.pair_weights)
         ]
         self._targets = [self._target(found, lags, columns) for found in configurations]
+
+        curve = np.mean([found.own.mean((0, 2))[:, range(3), range(3)].mean(1) for found in configurations], axis=0)
+        root = np.sqrt(lags.own_weights)
+        self._own = root[:, None] * columns, root * (lags.rows @ curve)
+
+    def own_strengths(self) -> Float64:
+        """Return the positive strengths with which memories make up the molecules' own mean kernel, (n,)."""
+        strengths: Float64 = nnls(*self._own)[0]
+        return strengths
 
     @staticmethod
     def _target(found: Configuration, lags: Lags, columns: Float64) -> _Target:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
+from mlgle_lammps.records import Float64
 from mlgle_lammps.surrogates.nm_mb.couplings import Coupling
 from mlgle_lammps.surrogates.nm_mb.neighbours import Pairs
 from mlgle_lammps.surrogates.nm_mb.relaxations import Relaxations
@@ -39,7 +39,7 @@ class MemoryGroup:
         return self.coupling(pairs)
 
     def dense(self, pairs: Pairs) -> torch.Tensor:
-        """Return Γ_ab = Ξ_a Ξ_bᵀ of coupled features, (n, n, 3N, 3N); of independent ones elsewhere see ``products``."""
+        """Return Γ_ab = Ξ_a Ξ_bᵀ of coupled features, (n, n, 3N, 3N); ``products`` has the diagonal alone."""
         roots = self.roots(pairs)
         return torch.einsum("aij,bkj->abik", roots, roots)
 
@@ -110,7 +110,7 @@ class Memory:
         """Whether forces add up to zero."""
         return all(group.owner != "background" for group in self.groups)
 
-    def kernel(self, pairs: Pairs, times: Sequence[float]) -> torch.Tensor:
+    def kernel(self, pairs: Pairs, times: Float64) -> torch.Tensor:
         """Return -K(Q, t) = Ξ e^{-Λt} Ξᵀ, (time, 3N, 3N): what β<δF(t) δF(0)ᵀ> of constrained runs is compared with."""
         total: torch.Tensor | float = 0.0
         for group in self.groups:

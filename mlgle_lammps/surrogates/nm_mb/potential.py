@@ -30,7 +30,7 @@ class PairPotential(nn.Module):
 
     def slopes(self, pairs: Pairs) -> torch.Tensor:
         """Return φ'(r) of pairs, (P,)."""
-        index, weights = _slope_weights(pairs.distance, self.cutoff, self.n_knots)
+        index, weights = slope_weights(pairs.distance, self.cutoff, self.n_knots)
         whole = torch.cat([self.values, self.values.new_zeros(3)])
         return (weights * whole[index[:, None] + torch.arange(4, device=index.device)]).sum(-1)
 
@@ -46,7 +46,7 @@ class PairPotential(nn.Module):
         return {"kind": "pair", "cutoff": self.cutoff, "n_knots": self.n_knots}
 
 
-def _slope_weights(distance: torch.Tensor, cutoff: float, n_knots: int) -> tuple[torch.Tensor, torch.Tensor]:
+def slope_weights(distance: torch.Tensor, cutoff: float, n_knots: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return first coefficients and weights as ``spline_weights``, of the splines' slopes."""
     index, _ = spline_weights(distance, cutoff, n_knots)
     u = (distance * (n_knots / cutoff) - index).clamp(0.0, 1.0)

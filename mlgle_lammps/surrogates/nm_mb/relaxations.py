@@ -5,15 +5,16 @@ A feature ζ obeys ζ̇ = -Ξᵀ V - Λζ + ξ with <ξ ξᵀ> = β⁻¹(Λ + Λ
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy.linalg import expm
 from scipy.optimize import nnls
+from scipy.sparse.csgraph import connected_components
 
-from mlgle_lammps.records import Float64
+from mlgle_lammps.records import Float64, Int64
 
 
 @dataclass(frozen=True)
@@ -45,14 +46,36 @@ class Relaxations:
 
     def decay(self, times: Float64) -> Float64:
         """Return e^{-Λt} between coupled features, (time, n, n)."""
-        where = np.ix_(self.coupled, self.coupled)
-        return np.array([expm(-self.matrix * t)[where] for t in times])
+        found = np.zeros((len(times), self.n, self.n))
+        for part in _apart(self.matrix):
+            own = [k for k, feature in enumerate(self.coupled) if feature in part]
+            where = [int(np.flatnonzero(part == self.coupled[k])[0]) for k in own]
+            found[np.ix_(range(len(times)), own, own)] = _exponentials(self.matrix[np.ix_(part, part)], times)[
+                np.ix_(range(len(times)), where, where)
+            ]
+        return found
 
     def propagator(self, dt: float) -> tuple[Float64, Float64]:
         """Return E = e^{-Λdt} and a root of I - E Eᵀ, the covariance of exact noise in units of kT; both (D, D)."""
         step = expm(-self.matrix * dt)
         values, vectors = np.linalg.eigh(np.eye(self.size) - step @ step.T)
         return step, vectors * np.sqrt(np.maximum(values, 0.0))
+
+
+def _apart(matrix: Float64) -> list[Int64]:
+    """Return the features in groups that are not coupled to one another."""
+    count, labels = connected_components(np.abs(matrix) > 0, directed=False)
+    return [np.flatnonzero(labels == number) for number in range(count)]
+
+
+def _exponentials(matrix: Float64, times: Float64) -> Float64:
+    """Return e^{-Λt}, (time, n, n), by eigenvectors where these are well apart."""
+    values, vectors = np.linalg.eig(matrix)
+    if np.linalg.cond(vectors) > 1e6:
+        return np.array([expm(-matrix * t) for t in times])
+    decays = np.exp(-np.multiply.outer(times, values))
+    result: Float64 = np.einsum("ik,tk,kj->tij", vectors, decays, np.linalg.inv(vectors)).real
+    return result
 
 
 def exponential(rate: float) -> Relaxations:
@@ -88,42 +111,37 @@ def general(lower: torch.Tensor, antisymmetric: torch.Tensor) -> torch.Tensor:
     return root @ root.T + below - below.T
 
 
-def dictionary(shortest: float, longest: float, per_decade: int = 4) -> list[Relaxations]:
-    """Return memories to choose from: damped oscillations about the shortest time, decays up to the longest.
-
-    Args:
-        shortest: time within which memory starts to decay.
-        longest: last time that the kernel is known at.
-        per_decade: of decay times.
-    """
-    found = []
-    for period in np.geomspace(shortest, 40 * shortest, 3 * per_decade):
-        found += [oscillator(1.0 / period, ratio / period) for ratio in (0.7, 1.2, 2.0)]
-    count = max(2, math.ceil(per_decade * math.log10(longest / shortest)) + 1)
-    return found + [exponential(1.0 / time) for time in np.geomspace(2 * shortest, longest, count)]
+def dictionary(shortest: float, per_decade: int = 12) -> list[Relaxations]:
+    """Return damped oscillations about the time within which memory starts to decay, to choose from."""
+    periods = np.geomspace(0.5 * shortest, 6 * shortest, per_decade)
+    return [oscillator(1 / period, ratio / period) for period in periods for ratio in (0.8, 1.4, 2.5)]
 
 
-def choose(columns: Float64, kernel: Float64, weights: Float64, most: int) -> tuple[list[int], Float64]:
-    """Return which few memories add up, with positive strengths, to nearest a kernel, and these strengths.
+def choose(
+    columns: Float64, kernel: Float64, weights: Float64, most: int, keep: Sequence[int] = ()
+) -> tuple[list[int], Float64]:
+    """Return which memories add up, with positive strengths, to nearest a kernel, and these strengths.
 
     Args:
         columns: (L, memory) values of the memories to choose from.
         kernel: (L,).
         weights: (L,) of the squared misfit.
-        most: memories to keep.
+        most: memories to take beside those of ``keep``.
+        keep: memories that may always have a strength, and are returned where they have one.
     """
     root = np.sqrt(weights)
-    chosen = np.arange(columns.shape[1])
+    chosen = list(range(columns.shape[1]))
     while True:
         strengths, _ = nnls(root[:, None] * columns[:, chosen], root * kernel)
-        chosen, strengths = chosen[strengths > 0], strengths[strengths > 0]
-        if len(chosen) <= most:
-            return [int(k) for k in chosen], strengths
-        chosen = chosen[_without_the_least(root[:, None] * columns[:, chosen], root * kernel)]
+        there = [(k, float(s)) for k, s in zip(chosen, strengths, strict=True) if s > 0]
+        free = [k for k, _ in there if k not in keep]
+        if len(free) <= most:
+            return [k for k, _ in there], np.array([s for _, s in there])
+        losses = [_missed(columns, kernel, root, [*(m for m in free if m != k), *keep]) for k in free]
+        least = free[int(np.argmin(losses))]
+        chosen = [*(k for k in free if k != least), *keep]
 
 
-def _without_the_least(columns: Float64, curve: Float64) -> list[int]:
-    """Return all columns but the one that is missed least."""
-    count = columns.shape[1]
-    losses = [nnls(np.delete(columns, k, axis=1), curve)[1] for k in range(count)]
-    return [k for k in range(count) if k != int(np.argmin(losses))]
+def _missed(columns: Float64, kernel: Float64, root: Float64, chosen: list[int]) -> float:
+    """Return the misfit of some of the memories."""
+    return float(nnls(root[:, None] * columns[:, chosen], root * kernel)[1])
