@@ -22,6 +22,7 @@ from mlgle_lammps.surrogates.cg_gnn.linear_core import LinearCore, fit_linear_co
 from mlgle_lammps.surrogates.cg_gnn.model import CgGnnModel
 from mlgle_lammps.surrogates.cg_gnn.molecules import Molecule, MoleculeSet
 from mlgle_lammps.surrogates.cg_gnn.options import CgGnnOptions
+from mlgle_lammps.surrogates.cg_gnn.pair_core import CENTRES, fit_pair_core, n_features
 from mlgle_lammps.surrogates.cg_gnn.published_network import PublishedNetwork, PublishedSize
 from mlgle_lammps.surrogates.cg_gnn.trainer import CgGnnTrainer, train
 from mlgle_lammps.surrogates.cg_gnn.training import TrainingPlan, _energy_score
@@ -316,6 +317,35 @@ def test_the_energy_score_is_least_at_the_true_noise():
     network.core = core
     assert scores[1.0] < scores[0.7] - 0.005
     assert scores[1.0] < scores[1.4] - 0.005
+
+
+def test_the_pair_core_finds_planted_forces_between_types():
+    """A's attract one another, B's do not: recovered in closed form; nothing is found where nothing was planted."""
+    molecules = [molecule_of("AAAABBBB"), molecule_of("ABABABAB")]
+    planted = torch.zeros(n_features(2), len(CENTRES))
+    planted[2 * n_features(2) // 3 + 1, :3] = 1.0  # the product of shares of A, groups that are not near in the graph
+    found = {}
+    for name, theta in (("planted", planted), ("nothing", 0 * planted)):
+        torch.manual_seed(1)
+        network = EquivariantNetwork(2, EquivariantSize(), core_of()).requires_grad_(False)
+        network.pair_core.copy_(theta)
+        made = []
+        for number, molecule in enumerate(molecules):
+            which = torch.zeros(40, dtype=torch.long)
+            own = MoleculeSet.of([molecule], ("A", "B"))
+            start = torch.tensor(np.stack([coil(s) for s in range(40)]), dtype=torch.float32)[:, None]
+            walk = Walk(EquivariantDynamics(network, core_of()), own, which, start, number)
+            walk.advance(50, keep_places=False)
+            steps = walk.advance(150)
+            radii = steps.square_radii.double().numpy()
+            centres, segments = np.zeros((150, 40, 3)), np.zeros(150, np.int64)
+            made.append(CoarseRun(molecule, steps.places.numpy(), centres, radii, segments, 1.0))
+        sets = Examples.of(made, ("A", "B"), 1.0, 0, 1)
+        found[name] = fit_pair_core([sets], core_of(), 2)
+    rates = found["planted"][2 * n_features(2) // 3 + 1 :][:3, :3].mean(1)  # AA, AB, BB
+    assert rates[0] > 0.5
+    assert rates[1:].abs().max() < 0.3
+    assert found["nothing"].abs().max() < 0.3
 
 
 def test_longer_chains_than_trained_on_go_on_along_rouse():
