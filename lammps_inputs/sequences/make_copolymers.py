@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=21)
     parser.add_argument("--train", type=int, default=40)
     parser.add_argument("--test", type=int, default=24)
-    parser.add_argument("--longer", type=int, default=4)
+    parser.add_argument("--longer", type=int, default=2)
     parser.add_argument("--beads", type=int, default=100)
     parser.add_argument("--longer-beads", type=int, default=200)
     options = parser.parse_args()

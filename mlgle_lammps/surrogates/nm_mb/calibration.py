@@ -60,7 +60,7 @@ def self_motion(
         [velocity_autocorrelation(p / mass - p.mean(1, keepdims=True) / mass, n_lags) for _, p in pieces], axis=0
     )
     msd = np.mean([mean_squared_displacement(c - c.mean(1, keepdims=True), last + 1) for c, _ in pieces], axis=0)
-    friction = running_friction(correlation, mass, dt) * correlation[0]
+    friction = running_friction(correlation, mass, dt)
     times = (np.arange(n_lags - 1) + 0.5) * dt
     return SelfMotion(times, friction, float((msd[last] - msd[first]) / (6 * dt * (last - first))))
 

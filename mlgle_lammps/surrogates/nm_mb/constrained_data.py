@@ -88,3 +88,9 @@ def configuration_of(run: ConstrainedRun) -> Configuration:
         centres, box, pairs_within(centres, box, float(box.max())), run.times, run.n_samples * run.dt,
         run.pair * beta, run.own * beta, run.pairs, run.mean_force.mean(0), run.mean_force,
     )  # fmt: skip
+
+
+def decay_of(found: Sequence[Configuration]) -> float:
+    """Return the time in which the molecules' own kernel falls to 1/e."""
+    curve = np.mean([one.own.mean((0, 2))[:, range(3), range(3)].mean(1) for one in found], axis=0)
+    return float(found[0].times[max(1, int(np.argmax(curve < curve[0] / np.e)))])

@@ -11,12 +11,16 @@ from scipy.optimize import nnls
 from torch import nn
 
 from mlgle_lammps.records import Float64
-from mlgle_lammps.surrogates.nm_mb.constrained_data import Configuration
+from mlgle_lammps.surrogates.nm_mb.constrained_data import Configuration, decay_of
 from mlgle_lammps.surrogates.nm_mb.finite_runs import seen
 from mlgle_lammps.surrogates.nm_mb.memory import Memory, MemoryGroup
 from mlgle_lammps.surrogates.nm_mb.relaxations import Relaxations, beside, choose, dictionary, exponential
 
 NEVER = lambda: False  # noqa: E731
+
+
+FLOOR = 0.05
+"""Of the largest size, what is added to all."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +77,21 @@ def widths(times: Float64) -> Float64:
 
 
 def lags_for(configurations: Sequence[Configuration], settings: FitSettings) -> Lags:
-    """Return rows, each in units of the reproducible size of what it is compared with."""
+    """Return rows, each in units of the reproducible size of what it is compared with.
+
+    A few hundredths of the size at time 0, less at later times, and of the largest integral are added: where a kernel
+    passes through zero, what the memories cannot follow there would otherwise outweigh all that they can.
+    """
     times = configurations[0].times
     integral = integral_rows(times)
     rows = np.concatenate([np.eye(len(times)), integral])
     share = widths(times)
     share = np.concatenate([share, settings.integral * share[1:]])
     sizes = np.array([_sizes(found, rows) for found in configurations]).mean(0)
+    count, shortest = len(times), decay_of(configurations)
+    for own in sizes:
+        own[:count] += FLOOR**2 * own[0] / (1 + times / shortest) ** 2
+        own[count:] += FLOOR**2 * own[count:].max()
     return Lags(rows, share / sizes[0], share / sizes[1])
 
 
