@@ -188,7 +188,7 @@ def work(arguments: argparse.Namespace) -> None:
 def roll_out(model, test, arguments, n, duration, noiseless, until, label) -> dict:
     """Return Rg² of all test sequences: mean, spread, relaxation, halves, whether all stayed finite, and speed."""
     device = torch.device(arguments.device)
-    dynamics = model._moved_to(device, torch.float32)[0]
+    dynamics = model.moved_to(device, torch.float32)[0]
     wanted = max(int(duration / model.dt), 100)
     found = {}
     for group in _alike(test):
