@@ -125,7 +125,7 @@ def general(lower: torch.Tensor, antisymmetric: torch.Tensor) -> torch.Tensor:
 
 
 def dictionary(shortest: float, per_decade: int = 12) -> list[Relaxations]:
-    """Return damped oscillations and memories that swing back, about the time in which memory starts to decay, to choose from."""
+    """Return memories to choose from: oscillations about the time in which memory decays, and those that swing back."""
     periods = np.geomspace(0.5 * shortest, 6 * shortest, per_decade)
     found = [oscillator(1 / period, ratio / period) for period in periods for ratio in (0.4, 0.8, 1.4, 2.5)]
     pairs = [(fast, slow) for fast in (0.7, 1.5) for slow in (4.0, 12.0, 30.0)]
