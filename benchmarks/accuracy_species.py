@@ -1,9 +1,9 @@
 """D of every species at 1000 frames against the slope of the whole record: bias, RMSE and coverage over segments.
 
-    python benchmarks/accuracy_species.py RUN/modes.h5 [--frames 1000] [--memory 128]
+    python benchmarks/accuracy_species.py RUN/modes.h5 [RUN/modes.h5 ..] [--frames 1000] [--memory 128]
 
-Segments are disjoint. The reference is the slope of the MSD over the whole record at lags up to a quarter of it, by
-generalized least squares; its own error is given, and is part of the spread of bias. Sums of the fit that symmetry does
+Segments are disjoint. The reference is the slope of the MSD over all records at lags up to a quarter of the longest, by
+generalized least squares; its own error is given, and is part of the bias's. Sums of the fit that symmetry does
 not give stand beside (all modes up to λ = 2), where --sums asks for them.
 """
 
@@ -22,16 +22,31 @@ from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.diffusion.slope import normal_diffusion
 from mlgle_lammps.pipeline.each_species import diffusion_of_species
 from mlgle_lammps.records import CHAINS, Estimate, Frames, Species, System
+from mlgle_lammps.statistics.correlation import autocorrelation, relaxation_times
 from mlgle_lammps.statistics.moments import MomentAccumulator
 from mlgle_lammps.statistics.species_moments import SpeciesMoments
 from mlgle_lammps.store.reader import FramesReader
 
+SLOWEST = 4
+"""Modes among which the slowest is."""
 
-def reference(frames: Frames, own: Species, dt: float, name: str, slowest: float) -> Estimate | None:
-    """Return D by the slope of one species' MSD over all frames, its own mean motion removed."""
-    accumulator = MomentAccumulator(own.n_molecules, 0, len(frames) // 4, 4)
-    com = frames.channels[name]["com"]
-    accumulator.add_centers(com)
+
+def reference(records: list[Frames], own: Species, dt: float) -> Estimate | None:
+    """Return D by the slope of one species' MSD over all records, its own mean motion removed.
+
+    The window begins 1.5 relaxation times of the slowest mode late: where less is left out, a straight line may fit by
+    chance what is not normal yet.
+    """
+    longest = max(len(frames) for frames in records)
+    accumulator = MomentAccumulator(own.n_molecules, 0, longest // 4, 4)
+    slowest = 0.0
+    for frames in records:
+        accumulator.add_centers(frames.channels[own.name]["com"], segment=int(frames.segments[0]))
+    if own.n_modes:
+        modes = [frames.channels[own.name]["modes"][:, :, :SLOWEST] for frames in records]
+        segments = np.concatenate([frames.segments for frames in records])
+        correlation = autocorrelation(np.concatenate(modes), segments, longest // 2)
+        slowest = max((time or longest for time in relaxation_times(correlation.nacf, 1.0)), default=0.0)
     return normal_diffusion(accumulator.moments(), dt, slowest)
 
 
@@ -55,44 +70,53 @@ def fits(frames: Frames, system: System, memory: int, everything: bool) -> dict[
     return found
 
 
+def read(path: Path, number: int) -> tuple[System, Frames]:
+    """Return a record's system and its frames as one segment of that number."""
+    with FramesReader(path) as reader:
+        frames = reader.read(0, len(reader.steps))
+        return reader.system, replace(frames, segments=np.full(len(frames), number, dtype=np.int64))
+
+
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("stream", type=Path)
+    parser.add_argument("streams", type=Path, nargs="+", help="runs of one deck, with seeds of their own")
     parser.add_argument("--frames", type=int, default=1000)
     parser.add_argument("--memory", type=int, default=128)
     parser.add_argument("--sums", action="store_true", help="also the sum over all modes")
     values = parser.parse_args()
-    with FramesReader(values.stream) as reader:
-        system, frames = reader.system, reader.read(0, len(reader.steps))
-    n = len(frames) // values.frames
+    records = [read(path, number) for number, path in enumerate(values.streams)]
+    system = records[0][0]
     rows: dict[str, list[Estimate]] = {}
-    for i in range(n):
-        piece = frames[i * values.frames : (i + 1) * values.frames]
-        piece = replace(piece, segments=np.zeros(len(piece), dtype=np.int64))
-        for name, D in fits(piece, system, values.memory, values.sums).items():
-            rows.setdefault(name, []).extend([D] if D is not None else [])
+    for _, frames in records:
+        for start in range(0, len(frames) - values.frames + 1, values.frames):
+            for name, D in fits(frames[start : start + values.frames], system, values.memory, values.sums).items():
+                rows.setdefault(name, []).extend([D] if D is not None else [])
     known = {}
     for own in system.species:
         name = system.main_name if own.name == CHAINS else own.name
-        known[name] = reference(frames, own, system.dt, own.name, 0.0)
-    print(f"{values.stream}: {len(frames)} frames, {n} segments of {values.frames}, {system.source}")
+        known[name] = reference([frames for _, frames in records], own, system.dt)
+    total = sum(len(frames) for _, frames in records)
+    print(f"{len(records)} records of {total} frames, segments of {values.frames}, {system.source}")
     print("| species | D by the slope | segments with D | bias / % | RMSE / % | stated se / % | coverage |")
     print("|---|---|---|---|---|---|---|")
     for name, found in rows.items():
-        exact = known[name.split(", all")[0]]
-        if exact is None or not found:
-            print(f"| {name} | {'not normal' if exact is None else f'{exact.value:.4g}'} | {len(found)} | | | | |")
-            continue
-        ratio = np.array([D.value / exact.value for D in found])
-        held = [_holds(D, exact) for D in found]
-        error = math.hypot(ratio.std(ddof=1) / math.sqrt(len(ratio)), exact.se / exact.value)
-        stated = np.median([D.se / exact.value for D in found])
-        print(
-            f"| {name} | {exact.value:.4g} ± {exact.se:.2g} | {len(found)} | {100 * (ratio.mean() - 1):+.1f} ± "
-            f"{100 * error:.1f} | {100 * math.sqrt(np.mean((ratio - 1) ** 2)):.1f} | {100 * stated:.1f} | "
-            f"{sum(held)}/{len(held)} |"
-        )
+        print(line(name, known[name.split(", all")[0]], found))
+
+
+def line(name: str, exact: Estimate | None, found: list[Estimate]) -> str:
+    """Return a row of the table."""
+    if exact is None or len(found) < 2:
+        return f"| {name} | {'not normal' if exact is None else f'{exact.value:.4g}'} | {len(found)} | | | | |"
+    ratio = np.array([D.value / exact.value for D in found])
+    held = [_holds(D, exact) for D in found]
+    error = math.hypot(ratio.std(ddof=1) / math.sqrt(len(ratio)), exact.se / exact.value)
+    stated = np.median([D.se / exact.value for D in found])
+    return (
+        f"| {name} | {exact.value:.4g} ± {exact.se:.2g} | {len(found)} | {100 * (ratio.mean() - 1):+.1f} ± "
+        f"{100 * error:.1f} | {100 * math.sqrt(np.mean((ratio - 1) ** 2)):.1f} | {100 * stated:.1f} | "
+        f"{sum(held)}/{len(held)} |"
+    )
 
 
 def _holds(D: Estimate, exact: Estimate) -> bool:

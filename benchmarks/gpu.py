@@ -40,6 +40,7 @@ CASES = {
     "generation": ("gpu_generation", "run_few", 120),
     "generation_many": ("gpu_generation", "run_many", 120),
     "generated": ("gpu_agreement", "run_generated", 90),
+    "learned": ("gpu_learned", "run", 120),
     "training_cores": ("gpu_training", "run_cores", 60),
     "generation_cores": ("gpu_generation", "run_cores", 90),
     "likelihood": ("gpu_training", "run_likelihood", 120),

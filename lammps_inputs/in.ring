@@ -3,14 +3,14 @@
 #     python -m mlgle_lammps.run lammps_inputs/in.ring --every 200
 #
 # A ring's modes come in pairs that are alike (cosine and sine).
-# ring.data is pushed off, so that the run here is long enough to equilibrate it. It was made by
+# ring.data is equilibrated; the short run here only settles the new velocities. It was made by
 #
 #     python -m mlgle_lammps.build --units lj --ring 25 --chains 40 --seed 6 ring.start
 #
-# and pushoff.lmp as README.md has it for kg.data.
+# pushoff.lmp as README.md has it for kg.data, and 300000 steps of this deck.
 
 variable seed index 1
-variable relax index 300000
+variable relax index 20000
 variable steps index 1000000            # production; the service stops it at the hand-off
 variable deckdir index lammps_inputs    # the folder of this deck; the service sets it
 variable data index ${deckdir}/ring.data

@@ -14,6 +14,7 @@ COMMANDS = {
     "compare": "compare a run with full MD, or runs at several temperatures",
     "properties": "viscosity, moduli, scattering and motion of chains from a run's modes and stress",
     "build": "write a start structure",
+    "sets": "run a set of decks, train models on them, and hold these against long MD",
 }
 
 
@@ -25,9 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         sys.stdout.write("\n".join(versions.lines()) + "\n")
         return 0
+    if given and given[0] == "--completion":
+        from mlgle_lammps.commands import completion
+
+        return completion.main(given[1:], COMMANDS)
     if not given or given[0] in ("-h", "--help"):
         lines = [f"  {name:12s}{meaning}" for name, meaning in COMMANDS.items()]
-        usage = "usage: mlgle COMMAND [OPTIONS]; mlgle COMMAND --help; mlgle --version\n\n"
+        usage = "usage: mlgle COMMAND [OPTIONS]; mlgle COMMAND --help; mlgle --version; mlgle --completion SHELL\n\n"
         sys.stdout.write(usage + "\n".join(lines) + "\n")
         return 0
     if given[0] not in COMMANDS:

@@ -45,12 +45,16 @@ CHANNELS: dict[str, tuple[type[np.floating[Any]], tuple[str | int, ...]]] = {
     "momenta": (np.float64, ()),
     "forces": (np.float64, ()),
     "stress": (np.float64, (3,)),
+    "rg2": (np.float32, ()),
 }
 """What a frame can hold of each molecule: type, and the axes between (time, molecule) and xyz; all in the deck's units.
 
 ``com`` is z_0, raw and unwrapped, the drift not removed; ``modes`` are z_1..z_k, rounded before anything uses them;
-``stress`` is of a species of one molecule, the whole system.
+``beads`` are relative to ``com`` and not wrapped; ``stress`` is of a species of one molecule, the whole system;
+``rg2`` is the squared radius of gyration, a number in place of xyz.
 """
+NUMBERS = ("rg2",)
+"""Channels of one number in place of xyz."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +88,11 @@ class Species:
     ends_alike: bool = True
 
     def shape(self, channel: str) -> tuple[int, ...]:
-        """Return the shape of one frame of a channel, (molecule, .., 3); raise ValueError where it has none."""
+        """Return the shape of one frame of a channel, (molecule, .., 3) or 1; raise ValueError where it has none."""
         axes = [getattr(self, axis) if isinstance(axis, str) else axis for axis in CHANNELS[channel][1]]
         if None in axes:
             raise ValueError(f"{self.name}: {channel} of molecules whose beads are not counted")
-        return (self.n_molecules, *axes, 3)
+        return (self.n_molecules, *axes, 1 if channel in NUMBERS else 3)
 
 
 @dataclass(frozen=True)

@@ -66,9 +66,11 @@ def test_presets_and_options_are_those_of_the_surrogate(walker):
             learned("--surrogate", "walker", *words)
         with pytest.raises(UserError, match=said):
             parse_run(["in.melt", "--surrogate", "walker", *words])
-    with pytest.raises(UserError, match="`surrogate` x: there is no such surrogate; there are: ml-gle, walker"):
+    with pytest.raises(
+        UserError, match="`surrogate` x: there is no such surrogate; there are: ml-gle, cg-gnn, nm-mb, walker"
+    ):
         learned("--surrogate", "x")
-    with pytest.raises(UserError, match="there are: ml-gle, walker"):
+    with pytest.raises(UserError, match="there are: ml-gle, cg-gnn, nm-mb, walker"):
         parse_generate(["run", "--surrogate", "x"])
     assert learned("--val-frames", "7").val_frames == 7
 

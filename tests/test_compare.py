@@ -134,6 +134,17 @@ def test_the_run_agrees_with_its_own_full_md(against_md):
     assert {"full MD, eq. 35", "same frames: published fit", "same frames: Rouse Kernel"} <= set(D)
 
 
+def test_beads_and_chains_of_all_streams_are_side_by_side(against_md):
+    numbers = json.loads((against_md / "comparison.json").read_text())["chain_curves"]
+    assert set(numbers) == {"MD", "ML-GLE", "full MD"}
+    for name, tolerance in (("g1", 4), ("g2", 4), ("g3", 4), ("ends", 4), ("gyration", 4)):
+        own, other = (numbers[label][name] for label in ("ML-GLE", "full MD"))
+        n = min(len(own["value"]), len(other["value"]))
+        assert numbers["ML-GLE"]["t"][:n] == numbers["full MD"]["t"][:n]
+        apart = np.abs(np.subtract(own["value"][1:n], other["value"][1:n]))
+        assert np.max(apart / np.hypot(own["se"][1:n], other["se"][1:n])) < tolerance, name
+
+
 def test_the_cost_counts_frames_and_seconds(against_md):
     numbers = json.loads((against_md / "comparison.json").read_text())
     cost, D = numbers["cost"], numbers["D"]
@@ -150,7 +161,7 @@ def test_the_page_holds_every_figure_and_loads_nothing(against_md):
     names = (
         "estimates", "msd_ratio", "exponent", "nacf", "relaxation_fits", "relaxation_times", "modes_pdf",
         "increments_pdf", "displacements_pdf", "normal_probability", "cross_correlation", "chain_sizes", "D_of_k",
-        "error_of_frames",
+        "error_of_frames", "bead_motion", "chain_memory",
     )  # fmt: skip
     found = {path.name for path in (against_md / "figures").iterdir()}
     assert found == {f"{name}.{kind}" for name in names for kind in ("png", "pdf")}

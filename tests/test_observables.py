@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlgle_lammps.chains.rouse import RouseSource, rouse_mode_variance
+from mlgle_lammps.chains.mode_basis import linear_basis
+from mlgle_lammps.chains.rouse import RouseSource, rouse_diffusion, rouse_mode_variance, rouse_relaxation_time
 from mlgle_lammps.diffusion.slope import mean_over_time, normal_diffusion
 from mlgle_lammps.evaluate.agreement import cost_at_equal_error, z_score
 from mlgle_lammps.evaluate.observables import observe
@@ -253,6 +254,46 @@ def test_observables_of_rouse_chains(recording):
     assert found.size.missing == pytest.approx(0.12, abs=0.02)
     expected = 6 * rouse_mode_variance(np.arange(1, 5), 20).sum()
     assert abs(found.size.gyration - expected) < 4 * found.size.gyration_se
+
+
+def test_curves_of_rouse_chains_are_the_exact_ones(tmp_path):
+    n_chains, n_beads, k, n_frames = 60, 20, 4, 1500
+    source = RouseSource(n_chains, n_beads, k, n_frames, 4.0, 12)
+    with FramesWriter(tmp_path / "modes.h5", source.system) as writer:
+        writer.append(joined(list(source)))
+    found = observe(read_trajectory(tmp_path / "modes.h5")).curves
+    modes = np.arange(1, k + 1)
+    variance = rouse_mode_variance(modes, n_beads)
+    weights = np.where(modes % 2, np.cos(modes * np.pi / (2 * n_beads)) ** 2, 0.0) * variance
+    basis = linear_basis(n_beads).vectors[:k, (n_beads - 5) // 2 :][:, :5]
+    middle = 12 * n_beads * variance * (basis**2).mean(axis=1)
+
+    def exact(friction):
+        nacf = np.exp(-found.time[:, None] / rouse_relaxation_time(modes, n_beads, friction=friction))
+        g2, g3 = (1 - nacf) @ middle, 6 * rouse_diffusion(n_beads, friction) * found.time
+        gyration = nacf**2 @ variance**2 / np.sum(variance**2)
+        return {"g1": g2 + g3, "g2": g2, "g3": g3, "ends": nacf @ weights / weights.sum(), "gyration": gyration}
+
+    def distance(name, friction):
+        curve = getattr(found, name)
+        return np.abs(curve.value - exact(friction)[name])[1:] / curve.se[1:]
+
+    assert found.time[-1] > 300 * 4.0
+    for name in ("g1", "g2", "g3", "ends", "gyration"):
+        assert np.max(distance(name, 1.0)) < 4, name
+        if name != "gyration":
+            assert np.max(distance(name, 1.1)) > 4, name
+
+
+@pytest.mark.parametrize("kept", [0, 6])
+def test_frames_without_modes_and_short_ones_have_no_curves(tmp_path, kept):
+    source = RouseSource(10, 12, 3, 40, 1.0, 1)
+    frames = joined(list(source))
+    with FramesWriter(tmp_path / "modes.h5", source.system) as writer:
+        if kept:
+            writer.append(frames[:kept])
+        writer.append(frames[kept:].first_modes(0))
+    assert observe(read_trajectory(tmp_path / "modes.h5")).curves is None
 
 
 @pytest.mark.slow

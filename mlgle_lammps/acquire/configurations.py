@@ -11,8 +11,8 @@ import numpy as np
 
 from mlgle_lammps.acquire.constraint import CentreConstraint
 from mlgle_lammps.acquire.lammps_handle import Lammps
-from mlgle_lammps.acquire.melt_state import masses_here, put_back
-from mlgle_lammps.acquire.snapshot import image_flags
+from mlgle_lammps.acquire.melt_state import put_back
+from mlgle_lammps.acquire.snapshot import image_flags, masses_here
 from mlgle_lammps.errors import RunFailure
 from mlgle_lammps.records import Float64, Int64
 from mlgle_lammps.statistics.force_correlation import correlate_forces, correlation_time, pairs_within, spread_lags
@@ -150,11 +150,11 @@ class HeldMelt:
         put_back(self._lmp, path, step)
         self._held.still()
         self._held.install()
-        self._execute("run 0 post no")
+        self._execute("timer timeout off\nrun 0 post no")
         self._dof = self._degrees_of_freedom()
 
     def _run(self, steps: int) -> None:
-        self._execute(f"timer timeout off\nrun {steps} post no")
+        self._execute(f"run {steps} post no")
 
     def _end(self) -> None:
         self._execute("timer timeout off")

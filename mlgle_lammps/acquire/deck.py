@@ -34,6 +34,7 @@ class Deck:
         changes_folder: a ``shell cd`` was seen.
         fixes: id -> words of all its ``fix`` commands that the text shows.
         production_fixes: ids of those that are made after the marker.
+        pair_style: words of the last ``pair_style`` command that the text shows.
         other_files: (name, text) of further files that its jumps lead to, beside the one that is read.
     """
 
@@ -47,6 +48,7 @@ class Deck:
     changes_folder: bool = False
     fixes: tuple[tuple[str, ...], ...] = ()
     production_fixes: tuple[str, ...] = ()
+    pair_style: tuple[str, ...] = ()
     other_files: tuple[tuple[str, str], ...] = ()
 
     def arguments(self) -> list[str]:
@@ -95,7 +97,7 @@ def read_deck(path: Path, variables: tuple[tuple[str, tuple[str, ...]], ...] = (
     digest = hashlib.sha256("\0".join(scan.texts).encode()).hexdigest()
     deck = Deck(
         path, text, None, given, digest, changes_folder=scan.changes_folder, fixes=tuple(scan.made),
-        production_fixes=tuple(scan.made_in_production),
+        production_fixes=tuple(scan.made_in_production), pair_style=scan.pair_style,
     )  # fmt: skip
     return deck if not marks else _split(deck, marks[0], scan)
 

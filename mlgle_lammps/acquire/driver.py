@@ -21,22 +21,26 @@ import numpy as np
 
 from mlgle_lammps.acquire import mpi
 from mlgle_lammps.acquire.checkpoint import MdRecord
+from mlgle_lammps.acquire.constrained_stage import ConstrainedStage, HeldWanted, Tell, seconds_held
 from mlgle_lammps.acquire.continuation import FIRST_FILE, SECOND_FILE, alternates_restarts, named
 from mlgle_lammps.acquire.deck import REACHED, Deck
 from mlgle_lammps.acquire.deck_files import DeckFiles
 from mlgle_lammps.acquire.fixes import Setup, changes_bonds, holds_center, moves_without_momenta, read_setup
 from mlgle_lammps.acquire.flow import ENTER
 from mlgle_lammps.acquire.frame_taker import ENOUGH, GO, STOP, FrameTaker
+from mlgle_lammps.acquire.holding import refuse_what_cannot_be_held
+from mlgle_lammps.acquire.kept_states import KeptStates
 from mlgle_lammps.acquire.restart_writer import RestartWriter
 from mlgle_lammps.acquire.resumption import Resumption
 from mlgle_lammps.acquire.scan import AT_THE_END, BEFORE, BONDS_CHANGE, FIX_ID
 from mlgle_lammps.acquire.snapshot import Snapshots
 from mlgle_lammps.acquire.stress import StressWatch
+from mlgle_lammps.acquire.stride import MotionTrial
 from mlgle_lammps.acquire.system import bond_pairs, read_system
 from mlgle_lammps.acquire.wanted import FramesWanted
 from mlgle_lammps.chains.topology import Chains
 from mlgle_lammps.errors import RunFailure, UserError, one_line
-from mlgle_lammps.options.deck import DeckOptions
+from mlgle_lammps.options.deck import EVERY, DeckOptions
 from mlgle_lammps.records import Ending, Int64, System
 from mlgle_lammps.stream.sink import FrameSink
 
@@ -85,11 +89,14 @@ class Driver:
     ) -> None:
         self._world, self._comm = world, world.md_comm
         self._resumption, self._folder, self._log = resumption, checkpoint, log
+        self._checkpoint = checkpoint
         if resumption is not None and resumption.continuation is not None:
             deck = resumption.continuation.deck
         self._deck, self._options, self._wanted = deck, options, wanted
         self._sink, self._stop_requested = sink, stop_requested
-        self._every = options.every
+        self._every = options.every or EVERY
+        if resumption is not None:
+            self._every = resumption.system.every
         self._restarts: RestartWriter | None = None
         self._stress: StressWatch | None = None
         self._kinetic = True
@@ -164,12 +171,30 @@ class Driver:
             marked=self._deck.production is not None, setup=setup, center_held=self._holds_center(setup),
             definitions=self._deck.fixes, later=self._deck.production_fixes, channels=self._wanted.channels,
             pick=self._options.species, length_bin=self._options.length_bin, log=self._log,
+            single=self._wanted.single,
         )  # fmt: skip
+        if self._wanted.states:
+            self._look_whether_held(setup)
         if self._resumption is not None:
             if not self._resumption.system.others:  # as runs of before recorded
                 self.system, self._chains = replace(self.system, others=()), replace(self._chains, others=())
             self._go_on(self._resumption)
         return self.system
+
+    def _look_whether_held(self, setup: Setup) -> None:
+        """Refuse a system whose centres cannot be held, and find how often frames are worth taking where not said."""
+        try:
+            notes = refuse_what_cannot_be_held(
+                self.system, self._chains, self._lmp.get_natoms(), setup.fixes | self._later_fixes(),
+                self._deck.pair_style,
+            )  # fmt: skip
+        except UserError as error:
+            raise UserError(f"{self._deck.path}: {error}") from None
+        self._notes += notes
+        if self._options.every is None and self._resumption is None:
+            self._every = self._taker.every = MotionTrial(self._lmp, self._comm, self._chains, self._execute).stride()
+            timestep = self._lmp.extract_global("dt")
+            self.system = replace(self.system, every=self._every, dt=timestep * self._every)
 
     def _run_first_part(self) -> None:
         """Run the deck up to where production begins."""
@@ -242,6 +267,11 @@ class Driver:
         self._execute(f"run {steps} post no")
         return (time.perf_counter() - start) / steps
 
+    def held_seconds_per_step(self, steps: int) -> float:
+        """Return the wall time of one MD step while centres are held; what comes after it starts from there."""
+        with self._translated():
+            return seconds_held(self._lmp, self._comm, self._execute, self._chains, steps)
+
     def skip_runs(self) -> None:
         """End the run in progress and skip later ones; for another thread, and only where one rank does MD."""
         with self._lock:
@@ -262,11 +292,21 @@ class Driver:
             if self._resumption is None:
                 raise RunFailure(INTERRUPTED_EARLY)
             self._taker.verdict, self._folder = STOP, None
+        if self._wanted.to_the_end and self._wanted.total is None and self._deck.production is None:
+            raise UserError(
+                f"{self._deck.path}: the deck has no '#mlgle production' line, so that nothing says how many frames to "
+                "record: give `frames`"
+            )
         self._began = time.perf_counter()
         bonds = bond_pairs(self._lmp)
         assert self._chains.main is not None
-        self._snapshots = Snapshots(self._lmp, self._comm, self._chains.blocks, len(self._chains.main.blocks))
-        self._taker.install(FIX_ID, self.system, self._chains, self._snapshots, self._look_after_restarts)
+        self._snapshots = Snapshots(
+            self._lmp, self._comm, self._chains.blocks, len(self._chains.main.blocks),
+            momenta="momenta" in self._wanted.channels,
+        )  # fmt: skip
+        self._taker.install(
+            FIX_ID, self.system, self._chains, self._snapshots, self._look_after_restarts, self._keeps_states()
+        )
         self._watch_stress()
         self._begin_restarts()
         if self._resumption is not None:
@@ -280,6 +320,8 @@ class Driver:
                 self._files.run(SECOND_FILE, text, self._deck.other_files)
             self._raise_kept()
             self._report_deck_end()
+        if self._taker.verdict == GO and self._wanted.total is None and self._wanted.to_the_end:
+            self._taker.verdict = ENOUGH
         if self._taker.verdict == GO:
             self._run_on()
         self._compare_bonds(bonds)
@@ -288,6 +330,34 @@ class Driver:
             self._warnings += self._restarts.warnings
         self._finish_stress()
         return self._ending()
+
+    def _keeps_states(self) -> Callable[[int, int], None] | None:
+        """Return what keeps states of the melt, None where none are wanted."""
+        if not self._wanted.states or self._folder is None or self._wanted.total is None:
+            return None
+        return KeptStates(self._folder, self._lmp, self._comm, self._wanted.states, self._wanted.total).visit
+
+    def hold(self, wanted: HeldWanted, out: Path, tell: Tell) -> ConstrainedStage:
+        """Hold the centres in each state that production kept; return how far that has come.
+
+        Args:
+            wanted: what is asked for.
+            out: folder of the records.
+            tell: hears of each record, see `ConstrainedStage`.
+
+        Raises:
+            UserError, RunFailure: as `ConstrainedStage.run`.
+            LostRank: LAMMPS failed on this rank only.
+        """
+        assert self._checkpoint is not None
+        self.producing = True
+        stage = ConstrainedStage(
+            self._lmp, self._comm, self._execute, self.system, self._chains, self._checkpoint, out, wanted,
+            self._stop_requested, tell,
+        )  # fmt: skip
+        with self._translated():
+            stage.run()
+        return stage
 
     def _compare_bonds(self, before: Int64) -> None:
         """Warn where bonds are no longer those that production began with."""
@@ -357,7 +427,7 @@ class Driver:
                 f"MD ended at step {step} with the {self.n_frames} frames asked for; "
                 "the rest of the deck's run is skipped"
             )
-        elif self._taker.verdict == GO:
+        elif self._taker.verdict == GO and not (self._wanted.to_the_end and self._wanted.total is None):
             wanted = self._taker.target or "those needed"
             self._notes.append(
                 f"the deck's production ended at step {step} with {self.n_frames} frames (of {wanted}); "

@@ -45,6 +45,7 @@ class FrameTaker:
 
     Attributes:
         verdict: GO, or why the run ends.
+        every: steps between two frames.
         error: what went wrong on this rank first.
         target: frames in all; None until that is known.
         n_frames: frames so far; where the first MD rank failed, one more on the others until they hear of it.
@@ -67,7 +68,7 @@ class FrameTaker:
         resumption: Resumption | None = None,
     ) -> None:
         self._world, self._comm, self._lmp = world, world.md_comm, lmp
-        self._wanted, self._sink, self._every = wanted, sink, every
+        self._wanted, self._sink, self.every = wanted, sink, every
         self._stop_requested, self._end_run = stop_requested, end_run
         self._last = None if resumption is None else resumption.last
         self.verdict = GO
@@ -85,9 +86,16 @@ class FrameTaker:
         self._chains: Chains
         self._snapshots: Snapshots
         self._look_after: Callable[[int], None]
+        self._keep_state: Callable[[int, int], None] | None = None
 
     def install(
-        self, fix: str, system: System, chains: Chains, snapshots: Snapshots, look_after: Callable[[int], None]
+        self,
+        fix: str,
+        system: System,
+        chains: Chains,
+        snapshots: Snapshots,
+        look_after: Callable[[int], None],
+        keep_state: Callable[[int, int], None] | None = None,
     ) -> None:
         """Have LAMMPS call back from its next run on.
 
@@ -97,10 +105,12 @@ class FrameTaker:
             chains: its molecules.
             snapshots: takes them.
             look_after: hears of steps on the first MD rank.
+            keep_state: hears on all ranks, before each new frame, of its step and how many frames came before it.
         """
+        self._keep_state = keep_state
         self._system, self._chains = system, chains
         self._snapshots, self._look_after = snapshots, look_after
-        self._lmp.command(f"fix {fix} all external pf/callback {check_stride(self._every)} {NEVER}")
+        self._lmp.command(f"fix {fix} all external pf/callback {check_stride(self.every)} {NEVER}")
         self._lmp.command("variable mlgle_elapsed equal ramp(0,1)")
         # Not lammps.set_fix_external_callback: its wrapper fails on a rank without atoms, and the failure is swallowed.
         self._callback = self._lmp.FIX_EXTERNAL_CALLBACK_FUNC(self._on_step)
@@ -129,7 +139,7 @@ class FrameTaker:
         if self.verdict != GO:
             self._end_run()
             return
-        due = step % self._every == 0 and (self.last_step is None or step > self.last_step)
+        due = step % self.every == 0 and (self.last_step is None or step > self.last_step)
         again = not due and self._last is not None and step == self._last.last_step
         part, far, verdict = None, False, STOP if self._stop_requested() else GO
         try:
@@ -148,6 +158,8 @@ class FrameTaker:
             if verdict == GO and self.target is not None and self.n_frames + due >= self.target:
                 verdict = ENOUGH
                 self.cut_short = self._lmp.extract_variable("mlgle_elapsed", None, 0) < 1 - 1e-12
+        if due and verdict != FAIL and self._keep_state is not None:
+            self._keep_state(step, self.n_frames)  # of all ranks together, before anything that one alone can fail at
         if verdict != GO:
             self.verdict = verdict
             self._end_run()
@@ -193,7 +205,8 @@ class FrameTaker:
 
     def _frame(self, step: int, total: list[Float64]) -> Frames:
         """Return a frame from the sums z_0..z_k over the ranks, (molecule, k+1, 3) of each block."""
-        return Frames(np.array([step]), np.array([self.segment]), self._chains.channels(total))
+        channels = self._chains.channels(total, self._snapshots.velocities)
+        return Frames(np.array([step]), np.array([self.segment]), channels)
 
     def _compare(self, step: int, total: list[Float64]) -> None:
         """Begin a new segment where the last frame, done again, is not the journalled one to the last bit."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mlgle_lammps.acquire.lammps_handle import Lammps
-from mlgle_lammps.acquire.snapshot import image_flags
+from mlgle_lammps.acquire.snapshot import image_flags, velocities_in_step
 from mlgle_lammps.records import Float64, Int64
 from mlgle_lammps.store.atomic import written_atomically
 from mlgle_lammps.stream.communicator import Communicator
@@ -38,28 +38,6 @@ class MeltState:
     positions: Float64
     images: Int64
     velocities: Float64
-
-
-def masses_here(lmp: Lammps, n_local: int) -> Float64:
-    """Return (local atom,) masses."""
-    if lmp.extract_setting("rmass_flag"):
-        return np.array(lmp.numpy.extract_atom("rmass")[:n_local], dtype=np.float64)
-    kinds = lmp.numpy.extract_atom("type")[:n_local]
-    return np.array(lmp.numpy.extract_atom("mass"), dtype=np.float64)[kinds]
-
-
-def velocities_in_step(lmp: Lammps, n_local: int) -> Float64:
-    """Return (local atom, 3) velocities at the step itself, inside a callback, where LAMMPS has moved them half-way.
-
-    Forces are those that have been computed by then: fixes that add to them later, and thermostats that act at the end
-    of a step, are not in it.
-    """
-    if not n_local:
-        return np.zeros((0, 3))
-    kick = 0.5 * float(lmp.extract_global("dt")) * float(lmp.extract_global("ftm2v") or 1.0)
-    forces, velocities = lmp.numpy.extract_atom("f")[:n_local], lmp.numpy.extract_atom("v")[:n_local]
-    in_step: Float64 = velocities + kick * forces / masses_here(lmp, n_local)[:, None]
-    return in_step
 
 
 def take_state(lmp: Lammps, comm: Communicator, *, in_callback: bool) -> MeltState | None:

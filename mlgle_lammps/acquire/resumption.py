@@ -49,7 +49,9 @@ class Resumption:
         return self.step <= self.last.last_step + self.system.every and (self.continuation.bitwise or not again)
 
 
-def plan_resumption(folder: Path, deck: Deck, target: int | None, unchanged: bool) -> Resumption | None:
+def plan_resumption(
+    folder: Path, deck: Deck, target: int | None, unchanged: bool, holds: bool = False
+) -> Resumption | None:
     """Return where the run whose checkpoints lie in ``folder`` goes on, None where production had not begun.
 
     Args:
@@ -57,6 +59,7 @@ def plan_resumption(folder: Path, deck: Deck, target: int | None, unchanged: boo
         deck: as it was when the run began.
         target: frames wanted in all; None where the interval of D decides.
         unchanged: no option that decides on the number of frames was changed.
+        holds: constrained runs follow production: LAMMPS is needed until the stream has ended.
 
     Raises:
         UserError: the files there are damaged, or nothing is left to go on from.
@@ -73,9 +76,11 @@ def plan_resumption(folder: Path, deck: Deck, target: int | None, unchanged: boo
     ending, record = read_ending(folder), read_record(folder)
     if ending is not None and (unchanged if target is None else n_frames >= target):
         return Resumption(system, n_frames, last, record, last.last_step, None, ending)
+    done = None
     if target is not None and n_frames >= target:
         done = Ending(step=last.last_step, md_s=record.md_s)
-        return Resumption(system, n_frames, last, record, last.last_step, None, done)
+        if not holds:
+            return Resumption(system, n_frames, last, record, last.last_step, None, done)
     newest = newest_whole(folder, record)
     if newest is None:
         raise UserError(
@@ -86,7 +91,8 @@ def plan_resumption(folder: Path, deck: Deck, target: int | None, unchanged: boo
     if continuation.bitwise:
         newest = newest_whole(folder, record, last.last_step) or newest
         continuation = continued(deck, folder / newest.name, record.begin, record.epoch + 1)
-    return Resumption(system, n_frames, last, record, newest.step, continuation, None)
+    step = newest.step if done is None else last.last_step
+    return Resumption(system, n_frames, last, record, step, continuation, done)
 
 
 def same_frame(one: Frames, again: Frames) -> bool:

@@ -60,6 +60,7 @@ class Scan:
         live: id -> (where, style) of fixes that are not unfixed yet.
         made: words of all ``fix`` commands, from the id on.
         made_in_production: ids of those after the marker.
+        pair_style: words of the last ``pair_style`` command.
         respa: where r-RESPA was chosen last, "" where it is not in use.
         texts: of the deck and its includes.
     """
@@ -74,6 +75,7 @@ class Scan:
     live: dict[str, tuple[str, str]] = field(default_factory=dict)
     made: list[tuple[str, ...]] = field(default_factory=list)
     made_in_production: list[str] = field(default_factory=list)
+    pair_style: tuple[str, ...] = ()
     respa: str = ""
     texts: list[str] = field(default_factory=list)
     _seen: set[tuple[Path, bool]] = field(default_factory=set)
@@ -226,6 +228,8 @@ class Scan:
             self.made.append(tuple(arguments))
             if self.producing:
                 self.made_in_production.append(arguments[0])
+        if name == "pair_style":
+            self.pair_style = tuple(arguments)
         if name == "atom_style" and "template" in arguments:
             _refuse(where, TEMPLATE)
         if name == "processors":

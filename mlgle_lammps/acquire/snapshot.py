@@ -23,14 +23,19 @@ class Snapshots:
         comm: communicator of the MD ranks.
         blocks: the molecules, those of the main species first.
         n_main: blocks of the main species.
+        momenta: take velocities too, in a callback of LAMMPS, for momenta of the molecules.
 
     Attributes:
+        velocities: the sums of the last `total`, (molecule, k+1, 3) of each block; none without ``momenta``.
         cell: rows (lx,0,0),(xy,ly,0),(xz,yz,lz); rows of directions that are not periodic are zero.
         follow_images: image flags have come half-way to their limit, so their wraps are followed from now on.
     """
 
-    def __init__(self, lmp: Lammps, comm: Communicator, blocks: Sequence[Block], n_main: int = 1) -> None:
-        self._lmp, self._comm = lmp, comm
+    def __init__(
+        self, lmp: Lammps, comm: Communicator, blocks: Sequence[Block], n_main: int = 1, momenta: bool = False
+    ) -> None:
+        self._lmp, self._comm, self._momenta = lmp, comm, momenta
+        self.velocities: list[Float64] = []
         self._sum, self._n_main = MoleculeSums(blocks), n_main
         self._limit = image_layout(lmp)[1]
         self._timestep = lmp.extract_global("dt")
@@ -56,13 +61,18 @@ class Snapshots:
         images = image_flags(self._lmp, len(ids))
         slots = self._sum.slots(ids)
         inside = slots >= 0
+        velocities = velocities_in_step(self._lmp, len(ids)) if self._momenta else None
         if not inside.all():
             slots, positions, images = slots[inside], positions[inside], images[inside]
+            velocities = None if velocities is None else velocities[inside]
         self._n_found, self._kinetic = len(slots), self._physics.local(len(ids))
         far = bool(len(images)) and int(np.abs(images).max()) >= self._limit // 2
         if self.follow_images:
             images = self._follow(slots, images)
-        return self._sum(slots, positions + images @ cell), far
+        part = self._sum(slots, positions + images @ cell)
+        if velocities is not None:
+            part = np.concatenate([part, self._sum(slots, velocities)])
+        return part, far
 
     def total(self, part: Float64) -> list[Float64] | None:
         """Return the sum over ranks, (molecule, k+1, 3) of each block, on the first MD rank, None on the others.
@@ -84,7 +94,9 @@ class Snapshots:
         if int(message[-1]) != self._sum.n_slots:
             gone = self._sum.n_slots - int(message[-1])
             raise RunFailure(f"{gone} of {self._sum.n_slots} chain beads are gone: LAMMPS has lost atoms")
-        modes = self._sum.split(message[:-3])
+        modes = self._sum.split(message[: self._sum.size])
+        if self._momenta:
+            self.velocities = self._sum.split(message[self._sum.size : -3])
         centres = [own[:, 0] for own in modes[: self._n_main]]
         self._physics.judge(centres[0] if self._n_main == 1 else np.concatenate(centres), *message[-3:-1])
         return modes
@@ -124,6 +136,28 @@ class Snapshots:
         if self._lmp.extract_global("dt") != self._timestep:
             raise UserError("the time step changed during production: keep it constant")
         return cell
+
+
+def masses_here(lmp: Lammps, n_local: int) -> Float64:
+    """Return (local atom,) masses."""
+    if lmp.extract_setting("rmass_flag"):
+        return np.array(lmp.numpy.extract_atom("rmass")[:n_local], dtype=np.float64)
+    kinds = lmp.numpy.extract_atom("type")[:n_local]
+    return np.array(lmp.numpy.extract_atom("mass"), dtype=np.float64)[kinds]
+
+
+def velocities_in_step(lmp: Lammps, n_local: int) -> Float64:
+    """Return (local atom, 3) velocities at the step itself, inside a callback, where LAMMPS has moved them half-way.
+
+    Forces are those that have been computed by then: what fixes add to them later, and what thermostats do at the end
+    of a step, is not in it.
+    """
+    if not n_local:
+        return np.zeros((0, 3))
+    kick = 0.5 * float(lmp.extract_global("dt")) * float(lmp.extract_global("ftm2v") or 1.0)
+    forces, velocities = lmp.numpy.extract_atom("f")[:n_local], lmp.numpy.extract_atom("v")[:n_local]
+    in_step: Float64 = velocities + kick * forces / masses_here(lmp, n_local)[:, None]
+    return in_step
 
 
 def image_flags(lmp: Lammps, n_local: int) -> Int64:

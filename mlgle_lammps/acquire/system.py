@@ -52,11 +52,13 @@ def read_system(
     pick: str | None = None,
     length_bin: float = 0.0,
     log: Path | None = None,
+    single: bool = False,
 ) -> tuple[System, Chains]:
     """Return what the stream will be about, and its chains; collective over the MD ranks.
 
     ``definitions`` and ``later`` are the deck's fixes as `walls.open_directions` takes them, ``pick`` and
-    ``length_bin`` what `find_chains` takes, ``log`` the file that LAMMPS has logged to so far.
+    ``length_bin`` what `find_chains` takes, ``single`` too, whereupon walls close nothing, ``log`` the file that LAMMPS
+    has logged to so far.
 
     Raises:
         UserError: no system yet, r-RESPA, bonds in templates, no bonds, one molecule, or molecules that percolate or
@@ -70,7 +72,7 @@ def read_system(
     if setup is not None and setup.molecules == "template":
         raise UserError(f"{deck}: {TEMPLATE}")
     try:
-        chains = _read_chains(lmp, comm, chain_group, strict, pick, length_bin, n_modes, channels, log)
+        chains = _read_chains(lmp, comm, chain_group, strict, pick, length_bin, n_modes, channels, log, single)
     except UserError as error:
         raise UserError(f"{deck}: {error}") from None
     assert chains.main is not None
@@ -94,7 +96,7 @@ def read_system(
         whole_molecules=chains.centres is not None,
         ends_alike=chains.ends_alike,
         left_out=chains.left_out,
-        directions=_directions(lmp, comm, _all_ids(chains.main), setup, definitions, later),
+        directions=ALL_FREE if single else _directions(lmp, comm, _all_ids(chains.main), setup, definitions, later),
         channels=channels,
         others=tuple(own.species for own in chains.others),
         **of_main(chains),
@@ -154,7 +156,7 @@ def _mode_variances(lmp: Lammps, comm: Communicator, main: Followed, deck: str) 
 
 def _read_chains(
     lmp: Lammps, comm: Communicator, group: str | None, strict: bool, pick: str | None, length_bin: float, n_modes: int,
-    channels: tuple[str, ...], log: Path | None,
+    channels: tuple[str, ...], log: Path | None, single: bool,
 ) -> Chains:  # fmt: skip
     all_bonds = bonds = _gather_bonds(lmp)
     rest = None
@@ -171,9 +173,10 @@ def _read_chains(
         lone=np.setdiff1d(np.concatenate(comm.allgather(_local(lmp, "id").astype(np.int64))), all_bonds),
         pick=pick,
         length_bin=length_bin,
+        single=single,
     )
     _refuse_percolating(lmp, comm, chains)
-    return followed(chains, n_modes, all_bonds, _masses_of(lmp, comm), channels)
+    return followed(chains, n_modes, all_bonds, masses_of_atoms(lmp, comm), channels)
 
 
 def _refuse_percolating(lmp: Lammps, comm: Communicator, chains: Chains) -> None:
@@ -310,7 +313,7 @@ def _molecules(lmp: Lammps, comm: Communicator) -> dict[int, int]:
     return {int(atom): int(molecule) for ids, found in pairs for atom, molecule in zip(ids, found, strict=True)}
 
 
-def _masses_of(lmp: Lammps, comm: Communicator) -> Callable[[Int64], Float64]:
+def masses_of_atoms(lmp: Lammps, comm: Communicator) -> Callable[[Int64], Float64]:
     """Return what gives the masses of atoms by their ids."""
     if lmp.extract_setting("rmass_flag"):
         masses = _local(lmp, "rmass").astype(np.float64)

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from mlgle_lammps.diffusion.forms import FitForm
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.formats.h5md_particles import has_mode_stream
+from mlgle_lammps.formats.imd import address_of, is_address
 from mlgle_lammps.formats.single_frames import matching_paths
 from mlgle_lammps.formats.tensor import is_torch_file
 from mlgle_lammps.options.trajectory import TrajectoryOptions
@@ -119,7 +120,8 @@ def read_stream(*paths: str | Path, n_modes: int = 12, **trajectory: object) -> 
     """Read recorded streams or trajectories of one melt into the memory.
 
     Args:
-        paths: run folders, modes.h5, generated.h5 or .npz files; or trajectories (LAMMPS dump, H5MD, DCD, XTC ..).
+        paths: run folders, modes.h5, generated.h5 or .npz files; or trajectories (LAMMPS dump, H5MD, DCD, XTC ..); or
+            imd://host:port of a running simulation, which is followed to its end.
         n_modes: k wanted; less where the files have fewer.
         trajectory: fields of ``TrajectoryOptions``: topology, select, dt, timestep, units, skip, stride ...
 
@@ -132,10 +134,38 @@ def read_stream(*paths: str | Path, n_modes: int = 12, **trajectory: object) -> 
     if unknown:
         raise UserError(f"read_stream has no argument {unknown[0]}")
     options = TrajectoryOptions(**given, **trajectory)  # type: ignore[arg-type]
-    source = RecordedSource(
-        open_streams([Path(path) for path in paths], options, n_modes), n_modes=n_modes, species=options.species
-    )
+    source = open_source([stream_path(path) for path in paths], options, n_modes)
     return Stream(source.system, joined(list(source)))
+
+
+def open_source(
+    paths: Sequence[Path], options: TrajectoryOptions, n_modes: int, needed: int = 2, limit: int | None = None
+) -> FrameSource:
+    """Return the frames that the paths name: of files, or of a running simulation.
+
+    Args:
+        paths: as `stream_path` gives them.
+        options: of trajectories.
+        n_modes: k wanted.
+        needed: frames that an uninterrupted piece of a trajectory must have to be of use.
+        limit: frames after which a running simulation is let go; None for as many as come.
+
+    Raises:
+        UserError: as of `open_streams`; or a simulation that does not fit, or together with files.
+    """
+    live = [path for path in paths if is_address(path)]
+    if not live:
+        return RecordedSource(open_streams(paths, options, n_modes, needed), n_modes=n_modes, species=options.species)
+    if len(paths) > 1:
+        raise UserError(f"{live[0]} is a running simulation: learn from it alone, and pool its recording later")
+    from mlgle_lammps.formats.live import open_imd
+
+    return open_imd(address_of(live[0]), options, n_modes, limit)
+
+
+def stream_path(text: str | Path) -> Path:
+    """Return a stream's path, or the address of a running simulation; raise UserError where it is not one."""
+    return address_of(text) if is_address(text) else Path(text)
 
 
 def fit_diffusion(

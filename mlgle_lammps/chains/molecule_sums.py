@@ -23,12 +23,14 @@ class Block:
         n_modes: k.
         edges: of each molecule; empty for linear chains and single atoms.
         centres: how centres of mass are summed, None where the mean of the beads is it.
+        with_beads: positions of the beads follow the modes.
     """
 
     ids: Int64
     n_modes: int
     edges: Edges = ()
     centres: Centres | None = None
+    with_beads: bool = False
 
     @property
     def side(self) -> Int64:
@@ -42,8 +44,8 @@ class Block:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(molecule, k+1, 3) of the centres and modes."""
-        return len(self.ids), self.n_modes + 1, 3
+        """(molecule, k+1, 3) of the centres and modes, (molecule, k+1+N, 3) with the beads."""
+        return len(self.ids), self.n_modes + 1 + (self.ids.shape[1] if self.with_beads else 0), 3
 
 
 class MoleculeSums:
@@ -76,7 +78,7 @@ class MoleculeSums:
         return self._places(ids)
 
     def __call__(self, slots: Int64, positions: Float64) -> Float64:
-        """Return this rank's part of centres and modes, (size,) float64: of each block (molecule, k+1, 3) in a row.
+        """Return this rank's part of centres, modes and beads, (size,) float64: of each block its shape in a row.
 
         Args:
             slots: (local atom,) from `slots`, without -1.
@@ -93,16 +95,18 @@ class MoleculeSums:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def split(self, total: Float64) -> list[Float64]:
-        """Return (molecule, k+1, 3) of each block from a sum, as views."""
+        """Return each block's centres, modes and beads from a sum, of its shape, as views."""
         ends = np.cumsum([int(np.prod(block.shape)) for block in self.blocks])[:-1]
         return [own.reshape(block.shape) for block, own in zip(self.blocks, np.split(total, ends), strict=True)]
 
 
 def _part(block: Block, matrix: Float64, positions: Float64) -> Float64:
-    """Return (molecule, k+1, 3), contiguous, of one block's positions."""
+    """Return centres, modes and beads of one block's positions, contiguous, of the block's shape."""
     n_molecules, n_beads = block.ids.shape
-    modes = matrix @ positions[: n_beads * n_molecules].reshape(n_beads, n_molecules * 3)
-    part = np.ascontiguousarray(modes.reshape(-1, n_molecules, 3).transpose(1, 0, 2))
+    beads = positions[: n_beads * n_molecules].reshape(n_beads, n_molecules * 3)
+    modes = matrix @ beads
+    rows = np.concatenate([modes, beads]) if block.with_beads else modes
+    part = np.ascontiguousarray(rows.reshape(-1, n_molecules, 3).transpose(1, 0, 2))
     if block.centres is not None:
         part[:, 0] = block.centres.weights @ positions
     return part

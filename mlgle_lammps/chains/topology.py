@@ -79,11 +79,14 @@ class Chains:
         assert self.main is not None
         return tuple(block for own in (self.main, *self.others) for block in own.blocks)
 
-    def channels(self, sums: Sequence[Float64]) -> dict[str, dict[str, NDArray[Any]]]:
-        """Return the channels of one frame from the sums z_0..z_k of each block; modes are rounded here and now.
+    def channels(
+        self, sums: Sequence[Float64], velocities: Sequence[Float64] = ()
+    ) -> dict[str, dict[str, NDArray[Any]]]:
+        """Return the channels of one frame from the sums of each block; modes and beads are rounded here and now.
 
         Args:
-            sums: (molecule, k+1, 3) of each block.
+            sums: z_0..z_k of each block, (molecule, k+1, 3), and its beads behind them where they are asked for.
+            velocities: the same of the beads' velocities, where momenta of the main species are wanted.
         """
         assert self.main is not None
         found: dict[str, dict[str, NDArray[Any]]] = {}
@@ -92,7 +95,15 @@ class Chains:
             parts = sums[first : first + len(own.blocks)]
             first += len(own.blocks)
             total = parts[0] if len(parts) == 1 else np.concatenate(parts)
-            filled: dict[str, NDArray[Any]] = {"com": total[:, 0].copy(), "modes": total[:, 1:].astype(np.float32)}
+            end = 1 + own.species.n_modes
+            filled: dict[str, NDArray[Any]] = {
+                "com": total[:, 0].copy(), "modes": total[:, 1:end].astype(np.float32),
+            }  # fmt: skip
+            if "beads" in own.species.channels:
+                filled["beads"] = (total[:, end:] - total[:, :1]).astype(np.float32)
+            if own is self.main and velocities:
+                moving = np.concatenate([part[:, 0] for part in velocities[: len(own.blocks)]])
+                filled["momenta"] = moving * np.array(own.species.masses)[:, np.newaxis]
             name = CHAINS if own is self.main else own.species.name
             found[name] = {channel: filled[channel][np.newaxis] for channel in own.species.channels}
         return found
@@ -109,6 +120,7 @@ def find_chains(
     lone: Int64 | None = None,
     pick: str | None = None,
     length_bin: float = 0.0,
+    single: bool = False,
 ) -> Chains:
     """Return the main species' molecules (`main_species.choose_main`, unless picked) and those of other species.
 
@@ -124,6 +136,7 @@ def find_chains(
         lone: (atom,) ids of atoms without bonds.
         pick: name of the main species, None for the rule.
         length_bin: relative width of the lengths of linear chains that share a species.
+        single: molecules of which there is one are followed too, since no D is asked for.
 
     Raises:
         UserError: no bonds, no such species, one molecule alone, or molecules that differ where strict.
@@ -137,11 +150,11 @@ def find_chains(
     named = list(zip(names, (*found, *beside), strict=True))
     kinds = [own.kind for own in found]
     chosen = _picked(pick, named) if pick is not None else found[_place(choose_main(kinds), kinds)]
-    if chosen.n_molecules == 1:
+    if chosen.n_molecules == 1 and not single:
         raise UserError(_one_molecule(chosen, len(found), molecule_of, option))
     main_name = next(name for name, own in named if own is chosen)
     listed = [(name, own) for name, own in named if own is not chosen]
-    streamed, remarks = _streamed(listed)
+    streamed, remarks = _streamed(listed, 1 if single else 2)
     bonded = [*kinds, *(own.kind for own in beside if own.kind.n_beads > 1)]
     left_out = what_is_left_out(chosen.kind, bonded, strict, [own.kind for _, own in streamed], pick)
     return Chains(chosen.blocks[0].ids, tuple(remarks), left_out, kinds=((main_name, chosen), *streamed))
@@ -180,15 +193,17 @@ def _one_molecule(chosen: MoleculeKind, n_kinds: int, molecule_of: Callable[[int
     return f"1 chain {what}: its motion cannot be told from a drift of the box; at least 2 chains are needed"
 
 
-def _streamed(listed: Sequence[tuple[str, MoleculeKind]]) -> tuple[list[tuple[str, MoleculeKind]], list[str]]:
-    """Return the species beside the main one that are streamed, and what is said of the others."""
+def _streamed(
+    listed: Sequence[tuple[str, MoleculeKind]], least: int
+) -> tuple[list[tuple[str, MoleculeKind]], list[str]]:
+    """Return the species beside the main one that are streamed, of so many molecules, and what is said of others."""
     remarks = []
-    several = [(name, own) for name, own in listed if own.n_molecules > 1]
+    several = [(name, own) for name, own in listed if own.n_molecules >= least]
     if lone := [f"{own.n_molecules} '{name}'" for name, own in several if own.kind.n_beads == 1]:
         remarks.append(f"atoms without bonds, each kind with its D in the list species: {', '.join(lone)}")
     several.sort(key=lambda pair: (-pair[1].n_molecules * pair[1].kind.n_beads, pair[0]))
-    if single := [name for name, own in listed if own.n_molecules == 1 and own.kind.n_beads == 1]:
-        remarks.append(f"left out, as there is one of each: {', '.join(single)}")
+    if alone := [name for name, own in listed if own.n_molecules < least and own.kind.n_beads == 1]:
+        remarks.append(f"left out, as there is one of each: {', '.join(alone)}")
     if several[MOST_SPECIES:]:
         names = ", ".join(name for name, _ in several[MOST_SPECIES:])
         remarks.append(
@@ -226,25 +241,33 @@ def followed(
             would take some of several modes that are alike.
         bonds: (bond, 2) atom ids, of the whole system.
         masses_of: atom ids to their masses; None where masses are not known, and all count alike.
-        channels: of the main species.
+        channels: of the main species; with "beads" those of all species are followed.
 
     Raises:
-        UserError: a main species too large for its modes.
+        UserError: a main species too large for its modes, or of several lengths where beads are asked for.
     """
     notes = list(chains.notes)
     found: list[Followed] = []
+    beads = "beads" in channels
     for name, own in chains.kinds:
         main = not found
         blocks, k, lines = _with_modes(own, n_modes, main)
+        if beads and own.kind.n_beads > 1:
+            blocks = [replace(block, with_beads=True) for block in blocks]
+            if len(blocks) > 1:
+                raise UserError(
+                    f"molecules '{name}' have several lengths: their beads are recorded without `length_bin`"
+                )
         weighted = []
         for block in blocks:
             centres = centres_of_mass(block.ids, bonds, masses_of)
             notes += (() if centres is None else centres.notes) if main else ()
             weighted.append(replace(block, centres=centres))
         notes += [line for line in lines if main]
-        of_species = _described(name, own, weighted, k, masses_of)
+        of_species = _described(name, own, weighted, k, masses_of, main)
         found.append(Followed(replace(of_species, channels=channels) if main else of_species, tuple(weighted)))
-    if len(found) == 1 and not found[0].species.edges:  # linear chains alone need no masses
+    plain = len(found) == 1 and not found[0].species.edges
+    if plain and not beads and "momenta" not in channels:  # modes of linear chains alone need no masses
         found[0] = replace(found[0], species=replace(found[0].species, masses=(), types=()))
     main_blocks = found[0].blocks
     unique = tuple(dict.fromkeys(notes))
@@ -263,6 +286,8 @@ def _with_modes(own: MoleculeKind, wanted: int, main: bool) -> tuple[list[Block]
         )
     if not main and not _has_modes(own):
         return [Block(block.ids, 0, block.edges if not large else ()) for block in own.blocks], 0, ()
+    if main and not wanted:
+        return [Block(block.ids, 0, block.edges) for block in own.blocks], 0, ()
     k, lines = limit_modes(wanted, own.kind.shortest)
     first = own.blocks[0]
     if first.edges:
@@ -274,19 +299,22 @@ def _with_modes(own: MoleculeKind, wanted: int, main: bool) -> tuple[list[Block]
 
 
 def _described(
-    name: str, own: MoleculeKind, blocks: Sequence[Block], k: int, masses_of: Callable[[Int64], Float64 | None]
-) -> Species:
+    name: str, own: MoleculeKind, blocks: Sequence[Block], k: int, masses_of: Callable[[Int64], Float64 | None],
+    main: bool,
+) -> Species:  # fmt: skip
     first = own.blocks[0]
     n_beads = first.ids.shape[1]
     if len(own.blocks) > 1:
         n_beads = round(sum(block.ids.size for block in own.blocks) / own.n_molecules)
-    edges = first.edges if k else ()
+    beads = blocks[0].with_beads
+    edges = first.edges if k or main or (beads and not _too_large(own)) else ()
     eigenvalues: tuple[float, ...] = ()
     if edges:
         values, _ = laplacian_modes(n_beads, edges)
         eigenvalues = tuple(values[1:].tolist())
     return Species(
-        name, own.n_molecules, n_beads, k, ("com", "modes") if k else ("com",), edges, eigenvalues, first.types,
+        name, own.n_molecules, n_beads, k,
+        ("com", *(("modes",) if k else ()), *(("beads",) if beads else ())), edges, eigenvalues, first.types,
         _molecule_masses(blocks, masses_of), any(block.centres is not None for block in blocks),
         bool(edges) or ends_alike([first.types]),
     )  # fmt: skip
@@ -312,7 +340,8 @@ def of_main(chains: Chains) -> dict[str, Any]:
     """Return what a System says of its main species beside counts; nothing where all are linear chains of one kind."""
     assert chains.main is not None
     own = chains.main.species
-    if not chains.others and not own.edges and len(chains.main.blocks) == 1:
+    whole = "momenta" in own.channels or "beads" in own.channels
+    if not chains.others and not own.edges and len(chains.main.blocks) == 1 and not whole:
         return {}
     return {
         "name": own.name, "edges": own.edges, "eigenvalues": own.eigenvalues, "types": own.types, "masses": own.masses,

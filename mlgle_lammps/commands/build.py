@@ -38,7 +38,8 @@ DEFAULTS: dict[str, dict[str, float | str]] = {
 }  # fmt: skip
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of `mlgle build`."""
     parser = Parser(
         prog="mlgle build",
         description="Write a LAMMPS data file with a melt of chains, stars or rings, ready for a push-off.",
@@ -136,7 +137,7 @@ def _check(values: argparse.Namespace) -> None:
 
 def parse(argv: list[str] | None = None) -> tuple[argparse.Namespace, ChainModel]:
     """Return the checked options, defaults filled in, and the chains' local statistics."""
-    values = _parser().parse_args(argv)
+    values = make_parser().parse_args(argv)
     for name, default in DEFAULTS[values.units].items():
         if getattr(values, name) is None:
             setattr(values, name, default)

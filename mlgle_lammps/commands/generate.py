@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from mlgle_lammps.api.runs import recorded_frames
 from mlgle_lammps.commands.execution import run_command
 from mlgle_lammps.commands.parsers import parse_generate
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.options.generate import GenerateOptions
+from mlgle_lammps.store.recorded import RecordedSource
 from mlgle_lammps.store.run_folder import RunFolder
-from mlgle_lammps.surrogates.catalogue import load_model
+from mlgle_lammps.surrogates.catalogue import find_surrogate, load_model
+from mlgle_lammps.surrogates.contract import Model
 from mlgle_lammps.surrogates.shifted import shift_to, shifted_model, shifted_system
 
 logger = logging.getLogger("mlgle")
@@ -22,6 +27,10 @@ logger = logging.getLogger("mlgle")
 
 def _generate(arguments: Sequence[str]) -> int:
     options = parse_generate(arguments)
+    if options.start:
+        from mlgle_lammps.pipeline.molecules import generate_molecules
+
+        return generate_molecules(options)
     from mlgle_lammps.diffusion.slope import normal_diffusion
     from mlgle_lammps.pipeline.generation import generate_to_file
     from mlgle_lammps.statistics.correlation import relaxation_times
@@ -34,6 +43,13 @@ def _generate(arguments: Sequence[str]) -> int:
     if not path.parent.is_dir():
         raise UserError(f"--out {path}: there is no folder {path.parent}")
     model = load_model(folder.find_model(), options.surrogate)
+    surrogate = find_surrogate(model.surrogate)
+    if surrogate.learn_runs is not None:
+        raise UserError(f"{folder.find_model()} is of many molecules: name runs to move on from with --start")
+    if surrogate.constrained:
+        return _generate_melt(model, folder, options, path)
+    if options.molecules is not None:
+        raise UserError(f"--molecules: trajectories of {model.surrogate} do not see one another; give --ensemble")
     system, frames = recorded_frames(folder, model)
     if not math.isclose(system.dt, model.dt, rel_tol=1e-6):
         raise UserError(
@@ -54,6 +70,32 @@ def _generate(arguments: Sequence[str]) -> int:
     D = None if slowest is None else normal_diffusion(summary.moments, system.dt, slowest)
     shown = "too few steps for a D" if D is None else f"D = {D.value:.4g} ± {D.se:.1g} (generation noise only)"
     logger.info("%s; wrote %s", shown, path)
+    return 0
+
+
+def _generate_melt(model: Model, folder: RunFolder, options: GenerateOptions, path: Path) -> int:
+    """Write centres and momenta of a box of molecules that move together."""
+    from mlgle_lammps.pipeline.melt_model import begin_motion, generate_centres
+
+    if options.temperature is not None:
+        raise UserError(f"--temperature: a model of {model.surrogate} is of its own temperature alone")
+    if not folder.modes.is_file():
+        raise UserError(f"{folder.modes} is missing: generate starts from its frames")
+    source = RecordedSource([folder.path])
+    last = [frame for frame in source if model.learned_up_to(frame)]
+    if not last:
+        raise UserError(
+            f"{folder.modes} does not hold the frames that {folder.find_model()} was learned from; put the two of one "
+            "run together"
+        )
+    motion, n_molecules = begin_motion(model, last[-1], options)
+    started = time.monotonic()
+    generate_centres(
+        motion, source.system, path, steps=options.steps, save_every=options.save_every, n_molecules=n_molecules,
+        start_step=None if options.molecules else last[-1].last_step, seed=options.seed,
+    )  # fmt: skip
+    speed = options.steps / max(time.monotonic() - started, 1e-9)
+    logger.info("%d molecules, %.3g frames/s; wrote %s", n_molecules, speed, path)
     return 0
 
 

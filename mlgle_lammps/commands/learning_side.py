@@ -68,6 +68,10 @@ class LearningSide:
                 folder.remove()
             return error.exit_code
         _journal_frames(inbox, folder, system)
+        if self._rank.request.records_only:
+            from mlgle_lammps.pipeline.recording import record
+
+            return record(inbox, folder, self._options, self._learn_options.frames)
         from mlgle_lammps.pipeline.learning import learn
         from mlgle_lammps.resources.compute import available_cores
 

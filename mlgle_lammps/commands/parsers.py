@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mlgle_lammps.api.streams import stream_path
 from mlgle_lammps.commands.from_fields import Parser, add_options, record
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.formats.imd import is_address
 from mlgle_lammps.options.compare import CompareOptions
 from mlgle_lammps.options.deck import DeckOptions, RunRequest
 from mlgle_lammps.options.declaring import flag
 from mlgle_lammps.options.generate import GenerateOptions, ReconstructOptions
-from mlgle_lammps.options.learn import LearnOptions
+from mlgle_lammps.options.learn import MADE_WITH_THE_RUN, NO_SURROGATE, LearnOptions
 from mlgle_lammps.options.properties import PropertiesOptions
+from mlgle_lammps.options.sets import SetsOptions
 from mlgle_lammps.options.trajectory import TrajectoryOptions
 from mlgle_lammps.store.origin import read_origin
 from mlgle_lammps.surrogates.catalogue import SURROGATES, find_surrogate
 
+RECORD_OPTIONS = ("out", "overwrite", "surrogate", "modes", "frames")
+"""Options of learning that mean something where nothing is learned."""
 
-def _add_learn_options(parser: Parser) -> None:
-    names = ", ".join(SURROGATES)
+
+def _add_learn_options(parser: Parser, may_record: bool = False) -> None:
+    names = ", ".join(SURROGATES) + (f"; {NO_SURROGATE}: beads and modes are recorded only" if may_record else "")
     variants = "; ".join(f"{p.name}: {p.meaning}" for surrogate in SURROGATES.values() for p in surrogate.presets)
     changes: dict[str, dict[str, Any]] = {
         "surrogate": {"help": f"what learns: {names}"},
@@ -34,9 +40,22 @@ def _add_learn_options(parser: Parser) -> None:
 
 def _learn_options(values: argparse.Namespace, out: Path, given: Iterable[str]) -> LearnOptions:
     """Return the options of learning; ``given`` are the names of those that are not there by default."""
+    if values.surrogate == NO_SURROGATE:
+        _require_recording(given)
+        return record(LearnOptions, values, out=values.out or out, preset=LearnOptions.preset)
     surrogate = find_surrogate(values.surrogate)
+    given = tuple(given)
     surrogate.require_known(given)
-    return record(LearnOptions, values, out=values.out or out, preset=surrogate.preset(values.preset).name)
+    others = {name: value for name, value in surrogate.defaults.items() if name not in given}
+    return record(LearnOptions, values, out=values.out or out, preset=surrogate.preset(values.preset).name, **others)
+
+
+def _require_recording(given: Iterable[str]) -> None:
+    """Raise UserError naming the options that were given and mean nothing where nothing is learned."""
+    unknown = sorted((set(given) & set(LearnOptions.__dataclass_fields__)) - set(RECORD_OPTIONS))
+    if unknown:
+        listed = ", ".join(f"`{name}`" for name in unknown)
+        raise UserError(f"{listed}: nothing is learned with `surrogate` {NO_SURROGATE}; leave it out")
 
 
 def _run_parser() -> Parser:
@@ -50,7 +69,7 @@ def _run_parser() -> Parser:
         "that are given take the place of its own, where that is possible",
     )  # fmt: skip
     add_options(parser, DeckOptions, {"deck": {"nargs": "?"}, "wall_limit": {"type": _wall_seconds}})
-    _add_learn_options(parser)
+    _add_learn_options(parser, may_record=True)
     return parser
 
 
@@ -71,7 +90,7 @@ def _wall_seconds(text: str) -> float:
 
 FIXED_ON_RESUME = (
     "deck", "variables", "every", "chain_group", "strict", "species", "length_bin", "out", "overwrite", "check",
-    "stress",
+    "stress", *MADE_WITH_THE_RUN,
 )  # fmt: skip
 NOT_LEARNT = ("resume", "checkpoint_every", "wall_limit", "on_trainer_failure", *FIXED_ON_RESUME)
 
@@ -89,7 +108,11 @@ def parse_run(arguments: Sequence[str]) -> RunRequest:
         given.pop("deck", None)
     before = read_origin(values.resume / "checkpoint")
     merged = _run_parser().parse_intermixed_args(list(before.arguments))
-    own = {**vars(merged), "preset": find_surrogate(merged.surrogate).preset(merged.preset).name}
+    own = {**vars(merged), "preset": _preset_of(merged)}
+    if NO_SURROGATE in (merged.surrogate, given.get("surrogate", merged.surrogate)) != (merged.surrogate,) * 2:
+        raise UserError(
+            f"`surrogate` was {merged.surrogate} when the run began: let it end as it is, and replay what it recorded"
+        )
     changed = []
     for name, value in given.items():
         old = own[name]
@@ -110,6 +133,13 @@ def parse_run(arguments: Sequence[str]) -> RunRequest:
     )
 
 
+def _preset_of(values: argparse.Namespace) -> str | None:
+    """Return the preset that is meant, by its name; as it stands where nothing is learned."""
+    if values.surrogate == NO_SURROGATE:
+        return str(values.preset) if values.preset is not None else None
+    return find_surrogate(values.surrogate).preset(values.preset).name
+
+
 def _given(parser: Parser, arguments: Sequence[str]) -> dict[str, Any]:
     """Return the options that are on the command line, without defaults; the parser is used up."""
     for action in parser._actions:
@@ -124,7 +154,13 @@ def _run_request(values: argparse.Namespace, out: Path, given: Iterable[str]) ->
             raise UserError(f"-var {name} has no value; write -var {name} VALUE")
         variables.append((name, tuple(entries)))
     values.out = out
-    return RunRequest(record(DeckOptions, values, variables=tuple(variables)), _learn_options(values, out, given))
+    deck = record(DeckOptions, values, variables=tuple(variables))
+    if values.surrogate != NO_SURROGATE and find_surrogate(values.surrogate).learn_runs is not None:
+        raise UserError(
+            f"`surrogate` {values.surrogate} learns from runs of many molecules: record each with `surrogate` "
+            f"{NO_SURROGATE}, then mlgle replay RUN RUN .. --surrogate {values.surrogate}"
+        )
+    return RunRequest(deck, _learn_options(values, out, given))
 
 
 def parse_replay(arguments: Sequence[str]) -> tuple[tuple[Path, ...], TrajectoryOptions, LearnOptions]:
@@ -132,20 +168,23 @@ def parse_replay(arguments: Sequence[str]) -> tuple[tuple[Path, ...], Trajectory
     values = _replay_parser().parse_intermixed_args(arguments)
     trajectory = record(TrajectoryOptions, values)
     first: Path = values.streams[0]
-    whole = first.resolve()
+    whole = first if is_address(first) else first.resolve()
     name = whole.parent.name if whole.name == "modes.h5" else whole.name.removesuffix(".npz").removesuffix(".h5")
     out = Path("runs") / f"{name or 'stream'}-replay"
-    return tuple(values.streams), trajectory, _learn_options(values, out, _given(_replay_parser(), arguments))
+    given = _given(_replay_parser(), arguments)
+    if late := [f"`{field}`" for field in MADE_WITH_THE_RUN if field in given]:
+        raise UserError(f"{', '.join(late)}: decided when MD ran, and recorded as it was; leave it out")
+    return tuple(values.streams), trajectory, _learn_options(values, out, given)
 
 
 def _replay_parser() -> Parser:
     parser = Parser(prog="mlgle replay", description="Do on a recorded stream or a trajectory what run does live.")
     meaning = (
         "modes.h5, a run's folder, .npz with com, modes, dt; with --topology a trajectory (LAMMPS dump, also packed or "
-        "one file a frame, H5MD, DCD, XTC, NetCDF ..); .pt with a tensor (time, chain, mode, 3), mode 0 the centre of "
-        "mass; several pool independent runs and join the parts of one"
+        "one file a frame, H5MD, DCD, XTC, NetCDF ..) or imd://HOST:PORT of a running simulation; .pt with a tensor "
+        "(time, chain, mode, 3), mode 0 the centre of mass; several pool independent runs and join the parts of one"
     )
-    parser.add_argument("streams", type=Path, nargs="+", metavar="STREAM", help=meaning)
+    parser.add_argument("streams", type=stream_path, nargs="+", metavar="STREAM", help=meaning)
     add_options(parser, TrajectoryOptions)
     _add_learn_options(parser)
     return parser
@@ -153,38 +192,81 @@ def _replay_parser() -> Parser:
 
 def parse_generate(arguments: Sequence[str]) -> GenerateOptions:
     """Return the options of ``mlgle generate``; raise UserError on bad ones."""
-    parser = Parser(prog="mlgle generate", description="Generate long trajectories from a run's model and modes.h5.")
-    known = f"refuse a model of another ({', '.join(SURROGATES)}; default: any)"
-    add_options(parser, GenerateOptions, {"surrogate": {"help": known}})
-    values = parser.parse_args(arguments)
+    values = _generate_parser().parse_args(arguments)
     if values.surrogate is not None:
         find_surrogate(values.surrogate)
     return record(GenerateOptions, values)
 
 
+def _generate_parser() -> Parser:
+    parser = Parser(prog="mlgle generate", description="Generate long trajectories from a run's model and modes.h5.")
+    known = f"refuse a model of another ({', '.join(SURROGATES)}; default: any)"
+    add_options(parser, GenerateOptions, {"surrogate": {"help": known}})
+    return parser
+
+
 def parse_reconstruct(arguments: Sequence[str]) -> ReconstructOptions:
     """Return the options of ``mlgle reconstruct``; raise UserError on bad ones."""
+    return record(ReconstructOptions, _reconstruct_parser().parse_args(arguments))
+
+
+def _reconstruct_parser() -> Parser:
     parser = Parser(prog="mlgle reconstruct", description="Write beads of a run's generated trajectories.")
     add_options(parser, ReconstructOptions)
-    return record(ReconstructOptions, parser.parse_args(arguments))
+    return parser
 
 
 def parse_compare(arguments: Sequence[str]) -> CompareOptions:
     """Return the options of ``mlgle compare``; raise UserError on bad ones."""
+    values = _compare_parser().parse_intermixed_args(arguments)
+    name = values.runs[0].resolve().name
+    return record(CompareOptions, values, out=values.out or Path("runs") / f"{name}-compare")
+
+
+def _compare_parser() -> Parser:
     parser = Parser(
         prog="mlgle compare",
         description="Compare a run with full MD, or runs at several temperatures with one another.",
     )
     add_options(parser, CompareOptions)
-    values = parser.parse_intermixed_args(arguments)
-    name = values.runs[0].resolve().name
-    return record(CompareOptions, values, out=values.out or Path("runs") / f"{name}-compare")
+    return parser
 
 
 def parse_properties(arguments: Sequence[str]) -> PropertiesOptions:
     """Return the options of ``mlgle properties``; raise UserError on bad ones."""
+    return record(PropertiesOptions, _properties_parser().parse_intermixed_args(arguments))
+
+
+def _properties_parser() -> Parser:
     parser = Parser(
         prog="mlgle properties", description="Viscosity, moduli, scattering and motion of chains from a run."
     )
     add_options(parser, PropertiesOptions)
-    return record(PropertiesOptions, parser.parse_intermixed_args(arguments))
+    return parser
+
+
+def parse_sets(arguments: Sequence[str]) -> SetsOptions:
+    """Return the options of ``mlgle sets``; raise UserError on bad ones."""
+    return record(SetsOptions, _sets_parser().parse_intermixed_args(arguments))
+
+
+def _sets_parser() -> Parser:
+    parser = Parser(
+        prog="mlgle sets",
+        description="Run a set of decks, train models on some of them, and hold these against long MD of the others. "
+        "What is done already is not done again: killed, it goes on with the same command.",
+    )
+    add_options(parser, SetsOptions)
+    return parser
+
+
+PARSERS: dict[str, Callable[[], Parser]] = {
+    "run": _run_parser,
+    "replay": _replay_parser,
+    "generate": _generate_parser,
+    "reconstruct": _reconstruct_parser,
+    "compare": _compare_parser,
+    "properties": _properties_parser,
+    "sets": _sets_parser,
+}
+"""Command to what makes its parser; `build` has its own."""

@@ -2,35 +2,109 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
-from mlgle_lammps.api.streams import Journalled, open_streams
+from mlgle_lammps.api.streams import Journalled, open_source
 from mlgle_lammps.commands.execution import run_command
 from mlgle_lammps.commands.parsers import parse_replay
-from mlgle_lammps.errors import UserError
+from mlgle_lammps.errors import UserError, one_line
+from mlgle_lammps.formats.imd import is_address
+from mlgle_lammps.options.learn import LearnOptions
 from mlgle_lammps.resources.needs import needs_of, refusal, refuse_without_libraries
+from mlgle_lammps.store.constrained_file import read_constrained
 from mlgle_lammps.store.recorded import RecordedSource
 from mlgle_lammps.store.run_folder import RunFolder
+from mlgle_lammps.surrogates.catalogue import find_surrogate
+
+logger = logging.getLogger("mlgle")
 
 
 def _replay(arguments: Sequence[str]) -> int:
     streams, trajectory, options = parse_replay(arguments)
-    if options.out.resolve() in {path.resolve() for path in streams} | {path.resolve().parent for path in streams}:
+    files = [path for path in streams if not is_address(path)]
+    if options.out.resolve() in {path.resolve() for path in files} | {path.resolve().parent for path in files}:
         raise UserError(f"--out {options.out} holds the stream itself; choose another folder")
-    opened = open_streams(streams, trajectory, options.modes, options.memory + 1)
-    source = RecordedSource(opened, n_modes=options.modes, species=trajectory.species)
-    refuse_without_libraries()
-    if why := refusal(needs_of(source.system, options), options.out):
-        raise UserError(why)
-    folder = RunFolder.create(options.out, options.overwrite)
-    from mlgle_lammps.pipeline.learning import learn
-
+    surrogate = find_surrogate(options.surrogate)
+    if surrogate.constrained:
+        return _replay_held(streams, options)
+    if surrogate.learn_runs is not None:
+        return _replay_runs(streams, options)
+    live = len(files) < len(streams)
+    folder = RunFolder.create(options.out, options.overwrite) if live else None  # before a simulation is let go on
+    passing: Journalled | None = None
     try:
+        source = open_source(streams, trajectory, options.modes, options.memory + 1, options.md_frames)
+        refuse_without_libraries()
+        if why := refusal(needs_of(source.system, options), options.out):
+            raise UserError(why)
+        folder = folder or RunFolder.create(options.out, options.overwrite)
+        from mlgle_lammps.pipeline.learning import learn
+
+        passing = Journalled(source, folder)
+        return learn(passing, options, folder)
+    except BaseException:
+        kept = live and folder is not None and passing is not None and _kept(passing, folder)
+        if folder is not None and not kept and not folder.result.exists():
+            folder.remove()
+        raise
+
+
+def _replay_held(streams: Sequence[Path], options: LearnOptions) -> int:
+    """Learn again from the frames and the constrained runs of one run, which are copied."""
+    if len(streams) > 1:
+        raise UserError(f"{streams[1]}: `surrogate` {options.surrogate} learns from one run; give one folder")
+    before = RunFolder(streams[0]).constrained
+    if not before.is_dir():
+        raise UserError(
+            f"{streams[0]} holds no constrained runs: `surrogate` {options.surrogate} learns from a run of its own, "
+            "made by mlgle run DECK, and not from frames alone"
+        )
+    read_constrained(before)
+    source = RecordedSource(streams)
+    wanted = find_surrogate(options.surrogate).channels
+    if missing := ", ".join(name for name in wanted if name not in source.system.channels):
+        raise UserError(f"{streams[0]}: its frames lack {missing}, which `surrogate` {options.surrogate} needs")
+    refuse_without_libraries()
+    folder = RunFolder.create(options.out, options.overwrite)
+    try:
+        shutil.copytree(before, folder.constrained, ignore=shutil.ignore_patterns("*.tmp"))
+    except OSError as error:
+        folder.remove()
+        raise UserError(f"cannot copy {before} to {folder.constrained}: {error.strerror or one_line(error)}") from None
+    try:
+        from mlgle_lammps.pipeline.learning import learn
+
         return learn(Journalled(source, folder), options, folder)
     except BaseException:
         if not folder.result.exists():
             folder.remove()
         raise
+
+
+def _replay_runs(paths: Sequence[Path], options: LearnOptions) -> int:
+    """Learn from runs of many molecules at once."""
+    refuse_without_libraries()
+    from mlgle_lammps.pipeline.molecules import learn_runs, read_runs
+
+    runs = read_runs(paths)
+    folder = RunFolder.create(options.out, options.overwrite)
+    try:
+        return learn_runs(runs, options, folder)
+    except BaseException:
+        if not folder.result.exists():
+            folder.remove()
+        raise
+
+
+def _kept(passing: Journalled, folder: RunFolder) -> bool:
+    """Keep the frames of a simulation that nobody can read again; return whether there are any."""
+    if folder.assemble_modes(passing.ending()) is None:
+        return False
+    logger.warning("the frames that came are kept: mlgle replay %s --out OTHER learns from them", folder.path)
+    return True
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

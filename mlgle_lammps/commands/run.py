@@ -29,6 +29,7 @@ from mlgle_lammps.resources.needs import refuse_without_libraries
 from mlgle_lammps.store.journal import chunk_paths
 from mlgle_lammps.store.origin import write_origin
 from mlgle_lammps.store.run_folder import RunFolder
+from mlgle_lammps.surrogates.catalogue import find_surrogate
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -113,10 +114,11 @@ class _Run:
     def _open_folder(self, digest: str) -> None:
         """Make the result folder, or open that of the run that goes on, and keep other runs out of it."""
         refuse_without_libraries(with_lammps=self.world.size == 1)
-        from mlgle_lammps.resources.compute import resolve_device
-
         request = self.rank.request
-        resolve_device(request.learn.device)
+        if not request.records_only:
+            from mlgle_lammps.resources.compute import resolve_device
+
+            resolve_device(request.learn.device)
         if request.resume is not None:
             folder = self.rank.folder = RunFolder.open(request.resume)
             folder.hold()
@@ -131,7 +133,11 @@ class _Run:
         if request.resume is None:
             return None
         assert self.rank.folder is not None
-        plan = plan_resumption(self.rank.folder.checkpoint, deck, learn.md_frames, not request.changed)
+        held = not request.records_only and find_surrogate(learn.surrogate).constrained
+        target = learn.production_frames if held else request.target_frames
+        plan = plan_resumption(
+            self.rank.folder.checkpoint, deck, target, not request.changed, held
+        )  # fmt: skip
         if plan is not None and "modes" in request.changed and learn.modes > plan.system.n_modes:
             raise UserError(f"--modes cannot be raised when a run goes on: {plan.system.n_modes} were recorded")
         return plan

@@ -96,7 +96,7 @@ def fit_gle(moments: Moments, dt: float, form: FitForm = "default", spectrum: Sp
         points = _points(summed, *curve)
         solution, used = _trusted(_with_allowance(points, relaxed), first)
         curve = max(solution.values[0], 1e-12 * points.y[-1]), solution.values[1]
-    added = f", {n_added} modes beyond k added" if n_added else ""
+    added = f", {n_added} mode{'s' * (n_added > 1)} beyond k added" if n_added else ""
     added += ", a constant for side groups and unequal masses" if moments.apart else ""
     sum_of = _listed(modes, moments.msd_modes.shape[1])
     return _record(
@@ -108,7 +108,9 @@ def _listed(modes: tuple[int, ...], k: int) -> str:
     """Return in words which of modes 1..k are summed."""
     if len(modes) == k:
         return "all modes"
-    return "even modes" if all(p % 2 == 0 for p in modes) else f"modes {', '.join(map(str, modes))}"
+    if modes == tuple(range(2, k + 1, 2)):
+        return "even modes"
+    return f"mode{'s' * (len(modes) > 1)} {', '.join(map(str, modes))}"
 
 
 def _rough_fit(moments: Moments) -> tuple[float, float]:

@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mlgle_lammps.chains.mode_basis import linear_basis
 from mlgle_lammps.diffusion.slope import slope_accumulator
+from mlgle_lammps.evaluate.chain_curves import LAGS_PER_OCTAVE, ChainCurves, chain_curves
 from mlgle_lammps.evaluate.stream_statistics import ModeSummary, power_sums, summarize_modes
 from mlgle_lammps.evaluate.trajectories import ChainGroup, Trajectory
+from mlgle_lammps.observe.chain_motion import GroupMotion, group_motion
 from mlgle_lammps.observe.chain_size import ChainSize, chain_size, end_to_end, squared_gyration
 from mlgle_lammps.observe.displacements import mean_squared_displacements
 from mlgle_lammps.observe.distributions import Distribution, DistributionGatherer
@@ -40,6 +43,8 @@ class Observables:
         end_to_end: distribution of R over its root mean square; None without modes.
         gyration: distribution of R_g over its root mean square; None without modes.
         size: mean squared sizes; None without modes.
+        curves: how beads and chains move and forget; None without modes, in fewer than three directions, and of
+            molecules that are not linear or whose beads are not counted.
     """
 
     dt: float
@@ -56,6 +61,7 @@ class Observables:
     end_to_end: Distribution | None
     gyration: Distribution | None
     size: ChainSize | None
+    curves: ChainCurves | None
 
     @property
     def correlation(self) -> Autocorrelation | None:
@@ -100,8 +106,13 @@ class _Gathered:
     powers: list[tuple[Float64, Float64]] = field(default_factory=list)
     n_chains: list[int] = field(default_factory=list)
     squares: list[Float64] = field(default_factory=list)
+    motions: list[GroupMotion] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        system, n = self.trajectory.system, self.trajectory.n_mode_frames
+        longest = int(np.unique(self.trajectory.segments[:n], return_counts=True)[1].max()) if n else 0
+        self.motion_lags = np.array([0, *logarithmic_lags(max(longest // 4, 1), LAGS_PER_OCTAVE)])
+        self.basis = linear_basis(system.n_beads) if system.linear and system.n_beads and longest >= 8 else None
         shown = [p for p in SHOWN_MODES if p <= self.trajectory.system.n_modes] if self.trajectory.n_mode_frames else []
         self.modes = {p: DistributionGatherer() for p in shown}
         self.increments = {p: DistributionGatherer() for p in shown if self.trajectory.n_mode_frames > 1}
@@ -130,6 +141,9 @@ class _Gathered:
         for p, gatherer in self.increments.items():
             whole = segments[1:] == segments[:-1]
             gatherer.add(np.diff(group.modes[:, :, p - 1].astype(np.float64), axis=0)[whole])
+        if self.basis is not None and self.trajectory.directions.n == 3:
+            com = group.com[: len(segments)]
+            self.motions.append(group_motion(com, group.modes, segments, self.motion_lags, 1, self.basis))
         radius = squared_gyration(group.modes)
         vector = end_to_end(group.modes, self.trajectory.system.n_beads)
         ends = (vector**2).sum(axis=2) if self.trajectory.system.linear else np.full_like(radius, np.nan)
@@ -166,6 +180,8 @@ class _Gathered:
             else chain_size(
                 size[0], size[1], trajectory.system.n_modes, trajectory.system.n_beads, trajectory.system.eigenvalues
             ),
+            curves=chain_curves(self.motions, self.motion_lags, trajectory.system.dt, moments)
+            if self.motions else None,
         )  # fmt: skip
 
     def _summary(self) -> ModeSummary | None:

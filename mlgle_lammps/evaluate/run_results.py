@@ -14,6 +14,7 @@ from mlgle_lammps.directions import ALL_FREE, Directions
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.evaluate.labels import surrogate_label
 from mlgle_lammps.evaluate.units import system_in_units, unit_factors
+from mlgle_lammps.options.learn import NO_SURROGATE
 from mlgle_lammps.records import Estimate, System
 from mlgle_lammps.store.recording import open_recording
 from mlgle_lammps.store.run_folder import RunFolder
@@ -106,6 +107,8 @@ def open_run(path: Path) -> RunResult:
     """
     folder = RunFolder.open(path)
     result = folder.read_result()
+    if result.get("surrogate") == NO_SURROGATE:
+        raise UserError(f"{path} was recorded only, and has no D: mlgle replay {path} learns from it")
     _require_numbers(folder, result)
     D = read_estimate(result.get("D"))
     if D is None:

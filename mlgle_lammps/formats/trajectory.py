@@ -65,7 +65,7 @@ def open_trajectories(
     """
     topology = _topology(paths[0], options)
     opened = join_single_frames([open_beads(path, topology.ids, options) for path in paths])
-    chains = _chains(topology, options, n_modes)
+    chains = chains_of(topology, options, n_modes)
     runs = join_runs(opened, chains.blocks[0]) if len(opened) > 1 else opened
     return [_opened(trajectory, topology, chains, options, needed) for trajectory in runs]
 
@@ -87,17 +87,39 @@ def _opened(
     options: TrajectoryOptions,
     needed: int,
 ) -> Recording:
-    path = trajectory.path
     plan = plan_frames(trajectory, options, needed)
     first = next(plan.placed(trajectory.frames(lambda line: None), lambda line: None))
-    chains, remarks = _those_there(chains, topology, first.frame)
+    chains, remarks = those_there(chains, topology, first.frame)
+    system = described(trajectory, chains, options, plan, first.number, first.frame)
+    reader = _TrajectoryReader(trajectory, chains, options, plan, remarks)
+    return Recording(trajectory.path, system, reader.read, reader.warnings)
+
+
+def described(
+    trajectory: BeadTrajectory,
+    chains: Chains,
+    options: TrajectoryOptions,
+    plan: FramePlan,
+    number: int,
+    frame: BeadFrame,
+) -> System:
+    """Return what a stream of a trajectory's frames is about.
+
+    Args:
+        trajectory: for its units, notes and name.
+        chains: that are in it.
+        options: with --stride and --unwrapped.
+        plan: with Δt.
+        number: of a frame, for messages.
+        frame: that frame; the box and the variances of all modes are its.
+    """
     assert chains.main is not None
     species = chains.main.species
     whole = [replace(block, n_modes=block.ids.shape[1] - 1) for block in chains.main.blocks]
-    start = _Snapshot(path, whole, options.unwrapped)
-    sums = start(first.number, first.frame)
+    start = Snapshots(trajectory.path, whole, options.unwrapped)
+    sums = start(number, frame)
     notes = (*chains.notes, *trajectory.notes)
-    system = System(
+    return System(
         n_chains=species.n_molecules,
         n_beads=species.n_beads,
         n_modes=species.n_modes,
@@ -106,9 +128,9 @@ def _opened(
         units=trajectory.units,
         time_unit=trajectory.time_unit,
         length_unit=trajectory.length_unit,
-        source=str(path),
+        source=str(trajectory.path),
         notes=(*notes, start.assumption) if start.assumption else notes,
-        box=_box(first.frame.cell),
+        box=_box(frame.cell),
         mode_variances=component_variances(sums[0][:, 1:]) if len(sums) == 1 else None,
         whole_molecules=chains.centres is not None,
         ends_alike=chains.ends_alike,
@@ -116,8 +138,6 @@ def _opened(
         others=tuple(own.species for own in chains.others),
         **of_main(chains),
     )
-    reader = _TrajectoryReader(trajectory, chains, options, plan, remarks)
-    return Recording(path, system, reader.read, reader.warnings)
 
 
 def open_tensor(path: Path, options: TrajectoryOptions) -> Recording:
@@ -147,7 +167,8 @@ def open_tensor(path: Path, options: TrajectoryOptions) -> Recording:
     return Recording(path, system, read)
 
 
-def _chains(topology: Topology, options: TrajectoryOptions, n_modes: int) -> Chains:
+def chains_of(topology: Topology, options: TrajectoryOptions, n_modes: int) -> Chains:
+    """Return the molecules of a topology; raise UserError where there are none of use."""
     bonds, rest = topology.bonds, None
     if topology.selected is not None:
         bonds = keep_group(bonds, topology.selected, options.select or "", "`select`")
@@ -169,7 +190,7 @@ def _chains(topology: Topology, options: TrajectoryOptions, n_modes: int) -> Cha
     return replace(chains, notes=notes)
 
 
-def _those_there(chains: Chains, topology: Topology, frame: BeadFrame) -> tuple[Chains, tuple[str, ...]]:
+def those_there(chains: Chains, topology: Topology, frame: BeadFrame) -> tuple[Chains, tuple[str, ...]]:
     """Return what of the molecules a trajectory holds, and warnings of what it lacks.
 
     Species that are not in it are left out; of the main species it may hold the backbones only.
@@ -205,7 +226,7 @@ def _box(cell: Float64 | None) -> tuple[float, ...] | None:
     return tuple(float(cell[i, j]) for i, j in ((0, 0), (1, 1), (2, 2), (1, 0), (2, 0), (2, 1)))
 
 
-class _Snapshot:
+class Snapshots:
     """Turns frames into centres and modes; holds what unwrapping needs from frame to frame."""
 
     def __init__(self, path: Path, blocks: Sequence[Block], trusted: bool, beside: Sequence[str] = ()) -> None:
@@ -298,7 +319,7 @@ class _TrajectoryReader:
         self._trajectory, self._chains, self._options = trajectory, chains, options
         self._plan, self._first_step, self._steps = plan, plan.first_step, plan.steps
         self._told: list[str] = []
-        self._snapshot: _Snapshot | None = None
+        self._snapshot: Snapshots | None = None
 
     def warnings(self) -> tuple[str, ...]:
         """Return what was found so far, also where reading ends before the file does."""
@@ -310,7 +331,7 @@ class _TrajectoryReader:
         self._told = []
         warn = self._told.append
         beside = [own.species.name for own in self._chains.others for _ in own.blocks]
-        snapshot = _Snapshot(self._trajectory.path, self._chains.blocks, self._options.unwrapped, beside)
+        snapshot = Snapshots(self._trajectory.path, self._chains.blocks, self._options.unwrapped, beside)
         self._snapshot = snapshot
         kept: list[tuple[int, int, list[Float64]]] = []
         segment = begin = 0

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.declaring import option, require_limits
-from mlgle_lammps.options.learn import LearnOptions
+from mlgle_lammps.options.learn import NO_SURROGATE, LearnOptions
 from mlgle_lammps.options.species import LENGTH_BIN, SPECIES, require_bin
 
 TRAINER_FAILURES = ("stop", "record")
 LONGEST_STRIDE = 10**9
+EVERY = 2000
+"""Steps between two frames where nobody says it, and no surrogate finds it."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,9 @@ class DeckOptions:
 
     deck: Path = option(meaning="LAMMPS input script", metavar="DECK", positional=True)
     variables: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    every: int = option(2000, "Δt: MD steps between two frames", metavar="STEPS")
+    every: int | None = option(
+        None, "Δt: MD steps between two frames", metavar="STEPS", shown="2000; nm-mb: found from the centres' motion"
+    )  # fmt: skip
     chain_group: str | None = option(
         None, "LAMMPS group that holds the backbone beads", metavar="GROUP", shown="all bonded beads"
     )
@@ -50,7 +54,7 @@ class DeckOptions:
     def __post_init__(self) -> None:
         require_limits(self)
         require_bin(self.length_bin)
-        if not 1 <= self.every <= LONGEST_STRIDE:
+        if self.every is not None and not 1 <= self.every <= LONGEST_STRIDE:
             raise UserError(
                 f"`every` is {self.every}; give the number of MD steps between two frames, 1 to {LONGEST_STRIDE}"
             )
@@ -78,3 +82,13 @@ class RunRequest:
     resume: Path | None = None
     digest: str = ""
     changed: tuple[str, ...] = ()
+
+    @property
+    def records_only(self) -> bool:
+        """Whether frames are recorded and nothing is learned."""
+        return self.learn.surrogate == NO_SURROGATE
+
+    @property
+    def target_frames(self) -> int | None:
+        """Frames at which MD ends; None where the data or the deck decide."""
+        return self.learn.frames if self.records_only else self.learn.md_frames

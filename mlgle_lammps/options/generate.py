@@ -7,7 +7,8 @@ from pathlib import Path
 
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.declaring import option, require_limits
-from mlgle_lammps.options.learn import DEVICES, MOST_THREADS
+from mlgle_lammps.options.devices import DEVICE, device_names
+from mlgle_lammps.options.learn import MOST_THREADS
 
 FORMATS = ("lammps-dump", "h5md", "xyz", "data")
 
@@ -18,16 +19,26 @@ class GenerateOptions:
 
     run: Path = option(
         meaning="a result folder with a model and modes.h5; with --temperature what compare wrote of several "
-        "temperatures", metavar="RUN", positional=True,
+        "temperatures; with --start a folder with a model of many molecules", metavar="RUN", positional=True,
     )  # fmt: skip
     steps: int = option(100_000, "steps to generate", metavar="STEPS", least=1)
+    time: float | None = option(None, "time to generate, in place of steps", metavar="TIME")
+    start: tuple[Path, ...] = option(
+        (), "runs of molecules that need not have been learned from: each is moved on from its own first frames",
+        metavar="RUN",
+    )  # fmt: skip
     ensemble: int = option(300, "trajectories", metavar="N", least=1)
     save_every: int = option(1, "keep every n-th step", metavar="STEPS", least=1)
     seed: int = option(1, "of the noise", metavar="SEED", least=0)
-    device: str = option("auto", "where networks run", choices=DEVICES)
-    out: Path | None = option(None, "file to write", metavar="FILE", shown="RUN/generated.h5")
+    device: str = option("auto", DEVICE.format("run"), metavar="DEVICE")
+    out: Path | None = option(None, "file to write; with --start a folder", metavar="FILE", shown="RUN/generated.h5")
+    overwrite: bool = option(False, "replace a folder that --start made before")
     threads: int = option(0, "torch threads", metavar="N", least=0, most=MOST_THREADS, shown="all cores")
     surrogate: str | None = option(None, "refuse a model of another", metavar="NAME", shown="any")
+    molecules: int | None = option(
+        None, "of a surrogate whose molecules move together (nm-mb): a box of so many at the same density",
+        metavar="N", least=2, most=10**6, shown="the box of the run",
+    )  # fmt: skip
     temperature: float | None = option(
         None, "of the trajectories, which nobody need have run: the nearest run's model, its times scaled by a_T and "
         "its sizes interpolated", metavar="T",
@@ -35,9 +46,16 @@ class GenerateOptions:
 
     def __post_init__(self) -> None:
         require_limits(self)
+        device_names(self.device)
         if self.temperature is not None and not 0 < self.temperature < float("inf"):
             raise UserError(f"`temperature` is {self.temperature:g}; give one above 0")
-        if self.save_every > self.steps:
+        if self.time is not None and not 0 < self.time < float("inf"):
+            raise UserError(f"`time` is {self.time:g}; give one above 0")
+        if self.start and self.temperature is not None:
+            raise UserError("`start` and `temperature` do not go together")
+        if self.time is not None and not self.start:
+            raise UserError("`time` goes with `start`; give `steps`")
+        if self.time is None and self.save_every > self.steps:
             raise UserError(f"`save_every` {self.save_every} is above `steps` {self.steps}: no step would be kept")
 
 

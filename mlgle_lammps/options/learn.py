@@ -8,12 +8,22 @@ from pathlib import Path
 from mlgle_lammps.directions import Directions
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.declaring import option, require_limits
+from mlgle_lammps.options.devices import DEVICE, device_names
 
 HANDOFF_POLICIES = ("tmax", "train", "converged")
-DEVICES = ("auto", "cpu", "cuda")
+NO_SURROGATE = "none"
+"""Instead of a surrogate's name: frames are recorded, and nothing is learned."""
 MOST_THREADS = 1024
+GROUPINGS = ("blocks", "metis")
 DIRECTIONS = "directions that chains are free to diffuse in, such as xy in a film"
 DIRECTIONS_BY_DEFAULT = "found from walls and from motion"
+HELD = "production and constrained runs (nm-mb)"
+PRODUCTION, LEAST_PRODUCTION = 40_000, 200
+"""Frames of production before centres are held."""
+MADE_WITH_THE_RUN = (
+    "frames", "configurations", "constrained_steps", "force_every", "longest_lag", "pair_range",
+)  # fmt: skip
+"""Fields that decide what MD does, and that what is recorded cannot be changed by."""
 TRAINED_CHAINS = 1024
 """Chains whose frames train the modes' dynamics, at most; D is fitted to all. What memory a run needs hangs on it."""
 
@@ -42,17 +52,52 @@ class LearnOptions:
     )
     save_every: int = option(1, "keep every n-th generated step", metavar="STEPS", least=1)
     ensemble: int = option(300, "generated trajectories", metavar="N", least=1)
+    beads_per_group: int = option(10, "beads that move as one, of surrogates of many molecules", metavar="N", least=1)
+    grouping: str = option("blocks", "how beads are grouped", choices=GROUPINGS)
+    step: float | None = option(
+        None, "time of one step of the model, a multiple of the time between frames", metavar="TIME", shown="20"
+    )
+    members: int = option(2, "models in the ensemble that gives the error bar", metavar="N", least=1, most=64)
     directions: str | None = option(None, DIRECTIONS, metavar="XYZ", shown=DIRECTIONS_BY_DEFAULT)
-    device: str = option("auto", "where networks train and run", choices=DEVICES)
+    frames: int | None = option(
+        None, f"of production (nm-mb), or to record ({NO_SURROGATE})", metavar="FRAMES", least=1,
+        shown=f"{PRODUCTION}; {NO_SURROGATE}: those of the deck's production", section=HELD,
+    )  # fmt: skip
+    configurations: int = option(
+        12, "snapshots of production in which centres are held", metavar="N", least=1, most=10_000, section=HELD
+    )  # fmt: skip
+    constrained_steps: int = option(
+        30_000, "MD steps for which centres are held, in each", metavar="STEPS", least=200, most=10**9, section=HELD
+    )  # fmt: skip
+    force_every: int | None = option(
+        None, "steps between two samples of the forces then", metavar="STEPS", least=1, most=10**6,
+        shown="found from the forces", section=HELD,
+    )  # fmt: skip
+    longest_lag: int | None = option(
+        None, "steps up to which forces are correlated", metavar="STEPS", least=1, most=10**9,
+        shown="a fifth of constrained-steps", section=HELD,
+    )  # fmt: skip
+    pair_range: float | None = option(
+        None, "distance up to which pairs are correlated", metavar="LENGTH", shown="half the box", section=HELD
+    )  # fmt: skip
+    device: str = option("auto", DEVICE.format("train and run"), metavar="DEVICE")
+    interactive: bool = option(False, "write interactive.html too, curves to zoom into (5 MB; needs plotly)")
     seed: int = option(1, "of training and generation", metavar="SEED", least=0)
     threads: int = option(0, "torch threads", metavar="N", least=0, most=MOST_THREADS, shown="the cores that MD leaves")
 
     def __post_init__(self) -> None:
         require_limits(self)
+        if self.step is not None and not 0 < self.step < float("inf"):
+            raise UserError(f"`step` is {self.step:g}; give a time above 0")
+        device_names(self.device)
         if self.directions is not None:
             Directions.named(self.directions)
+        if self.pair_range is not None and not 0 < self.pair_range < float("inf"):
+            raise UserError(f"`pair_range` is {self.pair_range:g}; give a length above 0")
         if not 0 < self.target_ci < 1:
             raise UserError(f"`target_ci` is {self.target_ci:g}; give a fraction of D between 0 and 1, such as 0.1")
+        if self.surrogate != NO_SURROGATE and self.frames is not None and self.frames < LEAST_PRODUCTION:
+            raise UserError(f"`frames` is {self.frames}; give {LEAST_PRODUCTION} or more")
         if self.memory >= self.train_frames:
             raise UserError(
                 f"`memory` {self.memory} is not shorter than `train_frames` {self.train_frames}: "
@@ -63,6 +108,11 @@ class LearnOptions:
             raise UserError(
                 f"`save_every` {self.save_every} is above `generate_steps` {self.generate_steps}: no step would be kept"
             )
+
+    @property
+    def production_frames(self) -> int:
+        """Frames of production before centres are held."""
+        return PRODUCTION if self.frames is None else self.frames
 
     @property
     def learn_frames(self) -> int:

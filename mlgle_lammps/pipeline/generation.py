@@ -57,7 +57,7 @@ def generate_to_file(
         ensemble: trajectories.
         save_every: thins the file, not the statistics.
         seed: of the noise.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda", or several: "cuda:0,cuda:1".
         threads: torch threads, 0 for all.
         should_stop: asked between blocks; True gives up.
 

@@ -13,18 +13,20 @@ from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.declaring import as_flags
 from mlgle_lammps.options.learn import LearnOptions
 from mlgle_lammps.pipeline.generation import generate_and_judge
+from mlgle_lammps.pipeline.melt import learn_melt
 from mlgle_lammps.pipeline.online import Online, hand_off_short_stream, learn_online
 from mlgle_lammps.pipeline.reference import take_reference
 from mlgle_lammps.pipeline.run import Run
 from mlgle_lammps.records import Ending, FrameSource
+from mlgle_lammps.report.interactive import import_plotly
 from mlgle_lammps.report.last_screen import last_screen
 from mlgle_lammps.report.report import RunCurves, write_run_report
 from mlgle_lammps.report.result import Findings, Setup
 from mlgle_lammps.report.stages import HandOff, Stages, Trained
-from mlgle_lammps.resources.compute import available_cores, describe_device, resolve_device, use_threads
+from mlgle_lammps.resources.compute import available_cores, describe_device, resolve_devices, use_threads
 from mlgle_lammps.resources.needs import announcement, needs_of
 from mlgle_lammps.store.run_folder import RunFolder, plain
-from mlgle_lammps.surrogates.catalogue import find_preset
+from mlgle_lammps.surrogates.catalogue import find_preset, find_surrogate
 from mlgle_lammps.surrogates.recorded import uninterrupted_end
 
 logger = logging.getLogger("mlgle")
@@ -49,10 +51,13 @@ def learn(
     Raises:
         UserError: a recorded stream too short for one window.
     """
+    if find_surrogate(options.surrogate).constrained:
+        return learn_melt(source, options, folder, variables)
     run = _begin(source, options, folder, variables or {})
     for line in (*source.system.left_out, *announcement(needs_of(source.system, options), folder.path)):
         logger.info(line)
     frames, online = iter(source), Online(run)
+    run.show(Stages())
     handoff = learn_online(run, online, frames)
     if handoff is None and not source.broken():
         handoff = hand_off_short_stream(run, online)
@@ -60,11 +65,14 @@ def learn(
         online.fit()
         online.fit_others()
     stages = Stages(handoff=handoff)
+    if handoff is not None and not source.broken():
+        run.show(stages)
     if handoff is not None and not source.broken() and can_train(run):
         stages = replace(stages, trained=train(run, online, handoff))
     if handoff is not None and stages.trained is not None and options.generate_steps and not source.broken():
         stages = replace(stages, generated=generate_and_judge(run, handoff, stages.trained))
     if handoff is not None and options.full_md:
+        run.show(stages)
         stages = replace(stages, reference=take_reference(run, frames, _slowest(run, stages, online)))
     return _finish(run, online, stages)
 
@@ -72,7 +80,9 @@ def learn(
 def _begin(
     source: FrameSource, options: LearnOptions, folder: RunFolder, variables: Mapping[str, Sequence[str]]
 ) -> Run:
-    device, threads = describe_device(resolve_device(options.device)), options.threads or available_cores()
+    if options.interactive:
+        import_plotly()  # before anything is learned in vain
+    device, threads = describe_device(*resolve_devices(options.device)), options.threads or available_cores()
     use_threads(threads)
     n_modes = modes_taken(options.modes, source.system.species[0])
     setup = Setup(source.system, options, n_modes, variables, threads, device)
@@ -136,8 +146,10 @@ def _finish(run: Run, online: Online, stages: Stages) -> int:
     if ending.status != "complete":
         findings.warn(f"the run ended early: {ending.message}")
     result = run.write_result(stages, ending, complete)
-    if not run.broken():
-        write_run_report(run.folder, result, _curves(online, stages))
+    if run.broken():
+        run.show_end(result)
+    else:
+        write_run_report(run.folder, result, _curves(online, stages), options.interactive)
     if complete:
         run.folder.discard_checkpoints()
     D = findings.fits[-1].D if findings.fits else None

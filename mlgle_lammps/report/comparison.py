@@ -30,6 +30,8 @@ _PICTURES: tuple[Callable[[Path, RunAgainstMd], Picture | None], ...] = (
     dynamics.nacf_picture,
     dynamics.relaxation_fits_picture,
     dynamics.relaxation_times_picture,
+    dynamics.bead_motion_picture,
+    dynamics.chain_memory_picture,
     distributions.modes_pdf_picture,
     distributions.increments_pdf_picture,
     distributions.displacements_pdf_picture,

@@ -53,6 +53,45 @@ def msd_picture(folder: Path, found: SideBySide) -> Picture:
     )
 
 
+def bead_motion_picture(folder: Path, found: SideBySide) -> Picture | None:
+    """Draw g_1, g_2 and g_3."""
+    names = {"g1": "g₁, inner beads", "g2": "g₂, inner beads about the centre", "g3": "g₃, centres of mass"}
+    curves = _chain_curves(found, tuple(names))
+    if not curves:
+        return None
+    return Picture(
+        figures_dynamics.draw_bead_motion(folder, names, curves, *units_of(found)),
+        "How beads move",
+        f"Of five inner beads, rebuilt from the modes 1 to {found.system.n_modes} that are streamed: faster ones are "
+        f"in none of the streams. Bands are 95% intervals over chains; the points of {found.subject} should lie in "
+        "them. g₁ and g₃ meet where chains diffuse.",
+    )
+
+
+def chain_memory_picture(folder: Path, found: SideBySide) -> Picture | None:
+    """Draw the correlations of the end-to-end vector and of Rg²."""
+    names = {"ends": "⟨R(t)·R(0)⟩/⟨R²⟩", "gyration": "R_g², its fluctuations"}
+    curves = _chain_curves(found, tuple(names))
+    if not curves:
+        return None
+    return Picture(
+        figures_dynamics.draw_chain_memory(folder, names, curves, units_of(found)[1]),
+        "How chains forget",
+        "Normalized autocorrelations of the end-to-end vector and of the squared radius of gyration, from the modes "
+        f"that are streamed; bands are 95% intervals over chains. Those of {found.subject} should lie on MD's.",
+    )
+
+
+def _chain_curves(found: SideBySide, names: tuple[str, ...]) -> dict[str, dict[str, Curve]]:
+    """Return name to label to curve; empty where no stream has them."""
+    known = {label: stream.curves for label, stream in found.streams.items() if stream.curves is not None}
+    return {
+        name: {label: Curve(own.time, getattr(own, name).value, getattr(own, name).se) for label, own in known.items()}
+        for name in names
+        if known
+    }
+
+
 def exponent_picture(folder: Path, found: SideBySide) -> Picture | None:
     """Draw ν(t)."""
     curves = {

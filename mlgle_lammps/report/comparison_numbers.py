@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlgle_lammps.evaluate.chain_curves import CURVES, ChainCurves
 from mlgle_lammps.records import Estimate
 from mlgle_lammps.report.result import versions
 from mlgle_lammps.store.atomic import write_bytes_atomically
@@ -114,6 +115,16 @@ def _sizes_and_modes(found: SideBySide) -> dict[str, Any]:
     return {
         "size": {label: asdict(s.size) if s.size else None for label, s in found.streams.items()},
         "modes": {label: asdict(statistics) for label, statistics in found.relaxations.items()},
+        "chain_curves": {label: _curves(s.curves) if s.curves else None for label, s in found.streams.items()},
+    }
+
+
+def _curves(found: ChainCurves) -> dict[str, Any]:
+    """Return time, g_1, g_2, g_3 and the correlations of R and Rg² with their standard errors."""
+    rows = {name: getattr(found, name) for name in CURVES}
+    return {
+        "t": found.time.tolist(),
+        **{name: {"value": own.value.tolist(), "se": own.se.tolist()} for name, own in rows.items()},
     }
 
 

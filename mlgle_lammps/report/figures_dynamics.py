@@ -89,6 +89,60 @@ def _about_one(axes: Axes) -> tuple[float, float]:
     return max(min(0.8, 0.95 * values.min()), 0.4), min(max(1.2, 1.05 * values.max()), 2.0)
 
 
+def draw_bead_motion(
+    folder: Path,
+    names: Mapping[str, str],
+    curves: Mapping[str, Mapping[str, Curve]],
+    length_unit: str,
+    time_unit: str,
+) -> Path:
+    """Draw mean squared displacements of beads and centres of several streams.
+
+    Args:
+        folder: where bead_motion.png and .pdf go.
+        names: of the curves, to their words.
+        curves: name to label of the stream to the curve.
+        length_unit: as in the deck.
+        time_unit: as in the deck.
+    """
+    with rc_context(STYLE):
+        figure = Figure(figsize=(7.2, 4.8), layout="constrained")
+        axes = figure.subplots()
+        for (name, words), marker in zip(names.items(), "osd", strict=False):
+            _stream_curves(axes, words, {label: curve.positive() for label, curve in curves[name].items()}, marker)
+        axes.set(xscale="log", yscale="log", xlabel=f"t / {unit_symbol(time_unit)}")
+        axes.set_ylabel(f"g(t) / {unit_symbol(length_unit)}²")
+        axes.legend(fontsize=9)
+        return save(figure, folder, "bead_motion")
+
+
+def draw_chain_memory(
+    folder: Path, names: Mapping[str, str], curves: Mapping[str, Mapping[str, Curve]], time_unit: str
+) -> Path:
+    """Draw how the end-to-end vector and Rg² forget; arguments as in ``draw_bead_motion``, chain_memory.png."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+        axes = figure.subplots()
+        for (name, words), marker in zip(names.items(), "os", strict=False):
+            own = {label: Curve(c.x[1:], c.y[1:], None if c.se is None else c.se[1:]) for label, c in
+                   curves[name].items()}  # fmt: skip
+            _stream_curves(axes, words, own, marker)
+        axes.axhline(0, color=GREY, linewidth=1)
+        axes.set(xscale="log", xlabel=f"t / {unit_symbol(time_unit)}", ylabel="autocorrelation")
+        axes.legend(fontsize=9)
+        return save(figure, folder, "chain_memory")
+
+
+def _stream_curves(axes: Axes, words: str, curves: Mapping[str, Curve], marker: str) -> None:
+    """Draw one quantity of several streams: the same mark in each stream's own colour."""
+    for label, curve in curves.items():
+        colour, dash, _ = look_of(label)
+        axes.plot(curve.x, curve.y, dash, color=colour, marker=marker, markersize=4, label=f"{words}, {label}")
+        if curve.se is not None:
+            low, high = curve.y - 1.96 * curve.se, curve.y + 1.96 * curve.se
+            axes.fill_between(curve.x, low, high, color=colour, alpha=0.15, linewidth=0)
+
+
 def draw_exponent(folder: Path, curves: Mapping[str, Curve], model: Curve | None, time_unit: str) -> Path:
     """Draw ν(t) = d ln MSD/d ln t.
 

@@ -6,6 +6,7 @@ import base64
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -93,18 +94,24 @@ def write_page(
     Raises:
         RunFailure: a picture cannot be read or the page not written.
     """
-    environment = Environment(
-        loader=PackageLoader("mlgle_lammps", "report"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {"number": number, "interval": interval, "duration": duration}
     try:
         embedded = [(p.title, p.caption, base64.b64encode(p.png.read_bytes()).decode()) for p in pictures]
     except OSError as error:
         raise RunFailure(f"cannot read a picture: {error.strerror or one_line(error)}") from None
-    page = environment.get_template(template).render(pictures=embedded, versions=versions, light=light, **content)
+    page = _environment().get_template(template).render(pictures=embedded, versions=versions, light=light, **content)
     write_bytes_atomically(path, page.encode(errors="xmlcharrefreplace"))  # paths may not be UTF-8
     return path
+
+
+@lru_cache
+def _environment() -> Environment:
+    """Return where templates come from; kept, since compiling them takes longer than filling them in."""
+    environment = Environment(
+        loader=PackageLoader("mlgle_lammps", "report"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, auto_reload=False,
+    )  # fmt: skip
+    environment.filters |= {"number": number, "interval": interval, "duration": duration}
+    return environment
 
 
 class Gaps(dict[str, Any]):

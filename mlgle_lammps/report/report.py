@@ -14,6 +14,7 @@ from mlgle_lammps.directions import AXES
 from mlgle_lammps.evaluate.labels import FULL_MD, MD, surrogate_label
 from mlgle_lammps.records import ANGSTROMS, PICOSECONDS
 from mlgle_lammps.report import plots
+from mlgle_lammps.report.interactive import PAGE, write_interactive
 from mlgle_lammps.report.page import Gaps, Picture, duration, interval, number, traffic_light, write_page
 from mlgle_lammps.report.plots import Curve, Level, unit_symbol
 from mlgle_lammps.report.reconstruction import reconstruction_of
@@ -74,13 +75,21 @@ class RunCurves:
     md_relaxation_times: Sequence[float | None] = ()
 
 
-def write_run_report(folder: RunFolder, result: dict[str, Any], curves: RunCurves) -> Path:
+def write_run_report(folder: RunFolder, result: dict[str, Any], curves: RunCurves, interactive: bool = False) -> Path:
     """Draw a run's pictures into its folder and write report.html around them; return the page.
+
+    Args:
+        folder: of the run.
+        result: content of result.json.
+        curves: to draw.
+        interactive: write interactive.html too.
 
     Raises:
         RunFailure: a file cannot be written.
     """
     result = plain(result)
+    if interactive:
+        write_interactive(folder.path, result, curves)
     pictures = [draw(folder.figures, result, curves) for draw in (_diffusion, _msd, _nacf, _modes)]
     return write_report(folder.path, result, [picture for picture in pictures if picture is not None])
 
@@ -171,6 +180,7 @@ def write_report(
         by_direction=_direction_rows(result),
         equal_p=(result.get("D_by_direction") or {}).get("equal_p"),
         species=species_rows(result),
+        interactive=PAGE if (folder / PAGE).is_file() else None,
     )
 
 

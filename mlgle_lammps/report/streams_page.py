@@ -22,6 +22,8 @@ _PICTURES: tuple[Callable[[Path, SideBySide], Picture | None], ...] = (
     dynamics.exponent_picture,
     dynamics.nacf_picture,
     dynamics.relaxation_times_picture,
+    dynamics.bead_motion_picture,
+    dynamics.chain_memory_picture,
     distributions.modes_pdf_picture,
     distributions.increments_pdf_picture,
     distributions.displacements_pdf_picture,

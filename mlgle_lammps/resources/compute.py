@@ -2,23 +2,59 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 import torch
 
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.options.devices import device_names
+
+
+def resolve_devices(name: str) -> tuple[torch.device, ...]:
+    """Return the device, or those that share the work, the first of which leads.
+
+    Args:
+        name: see ``options.devices``. Of CPUs torch has one, whatever its number.
+
+    Raises:
+        UserError: not such a name, or a device that torch does not find.
+    """
+    names = device_names(name)
+    if names == ("auto",):
+        return (torch.device("cuda" if torch.cuda.is_available() else "cpu"),)
+    devices = tuple(torch.device(own) for own in names)
+    if devices[0].type == "cuda":
+        _require_cuda(devices)
+    return devices
+
+
+def _require_cuda(devices: tuple[torch.device, ...]) -> None:
+    n_found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not n_found:
+        raise UserError(
+            f"`device` {devices[0]} was asked for, but torch finds no CUDA device; use `device` cpu or auto"
+        )
+    if absent := [device for device in devices if (device.index or 0) >= n_found]:
+        there = ", ".join(f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(n_found))
+        raise UserError(f"`device` {absent[0]} was asked for, but torch finds {there} alone")
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device for "auto", "cpu" or "cuda"; raise UserError where CUDA is asked for and absent."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("`device` cuda was asked for, but torch finds no CUDA device; use `device` cpu or auto")
-    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
+    """Return the device, the leading one of several; raise UserError as `resolve_devices` does."""
+    return resolve_devices(name)[0]
 
 
-def describe_device(device: torch.device) -> str:
-    """Return the hardware's name on CUDA, "cpu" otherwise."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+def describe_device(*devices: torch.device) -> str:
+    """Return the hardware's name on CUDA, "cpu" otherwise; of several devices all names."""
+    if devices[0].type != "cuda":
+        return "cpu" if len(devices) == 1 else ", ".join(map(str, devices))
+    return ", ".join(torch.cuda.get_device_name(device) for device in devices)
+
+
+def on_device(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Return a context in which CUDA's streams, graphs and kernels are those of this device."""
+    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
 
 
 def available_cores() -> int:

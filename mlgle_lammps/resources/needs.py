@@ -192,6 +192,36 @@ def announcement(needs: Needs, out: Path) -> list[str]:
     ]
 
 
+def record_refusal(system: System, frames: int | None, out: Path) -> str:
+    """Return why frames cannot be recorded, "" where the disk holds them, or where the deck says how many there are."""
+    stream, disk = (frames or 0) * frame_bytes(system), free_disk(out)
+    present = sum(path.stat().st_size for path in out.glob("checkpoint/stream-*.npz"))
+    if 2 * stream - present + LEAST_FREE <= disk:
+        return ""
+    return (
+        f"{frames} frames take {readable_bytes(stream)}, and as much again while they are put together, and "
+        f"{readable_bytes(disk)} are free at {out}: choose another --out, or ask for fewer frames"
+    )
+
+
+def record_lines(system: System, frames: int | None, seconds_per_step: float) -> list[str]:
+    """Return the lines of ``run --check`` where frames are recorded only; ``frames`` as in `record_refusal`."""
+    per_frame = frame_bytes(system)
+    count = "as many as the deck's production has" if frames is None else f"{frames}"
+    total = "" if frames is None else f", {readable_bytes(frames * per_frame)} in all"
+    names = [
+        f"{own.n_molecules} × '{system.main_name if i == 0 else own.name}'" for i, own in enumerate(system.species)
+    ]
+    return [
+        f"{system.source}: {', '.join(names)}, units {system.units}; beads are recorded, and nothing is learned",
+        *(f"note: {note}" for note in (*system.left_out, *system.notes)),
+        f"frames: {count}, each {system.every} steps = {system.dt:g} {system.time_unit}, of {readable_bytes(per_frame)}"
+        f"{total}, twice that while they are put together",
+        f"MD: {1 / seconds_per_step:.0f} steps/s"
+        + ("" if frames is None else f": {format_seconds(frames * system.every * seconds_per_step)}"),
+    ]
+
+
 def _species_lines(system: System, options: LearnOptions, needs: Needs) -> list[str]:
     """Return a line for each of several species, and what the others take beside the main one."""
     if not system.others:

@@ -64,18 +64,19 @@ class FramesReader:
             raise UserError(f"{self.path} has no group /mlgle; is it a modes.h5?")
         attributes = self._read_attributes()
         self._com = self._dataset("com", 3, "f")
-        self._modes = self._dataset("modes", 4, "f")
         step = self._dataset("step", 1, "iu")
         n_frames, n_chains = self._com.shape[:2]
-        self.n_mode_frames, n_modes = self._modes.shape[0], self._modes.shape[2]
+        self._modes = self._find_modes(attributes)
+        modes = (0, n_chains, 0, 3) if self._modes is None else self._modes.shape
+        self.n_mode_frames, n_modes = modes[0], modes[2]
         if (
             step.shape != (n_frames,)
             or self._com.shape[2] != 3
-            or self._modes.shape[1::2] != (n_chains, 3)
+            or modes[1::2] != (n_chains, 3)
             or not self.n_mode_frames <= n_frames
         ):
             raise UserError(
-                f"{self.path}: step {step.shape}, com {self._com.shape} and modes {self._modes.shape} "
+                f"{self.path}: step {step.shape}, com {self._com.shape} and modes {modes} "
                 "do not agree on (time, chain, mode, 3)"
             )
         attributes |= {"n_chains": n_chains, "n_modes": n_modes}
@@ -94,6 +95,12 @@ class FramesReader:
             raise UserError(
                 f"{self.path}: step {self.steps[frame]} of frame {frame} does not follow {self.steps[frame - 1]}"
             )
+
+    def _find_modes(self, attributes: dict[str, Any]) -> h5py.Dataset | None:
+        """Return the chains' modes; None where the stream was recorded without."""
+        channels = attributes.get("channels", ("com", "modes"))
+        without = isinstance(channels, list) and "modes" not in channels
+        return None if without else self._dataset("modes", 4, "f")
 
     def _further_channels(self) -> dict[tuple[str, str], h5py.Dataset]:
         """Return the datasets beside com and modes of the chains."""
@@ -175,12 +182,12 @@ class FramesReader:
             UserError: the file is damaged there.
             ValueError: modes of frames that have none.
         """
-        if with_modes and stop > self.n_mode_frames:
+        if with_modes and stop > self.n_mode_frames and self._modes is not None:
             raise ValueError(f"frame {stop - 1} has no modes; {self.n_mode_frames} frames do")
         channels: dict[str, dict[str, NDArray[Any]]] = {CHAINS: {}}
         try:
             channels[CHAINS]["com"] = self._com[start:stop].astype(np.float64)
-            if with_modes:
+            if with_modes and self._modes is not None:
                 channels[CHAINS]["modes"] = self._modes[start:stop].astype(np.float32)
             for (species, channel), dataset in self._others.items():
                 channels.setdefault(species, {})[channel] = dataset[start:stop].astype(CHANNELS[channel][0])

@@ -102,7 +102,7 @@ class RecordedSource:
 
     def _unpack(self, block: Frames) -> Iterator[Frames]:
         """Yield the frames of a block as copies; those without modes only after the hand-off."""
-        with_modes = block.modes.shape[2] > 0
+        with_modes = block.modes.shape[2] > 0 or "modes" not in self._system.channels
         for frame in self._common_channels(block).first_modes(self._system.n_modes):
             if not with_modes and not self._handed_off:
                 self._skipped += 1
@@ -180,6 +180,11 @@ class _Shift:
 def _common_system(recordings: Sequence[Recording], n_modes: int | None) -> System:
     """Return the system that all recordings are of; raise UserError naming two that differ."""
     first = recordings[0].system
+    if n_modes and "modes" not in first.channels:
+        raise UserError(
+            f"{recordings[0].path}: the frames have no modes, only {', '.join(first.channels)}: they were recorded for "
+            "another `surrogate`"
+        )
     if first.n_chains < 2:
         raise UserError(f"{recordings[0].path}: {FEW_CHAINS}")
     unnamed = {"n_beads": None, "units": "unknown", "time_unit": "time", "length_unit": "length"}

@@ -56,8 +56,9 @@ def open_recording(path: Path) -> Recording:
 
 
 def check_beginning(recording: Recording) -> None:
-    """Raise UserError where a recording has no modes, no frame, or a first block that is damaged."""
-    if recording.system.n_modes < 1:
+    """Raise UserError where a recording lacks the modes it should have, has no frame, or a first block damaged."""
+    channels = recording.system.channels
+    if recording.system.n_modes < 1 and "modes" in channels and "beads" not in channels:
         raise UserError(f"{recording.path}: the frames have no modes")
     if next(checked_blocks(recording), None) is None:
         raise UserError(f"{recording.path} holds no frame")
@@ -85,7 +86,8 @@ def _open_folder(path: Path) -> Recording:
 def _open_h5(path: Path) -> Recording:
     with FramesReader(path) as reader:
         system, n_frames, n_mode_frames = reader.system, len(reader.steps), reader.n_mode_frames
-    rows = _block_rows(system.n_chains * (system.n_modes * 12 + 24))
+    beads = (system.n_beads or 0) * 12 if "beads" in system.channels else 0
+    rows = _block_rows(system.n_chains * (system.n_modes * 12 + 24 + beads))
 
     def read() -> Iterator[Frames]:
         with FramesReader(path) as reader:
@@ -168,7 +170,7 @@ def checked_blocks(recording: Recording) -> Iterator[Frames]:
                 f"{where}{n_frames + i + (last is None)} at step {steps[i + 1]} does not follow step {steps[i]} "
                 f"at a stride of {recording.system.every}"
             )
-        if modes_ended and chunk.modes.shape[2]:
+        if modes_ended and chunk.modes.shape[2] and "modes" in recording.system.channels:
             raise UserError(f"{where}{n_frames} has modes again after frames that have none")
         modes_ended = chunk.modes.shape[2] == 0
         last = (int(chunk.steps[-1]), int(chunk.segments[-1]))

@@ -28,9 +28,9 @@ PREVIOUS = ".mlgle-previous"
 OWN_FILES = (
     "result.json", "modes.h5", "model.safetensors", "generated.h5", "report.html", "log.lammps", "reconstruct.json",
     "reconstructed.lammpstrj", "reconstructed.h5md", "reconstructed.xyz", "reconstructed.data", "model.pt",
-    "stress.npz", "properties.json", "properties.html",
+    "stress.npz", "properties.json", "properties.html", "interactive.html",
 )  # fmt: skip
-OWN_FOLDERS = ("figures", "checkpoint", "properties")
+OWN_FOLDERS = ("figures", "checkpoint", "properties", "constrained")
 RESULT_KEYS = (
     "schema", "status", "D", "D_online", "D_generated", "D_full_md", "alpha", "beta", "fit", "k", "m", "dt",
     "time_unit", "length_unit", "modes", "handoff", "timing", "warnings", "seed", "versions", "surrogate",
@@ -135,6 +135,11 @@ class RunFolder:
     def checkpoint(self) -> Path:
         """The journal and whatever a later run goes on from."""
         return self.path / "checkpoint"
+
+    @property
+    def constrained(self) -> Path:
+        """Records of runs in which centres were held, one file each."""
+        return self.path / "constrained"
 
     def hold(self) -> None:
         """Keep other runs out of this folder until this process ends; raise UserError where one is in it."""

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlgle_lammps.chains.laplacian import modes_taken
 from mlgle_lammps.diffusion.forms import FitForm
 from mlgle_lammps.directions import Directions
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.learn import LearnOptions
-from mlgle_lammps.records import GleFit, System
-from mlgle_lammps.surrogates import ml_gle
+from mlgle_lammps.records import Frames, GleFit, System
+from mlgle_lammps.surrogates import cg_gnn, ml_gle, nm_mb
 from mlgle_lammps.surrogates.ml_gle import published
 
 if TYPE_CHECKING:
+    from mlgle_lammps.surrogates.cg_gnn.options import CgGnnOptions
     from mlgle_lammps.surrogates.contract import Model, Trainer
 
 COMMON_OPTIONS = (
     "out", "overwrite", "surrogate", "preset", "handoff", "target_ci", "full_md", "generate_steps", "save_every",
-    "ensemble", "device", "seed", "threads", "directions",
+    "ensemble", "device", "seed", "threads", "directions", "interactive",
 )  # fmt: skip
 """Options that mean the same for every surrogate."""
 OLD_SUFFIX = ".pt"
@@ -55,6 +57,10 @@ class Preset:
             )
 
 
+LearnRuns = Callable[[Sequence[tuple[System, Frames, str]], LearnOptions, Callable[[str], None]], "Model"]
+"""Runs with their systems and names, options, and who hears of progress -> a model."""
+
+
 @dataclass(frozen=True)
 class Surrogate:
     """A surrogate by name.
@@ -66,6 +72,12 @@ class Surrogate:
         trainer: makes a trainer; see ``make_trainer``.
         load: reads a model file.
         rehearse: returns a line that says how long learning and generating will take.
+        learn_runs: learns from recorded runs of many molecules, each with its own name; None where the surrogate
+            learns from one stream.
+        channels: of a frame of the main species, which the driver fills.
+        constrained: it learns from runs in which centres are held, which follow production.
+        foreign: common options that mean nothing to it.
+        defaults: values of options that nobody gave, where they are others than usual.
     """
 
     name: str
@@ -74,6 +86,11 @@ class Surrogate:
     trainer: Callable[[LearnOptions, System, Callable[[], GleFit | None], Callable[[], bool]], Trainer]
     load: Callable[[Path], Model]
     rehearse: Callable[[System, LearnOptions], str]
+    learn_runs: LearnRuns | None = None
+    channels: tuple[str, ...] = ("com", "modes")
+    constrained: bool = False
+    foreign: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
     def preset(self, name: str | None) -> Preset:
         """Return a variant, the default one for None; raise UserError naming those there are."""
@@ -88,10 +105,46 @@ class Surrogate:
     def require_known(self, options: Iterable[str]) -> None:
         """Raise UserError naming the options that were given and mean nothing to it."""
         fields = set(LearnOptions.__dataclass_fields__)
-        unknown = sorted((set(options) & fields) - {*COMMON_OPTIONS, *self.options})
+        unknown = sorted((set(options) & fields) - ({*COMMON_OPTIONS, *self.options} - set(self.foreign)))
         if unknown:
             listed = ", ".join(f"`{name}`" for name in unknown)
             raise UserError(f"{listed}: not an option of `surrogate` {self.name}; leave it out")
+
+
+def _cg_gnn_trainer(
+    options: LearnOptions, system: System, fit: Callable[[], GleFit | None], should_stop: Callable[[], bool]
+) -> Trainer:
+    from mlgle_lammps.surrogates.cg_gnn.trainer import CgGnnTrainer
+
+    return CgGnnTrainer(_cg_gnn_options(options), system, should_stop)
+
+
+def _cg_gnn_options(options: LearnOptions) -> CgGnnOptions:
+    from mlgle_lammps.surrogates.cg_gnn.options import CgGnnOptions
+
+    step = CgGnnOptions.step if options.step is None else options.step
+    return CgGnnOptions(
+        options.preset, options.beads_per_group, options.grouping, step, options.members, options.seed, options.device
+    )
+
+
+def _cg_gnn_model(path: Path) -> Model:
+    from mlgle_lammps.surrogates.cg_gnn.model import CgGnnModel
+
+    return CgGnnModel.load(path)
+
+
+def _cg_gnn_runs(
+    runs: Sequence[tuple[System, Frames, str]], options: LearnOptions, report: Callable[[str], None]
+) -> Model:
+    from mlgle_lammps.surrogates.cg_gnn.coarse_runs import BeadRun
+    from mlgle_lammps.surrogates.cg_gnn.trainer import train
+
+    return train([BeadRun(*run) for run in runs], _cg_gnn_options(options), report=report)
+
+
+def _cg_gnn_rehearsal(system: System, options: LearnOptions) -> str:
+    return "learning is not rehearsed"
 
 
 def _ml_gle_trainer(
@@ -114,6 +167,21 @@ def _ml_gle_rehearsal(system: System, options: LearnOptions) -> str:
     return rehearsal_line(rehearse(system.n_chains, modes_taken(options.modes, system.species[0]), options), options)
 
 
+def _nm_mb_trainer(
+    options: LearnOptions, system: System, fit: Callable[[], GleFit | None], should_stop: Callable[[], bool]
+) -> Trainer:
+    raise UserError(f"{nm_mb.NAME} learns from constrained runs, not from a window of frames: mlgle run DECK")
+
+
+def _nm_mb_model(path: Path) -> Model:
+    model: Model = import_module("mlgle_lammps.surrogates.nm_mb.model").NmMbModel.load(path)
+    return model
+
+
+def _nm_mb_rehearsal(system: System, options: LearnOptions) -> str:
+    return "learning: a few minutes on one core for 64 molecules and 12 configurations"
+
+
 SURROGATES = {
     ml_gle.NAME: Surrogate(
         ml_gle.NAME,
@@ -125,6 +193,41 @@ SURROGATES = {
         _ml_gle_trainer,
         _ml_gle_model,
         _ml_gle_rehearsal,
+    ),
+    cg_gnn.NAME: Surrogate(
+        cg_gnn.NAME,
+        (
+            Preset("default", "equivariant networks on linear cores, noise by modes of the groups", dimensions=(3,)),
+            Preset("published", "the published network, hours on a GPU", dimensions=(3,)),
+            Preset("published-small", "the same, small", dimensions=(3,)),
+            Preset("deterministic", "the same without noise", dimensions=(3,)),
+        ),
+        ("beads_per_group", "grouping", "step", "members"),
+        _cg_gnn_trainer,
+        _cg_gnn_model,
+        _cg_gnn_rehearsal,
+        _cg_gnn_runs,
+        ("com", "beads"),
+        foreign=("handoff", "target_ci", "full_md", "directions"),
+    ),
+    nm_mb.NAME: Surrogate(
+        nm_mb.NAME,
+        (
+            Preset("default", "many-body memory of molecules and pairs, range half the box, up to the longest lag"),
+            Preset("paper", "the letter's form, range and loss"),
+            Preset("nm-mb", "the letter's form with range half the box and a loss that resolves the tail"),
+            Preset("nm-dpd", "pairwise memory"),
+            Preset("m-dpd", "pairwise friction without memory"),
+            Preset("gle", "one memory for all molecules, of the velocities' autocorrelation"),
+        ),
+        ("frames", "configurations", "constrained_steps", "force_every", "longest_lag", "pair_range"),
+        _nm_mb_trainer,
+        _nm_mb_model,
+        _nm_mb_rehearsal,
+        channels=("com", "momenta"),
+        constrained=True,
+        foreign=("handoff", "target_ci", "full_md", "directions", "ensemble"),
+        defaults={"generate_steps": 10_000},
     ),
 }
 """By name; the first is the default."""

@@ -73,7 +73,7 @@ class Model(Protocol):
             frames: one uninterrupted piece, at least ``memory`` frames, deck units, d columns.
             seed: of starts and noise; equal seeds, devices and frames give equal bits.
             n_trajectories: independent trajectories, more than the frames have molecules where wanted.
-            device: "auto", "cpu" or "cuda".
+            device: "auto", "cpu", "cuda", or several: "cuda:0,cuda:1".
             threads: that advance trajectories side by side; 0 takes as many as torch has.
 
         Raises:

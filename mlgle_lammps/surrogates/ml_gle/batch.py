@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from mlgle_lammps.errors import RunFailure
+from mlgle_lammps.resources.compute import on_device
 from mlgle_lammps.surrogates.ml_gle.captured import Work, captured
 from mlgle_lammps.surrogates.ml_gle.coupled_noise import NoiseOfModes
 from mlgle_lammps.surrogates.ml_gle.dynamics import Stepper
@@ -21,18 +22,62 @@ RUNAWAY = 20.0
 BLOCK = 128
 
 
-class _Group:
-    """One stepper with its rolling buffer: history, then the steps of one block."""
+class _Share:
+    """A stepper with its rolling buffer on its device: history, then the steps of one block."""
 
-    def __init__(self, stepper: Stepper, start: torch.Tensor, seed: int, remedy: str) -> None:
+    def __init__(self, stepper: Stepper, places: list[int], start: torch.Tensor, noise: torch.Tensor) -> None:
+        """Begin at ``start``, y (mode, m, d, trajectory) of all modes, on the device that is to have them.
+
+        Args:
+            stepper: of the modes.
+            places: of them in their group.
+            start: also says which device.
+            noise: of the steppers' modes, (mode, block, d, trajectory), to be filled before each block.
+        """
+        self.stepper, self.places, self.noise = stepper, places, noise
+        self._buffer = start.new_zeros(len(stepper.modes), stepper.reach + BLOCK, *start.shape[2:])
+        self._buffer[:, : stepper.reach] = start[list(stepper.modes), start.shape[1] - stepper.reach :]
+        self._fill_block: Work | None = None
+
+    def advance(self, n_steps: int) -> torch.Tensor:
+        """Return the next steps, y (mode, n, d, trajectory); a view until ``roll``."""
+        reach = self.stepper.reach
+        with on_device(self._buffer.device):
+            if n_steps == BLOCK:
+                self._fill_block = self._fill_block or captured(self._fill_whole, [self._buffer])
+                self._fill_block()
+            else:
+                self.stepper.fill(self._buffer[:, : reach + n_steps], self.noise[:, :n_steps])
+        return self._buffer[:, reach:][:, :n_steps]
+
+    def _fill_whole(self) -> None:
+        self.stepper.fill(self._buffer, self.noise)
+
+    def roll(self, n_steps: int) -> None:
+        """Make the last frames of the ``n_steps`` just advanced the history of the next."""
+        reach = self.stepper.reach
+        self._buffer[:, :reach] = self._buffer[:, n_steps : n_steps + reach].clone()
+
+
+class _Group:
+    """One stepper, dealt out by its modes where there are several devices; its noise is drawn on the first."""
+
+    def __init__(
+        self, stepper: Stepper, start: torch.Tensor, seed: int, remedy: str, devices: Sequence[torch.device] = ()
+    ) -> None:
         self.stepper = stepper
         self._advice = f"train on more frames{remedy and ', or '}{remedy}"
         self._generator = torch.Generator(start.device).manual_seed(seed)
-        shape = (len(stepper.modes), stepper.reach + BLOCK, *start.shape[2:])
-        self._buffer = start.new_zeros(shape)
-        self._buffer[:, : stepper.reach] = start[list(stepper.modes), start.shape[1] - stepper.reach :]
         self._noise = start.new_zeros(len(stepper.modes), BLOCK, *start.shape[2:])
-        self._fill_block: Work | None = None
+        every = list(range(len(stepper.modes)))
+        parts = [own.tolist() for own in torch.tensor(every).tensor_split(min(max(1, len(devices)), len(every)))]
+        if len(parts) == 1:
+            self._shares = [_Share(stepper, every, start, self._noise)]
+            return
+        self._shares = [
+            _Share(stepper.part(places, device), places, start.to(device), self._noise[places].to(device, copy=True))
+            for places, device in zip(parts, devices, strict=False)
+        ]
 
     def advance(self, n_steps: int, first_step: int, noise: torch.Tensor | None = None) -> torch.Tensor:
         """Return the next steps, y (mode, n, d, trajectory), at most a block of them; a view until ``roll``.
@@ -43,23 +88,20 @@ class _Group:
             self._noise.normal_(generator=self._generator)
         else:
             self._noise.copy_(noise[list(self.stepper.modes)])
-        if n_steps == BLOCK:
-            self._fill_block = self._fill_block or captured(self._fill_whole, [self._buffer])
-            self._fill_block()
+        if len(self._shares) == 1:
+            steps = self._shares[0].advance(n_steps)
         else:
-            reach = self.stepper.reach
-            self.stepper.fill(self._buffer[:, : reach + n_steps], self._noise[:, :n_steps])
-        steps = self._buffer[:, self.stepper.reach :][:, :n_steps]
+            for share in self._shares:
+                share.noise.copy_(self._noise[share.places])
+            made = [share.advance(n_steps) for share in self._shares]  # all at work before the first is waited for
+            steps = torch.cat([own.to(self._noise.device) for own in made])
         self._check(steps, first_step)
         return steps
 
-    def _fill_whole(self) -> None:
-        self.stepper.fill(self._buffer, self._noise)
-
     def roll(self, n_steps: int) -> None:
         """Make the last frames of the ``n_steps`` just advanced the history of the next."""
-        reach = self.stepper.reach
-        self._buffer[:, :reach] = self._buffer[:, n_steps : n_steps + reach].clone()
+        for share in self._shares:
+            share.roll(n_steps)
 
     def _check(self, steps: torch.Tensor, first_step: int) -> None:
         """Raise RunFailure where a mode is not finite or beyond 20 standard deviations."""
@@ -76,10 +118,13 @@ class _Group:
 class Batch:
     """Trajectories that advance together, with noise of their own: modes and centre of mass."""
 
-    def __init__(self, model: MlGleModel, steppers: list[Stepper], start: torch.Tensor, seeds: list[int]) -> None:
-        """Begin at ``start``, y (mode, m, d, trajectory)."""
+    def __init__(
+        self, model: MlGleModel, steppers: list[Stepper], start: torch.Tensor, seeds: list[int],
+        devices: Sequence[torch.device] = (),
+    ) -> None:  # fmt: skip
+        """Begin at ``start``, y (mode, m, d, trajectory); ``devices`` share the modes, where they are several."""
         pairs, remedy = zip(steppers, seeds[1:], strict=True), model.dynamics.remedy
-        self._groups = [_Group(stepper, start, seed, remedy) for stepper, seed in pairs]
+        self._groups = [_Group(stepper, start, seed, remedy, devices) for stepper, seed in pairs]
         self._generator = torch.Generator(start.device).manual_seed(seeds[0])
         self.sigma = torch.as_tensor(model.dynamics.sigma, dtype=start.dtype, device=start.device)
         self.n_dimensions, self.n_trajectories = start.shape[2:]

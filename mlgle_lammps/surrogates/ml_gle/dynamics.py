@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -23,6 +24,10 @@ class Stepper(Protocol):
             buffer: y, (mode, reach + n, 3, trajectory).
             noise: standard normals, (mode, n, 3, trajectory).
         """
+        ...
+
+    def part(self, places: Sequence[int], device: torch.device) -> Stepper:
+        """Return a stepper of some of these modes, by their places among them, on another device."""
         ...
 
 

@@ -13,7 +13,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from mlgle_lammps.records import Float32, Float64, Frames
-from mlgle_lammps.resources.compute import resolve_device
+from mlgle_lammps.resources.compute import resolve_devices
 from mlgle_lammps.surrogates.ml_gle.batch import BLOCK, Batch
 
 if TYPE_CHECKING:  # the model starts the motion
@@ -102,7 +102,7 @@ class MlGleMotion:
             history: recorded modes, (time >= m, chain, mode, d), deck units; the last frame is step 0.
             seed: of starts and noise.
             n_trajectories: independent trajectories.
-            device: "auto", "cpu" or "cuda".
+            device: "auto", "cpu", "cuda", or several that share the modes, such as "cuda:0,cuda:1".
             threads: that advance trajectories side by side; 0 takes as many as torch has.
             chunk: steps per block of frames, rounded up to a multiple of 128; 0 chooses.
             dtype: of the modes' arithmetic.
@@ -113,7 +113,7 @@ class MlGleMotion:
         if model.tie is not None:  # trajectories lend their modes to the centres of others
             n_trajectories = max(1 + len(model.tie.modes), n_trajectories)
         with _one_thread():
-            self._batches = _batches(model, n_trajectories, seed, resolve_device(device), history, dtype)
+            self._batches = _batches(model, n_trajectories, seed, resolve_devices(device), history, dtype)
 
     def advance(self, n_steps: int) -> Iterator[Frames]:
         """Yield the next steps in blocks; in a block trajectories are on the chain axis, contiguous in memory.
@@ -161,9 +161,15 @@ def _one_thread() -> Iterator[int]:
 
 
 def _batches(
-    model: MlGleModel, n_trajectories: int, seed: int, device: torch.device, history: Float32, dtype: torch.dtype
+    model: MlGleModel,
+    n_trajectories: int,
+    seed: int,
+    devices: tuple[torch.device, ...],
+    history: Float32,
+    dtype: torch.dtype,
 ) -> list[Batch]:
     """Return the batches: one on a GPU, on a CPU as many as hold 150 trajectories at most, whatever the threads."""
+    device = devices[0]
     start = starting_histories(history, model.memory, n_trajectories, np.random.default_rng(seed))
     sigma = torch.as_tensor(model.dynamics.sigma, dtype=dtype, device=device)
     y = (torch.as_tensor(start, dtype=dtype, device=device) / sigma[:, None]).permute(2, 0, 3, 1)
@@ -172,7 +178,7 @@ def _batches(
     seeds = np.random.SeedSequence(seed).generate_state(n_batches * (len(steppers) + 1), np.uint64) >> np.uint64(1)
     rows = seeds.reshape(n_batches, -1).tolist()
     pieces = y.tensor_split(n_batches, dim=3)
-    return [Batch(model, steppers, piece, row) for piece, row in zip(pieces, rows, strict=True)]
+    return [Batch(model, steppers, piece, row, devices) for piece, row in zip(pieces, rows, strict=True)]
 
 
 class _Jobs:

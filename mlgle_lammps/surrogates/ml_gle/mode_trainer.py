@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from mlgle_lammps.records import Float64, Frames, ModeReport
+from mlgle_lammps.resources.progress import Progress
 from mlgle_lammps.surrogates.ml_gle import equivariant
 from mlgle_lammps.surrogates.ml_gle.autoregressive import choose_core, estimable_order, fit_core
 from mlgle_lammps.surrogates.ml_gle.best_weights import BestWeights
@@ -22,6 +23,7 @@ from mlgle_lammps.surrogates.ml_gle.linear_core import LinearCore
 from mlgle_lammps.surrogates.ml_gle.long_lived import reach_beyond
 from mlgle_lammps.surrogates.ml_gle.mode_model import ModeModel
 from mlgle_lammps.surrogates.ml_gle.residual_training import ResidualData, ResidualTrainer
+from mlgle_lammps.surrogates.ml_gle.shared_training import SharedTrainer, residual_trainer
 from mlgle_lammps.surrogates.ml_gle.training_frames import LEAST_TARGETS, TrainingFrames, prepare_frames
 
 logger = logging.getLogger("mlgle")
@@ -37,7 +39,7 @@ class TrainOptions:
         memory: m, frames.
         train_frames: T_train.
         val_frames: T_val.
-        device: torch device name.
+        device: torch device name; of several the one that leads.
         seed: of weights and batches.
         networks: False leaves the linear core alone.
         learning_rate: of the networks.
@@ -48,6 +50,7 @@ class TrainOptions:
         evaluate_every: updates between two evaluations on the stopping targets.
         patience: evaluations without improvement.
         keep_at: a network is kept where it betters the core's held-out likelihood by this many standard errors.
+        beside: further devices, which train the networks of their share of the modes.
     """
 
     memory: int = 128
@@ -64,6 +67,7 @@ class TrainOptions:
     evaluate_every: int = 25
     patience: int = 6
     keep_at: float = 2.5
+    beside: tuple[str, ...] = ()
 
 
 class ModeTrainer:
@@ -85,7 +89,8 @@ class ModeTrainer:
         self._on_round = on_round or (lambda info: logger.debug("training: %s", info))
         self._should_stop = should_stop or (lambda: False)
         self._device = torch.device(options.device)
-        self._residual: ResidualTrainer | None = None
+        self._devices = (self._device, *map(torch.device, options.beside))
+        self._residual: ResidualTrainer | SharedTrainer | None = None
 
     def partial_fit(self, window: Frames) -> None:
         """Make one online round on the frames so far: refit the core, then a fixed number of network updates."""
@@ -114,11 +119,11 @@ class ModeTrainer:
         updates = self._residual.n_updates if self._residual else 0
         self._on_round({"stage": stage, "frames": len(frames.y), "updates": updates})
 
-    def _residual_trainer(self, data: ResidualData) -> ResidualTrainer:
+    def _residual_trainer(self, data: ResidualData) -> ResidualTrainer | SharedTrainer:
         if self._residual is None:
             options = self._options
-            self._residual = ResidualTrainer(
-                equivariant.Architecture.within(options.memory), data.frames.n_modes, self._device, options.seed,
+            self._residual = residual_trainer(
+                equivariant.Architecture.within(options.memory), data.frames.n_modes, self._devices, options.seed,
                 options.learning_rate, options.weight_decay, options.batch,
             )  # fmt: skip
             self._residual.measure(data)
@@ -168,7 +173,10 @@ class ModeTrainer:
         options = self._options
         trainer = self._residual_trainer(data)
         trainer.measure(data)
-        best = trainer.train(data, options.max_updates, options.evaluate_every, options.patience, self._should_stop)
+        with Progress("learn", options.max_updates, "updates at most") as progress:
+            best = trainer.train(
+                data, options.max_updates, options.evaluate_every, options.patience, self._should_stop, progress.advance
+            )
         self._tell("networks", data.frames)
         return best
 

@@ -111,7 +111,7 @@ class MlGleModel:
             frames: one uninterrupted piece with modes, m frames or more, deck units.
             seed: of starts and noise; equal seeds and devices give equal bits, whatever the threads.
             n_trajectories: independent trajectories; more than chains start from earlier frames, turned.
-            device: "auto", "cpu" or "cuda".
+            device: "auto", "cpu", "cuda", or several: "cuda:0,cuda:1".
             threads: that advance trajectories side by side; 0 takes as many as torch has.
 
         Raises:

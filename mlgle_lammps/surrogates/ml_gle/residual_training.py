@@ -39,7 +39,7 @@ class ResidualData:
     """Frames with what the core makes of them, from which batches are gathered."""
 
     def __init__(self, frames: TrainingFrames, core: LinearCore, architecture: equivariant.Architecture) -> None:
-        self.frames = frames
+        self.frames, self.core, self.architecture = frames, core, architecture
         y = frames.y
         self._scale = torch.as_tensor(core.innovation_variance, device=y.device).sqrt().to(y.dtype)[:, None, None]
         self._core = predict(core, y).reshape(-1, frames.n_modes * y.shape[3])
@@ -91,6 +91,11 @@ def over_targets(data: ResidualData, index: torch.Tensor, nll: Callable[[Samples
         return torch.cat([nll(data.gather(piece)) for piece in index.split(_EVALUATION_BATCH)], dim=1)
 
 
+def drawn(train: torch.Tensor, n_updates: int, batch: int, generator: torch.Generator) -> torch.Tensor:
+    """Return places in the training targets, (update, sample), drawn on the CPU."""
+    return torch.randint(len(train), (n_updates, min(batch, len(train))), generator=generator)
+
+
 class ResidualTrainer:
     """Weights of all modes' networks with their optimizer; lives through the online rounds.
 
@@ -102,11 +107,13 @@ class ResidualTrainer:
     def __init__(
         self, architecture: equivariant.Architecture, n_modes: int, device: torch.device, seed: int,
         learning_rate: float, weight_decay: float, batch: int, averaging: float = 0.98,
+        weights: equivariant.Tensors | None = None,
     ) -> None:  # fmt: skip
         self.architecture = architecture
         self._generator = torch.Generator().manual_seed(seed)
-        weights = equivariant.initial_weights(architecture, n_modes, self._generator)
-        self.weights = {name: w.to(device).requires_grad_(True) for name, w in weights.items()}
+        if weights is None:
+            weights = equivariant.initial_weights(architecture, n_modes, self._generator)
+        self.weights = {name: w.clone().to(device).requires_grad_(True) for name, w in weights.items()}
         self.mean = {name: w.detach().clone() for name, w in self.weights.items()}
         self.scales = {n: s.to(device) for n, s in equivariant.neutral_scales(architecture, n_modes).items()}
         self._optimizer = torch.optim.AdamW(
@@ -125,11 +132,13 @@ class ResidualTrainer:
     def update(self, data: ResidualData, n_updates: int) -> None:
         """Make gradient steps on random batches of the training targets."""
         train = data.frames.targets.train
-        size = (n_updates, min(self._batch, len(train)))
-        picks = train[torch.randint(len(train), size, generator=self._generator).to(train.device)]
-        for pick in picks:
-            self._step(data, pick)
-            self.n_updates += 1
+        for pick in train[drawn(train, n_updates, self._batch, self._generator).to(train.device)]:
+            self.step(data, pick)
+
+    def step(self, data: ResidualData, pick: torch.Tensor) -> None:
+        """Make a gradient step on the targets ``pick``."""
+        self._step(data, pick)
+        self.n_updates += 1
 
     def _gradient_step(self, data: ResidualData, pick: torch.Tensor) -> None:
         """Step down the gradient at the targets ``pick``, without host synchronisation on a GPU."""
@@ -152,18 +161,25 @@ class ResidualTrainer:
         return _SAMPLES_PER_THREAD * torch.get_num_threads() if on_cpu else self._batch
 
     def train(
-        self, data: ResidualData, max_updates: int, every: int, patience: int, should_stop: Callable[[], bool]
-    ) -> BestWeights:
+        self, data: ResidualData, max_updates: int, every: int, patience: int, should_stop: Callable[[], bool],
+        on_updates: Callable[[int], None] = lambda n: None,
+    ) -> BestWeights:  # fmt: skip
         """Train until no mode's network improves on the ``stop`` targets; return the best weights of each mode."""
-        best = BestWeights(self.mean, self._evaluate(data))
+        best = BestWeights(self.mean, self.evaluate(data))
         for _ in range(0, max_updates, every):
             if should_stop() or best.exhausted(patience):
                 break
             self.update(data, every)
-            best.offer(self.mean, self._evaluate(data))
-        self._step.release()
+            best.offer(self.mean, self.evaluate(data))
+            on_updates(every)
+        self.release()
         return best
 
-    def _evaluate(self, data: ResidualData) -> torch.Tensor:
+    def release(self) -> None:
+        """Let go of data and captured steps."""
+        self._step.release()
+
+    def evaluate(self, data: ResidualData) -> torch.Tensor:
+        """Return the mean held-out value of each network, (network,)."""
         tensors = self.mean | self.scales
         return over_targets(data, data.frames.targets.stop, lambda s: sample_nll(tensors, s, True)).mean(1)

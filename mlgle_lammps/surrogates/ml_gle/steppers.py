@@ -5,6 +5,8 @@ A buffer is (mode, time, 3, trajectory), standardized; its first frames are the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -29,6 +31,7 @@ class LinearStepper:
         self, core: LinearCore, modes: tuple[int, ...], device: torch.device, dtype: torch.dtype = torch.float32
     ) -> None:
         self.modes = modes
+        self._whole, self._dtype = core, dtype
         self._core = BlockedCore(subset(core, modes), device, dtype)
         self.reach = self._core.order
 
@@ -41,6 +44,10 @@ class LinearStepper:
             past = flat[:, start : start + self.reach]
             flat[:, self.reach + start : self.reach + stop] = self._core.advance(past, normals[:, start:stop])
 
+    def part(self, places: Sequence[int], device: torch.device) -> LinearStepper:
+        """See ``Stepper.part``."""
+        return LinearStepper(self._whole, tuple(self.modes[place] for place in places), device, self._dtype)
+
 
 class NetworkStepper:
     """Linear core and equivariant network (a Stepper): y_t = core + s r + s exp(v/2) ε.
@@ -52,6 +59,7 @@ class NetworkStepper:
         self, core: LinearCore, networks: Networks, device: torch.device, dtype: torch.dtype = torch.float32
     ) -> None:
         self.modes = networks.modes
+        self._whole, self._networks, self._dtype = core, networks, dtype
         own = subset(core, networks.modes)
         self._order, self._architecture = own.max_order, networks.architecture
         self.reach = max(self._order, self._architecture.reach)
@@ -72,6 +80,13 @@ class NetworkStepper:
         for start in range(0, n_steps, _FAR_BLOCK):
             stop = min(start + _FAR_BLOCK, n_steps)
             self._fill_block(buffer[:, start : self.reach + stop], noise[:, start:stop])
+
+    def part(self, places: Sequence[int], device: torch.device) -> NetworkStepper:
+        """See ``Stepper.part``."""
+        rows, own = list(places), self._networks
+        tensors = {name: tensor[rows] for name, tensor in own.tensors.items()}
+        networks = Networks(tuple(own.modes[row] for row in rows), own.architecture, tensors)
+        return NetworkStepper(self._whole, networks, device, self._dtype)
 
     def _fill_block(self, buffer: torch.Tensor, noise: torch.Tensor) -> None:
         """Advance at most ``_FAR_BLOCK`` steps; ``buffer`` begins ``reach`` frames before the first."""

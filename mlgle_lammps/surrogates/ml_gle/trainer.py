@@ -13,7 +13,7 @@ from mlgle_lammps.chains.spectrum import spectrum_of
 from mlgle_lammps.errors import RunFailure
 from mlgle_lammps.options.learn import TRAINED_CHAINS, LearnOptions
 from mlgle_lammps.records import Frames, GleFit, System
-from mlgle_lammps.resources.compute import resolve_device
+from mlgle_lammps.resources.compute import resolve_devices
 from mlgle_lammps.statistics.centre_tie import centre_tie
 from mlgle_lammps.surrogates.ml_gle import NAME
 from mlgle_lammps.surrogates.ml_gle.mode_model import ModeModel
@@ -38,8 +38,12 @@ class DynamicsTrainer(Protocol):
         ...
 
 
-def _default(options: LearnOptions, device: str, system: System, should_stop: Callable[[], bool]) -> DynamicsTrainer:
-    how = TrainOptions(options.memory, options.train_frames, options.val_frames, device, options.seed)
+def _default(
+    options: LearnOptions, devices: tuple[str, ...], system: System, should_stop: Callable[[], bool]
+) -> DynamicsTrainer:
+    how = TrainOptions(
+        options.memory, options.train_frames, options.val_frames, devices[0], options.seed, beside=devices[1:]
+    )
     own = system.species[0]
     groups = groups_of(np.array(own.eigenvalues[: modes_taken(options.modes, own)]))
     if any(len(group) > 1 for group in groups):
@@ -47,8 +51,10 @@ def _default(options: LearnOptions, device: str, system: System, should_stop: Ca
     return ModeTrainer(how, should_stop=should_stop)
 
 
-def _published(options: LearnOptions, device: str, system: System, should_stop: Callable[[], bool]) -> DynamicsTrainer:
-    how = PublishedOptions(options.memory, options.train_frames, options.val_frames, device, options.seed)
+def _published(
+    options: LearnOptions, devices: tuple[str, ...], system: System, should_stop: Callable[[], bool]
+) -> DynamicsTrainer:
+    how = PublishedOptions(options.memory, options.train_frames, options.val_frames, devices[0], options.seed)
     return PublishedModeTrainer(how, should_stop=should_stop)
 
 
@@ -75,7 +81,9 @@ class MlGleTrainer:
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self._memory, self._system, self._fit = options.memory, system, fit
-        self._dynamics = _OF_PRESET[options.preset](options, resolve_device(options.device).type, system, should_stop)
+        self._dynamics = _OF_PRESET[options.preset](
+            options, tuple(map(str, resolve_devices(options.device))), system, should_stop
+        )
 
     def partial_fit(self, window: Frames) -> None:
         """Make one online round on the frames so far.

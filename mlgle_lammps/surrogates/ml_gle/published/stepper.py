@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -20,6 +20,7 @@ class PublishedStepper:
         ratio: Float64,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
+        modes: tuple[int, ...] = (),
     ) -> None:
         """Take the networks of all modes.
 
@@ -29,11 +30,20 @@ class PublishedStepper:
             ratio: σ_Δz/σ_z, (mode,).
             device: where the buffers are.
             dtype: of the arithmetic.
+            modes: whose networks these are; none for all.
         """
-        self.modes = tuple(range(len(ratio)))
+        self.modes = modes or tuple(range(len(ratio)))
+        self._whole, self._dtype = (weights, ratio), dtype
         self.reach = memory
         self._tensors = {name: t.to(device, dtype) for name, t in weights.items()}
         self._ratio = torch.as_tensor(ratio, dtype=dtype, device=device)[:, None, None]
+
+    def part(self, places: Sequence[int], device: torch.device) -> PublishedStepper:
+        """See ``Stepper.part``."""
+        rows, (weights, ratio) = list(places), self._whole
+        own = {name: tensor[rows] for name, tensor in weights.items()}
+        modes = tuple(self.modes[row] for row in rows)
+        return PublishedStepper(own, self.reach, ratio[rows], device, self._dtype, modes)
 
     def fill(self, buffer: torch.Tensor, noise: torch.Tensor) -> None:
         """See ``Stepper.fill``."""

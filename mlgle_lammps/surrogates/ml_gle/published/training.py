@@ -12,6 +12,7 @@ import torch
 
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import Frames, ModeReport
+from mlgle_lammps.resources.progress import Progress
 from mlgle_lammps.surrogates.ml_gle.best_weights import BestWeights
 from mlgle_lammps.surrogates.ml_gle.captured import RepeatedStep, optimizer_tensors, take_step
 from mlgle_lammps.surrogates.ml_gle.published import network
@@ -96,10 +97,12 @@ class PublishedModeTrainer:
             notes.append("no validation windows: the published networks were trained without early stopping")
 
         def on_epoch(epoch: int, value: torch.Tensor) -> None:
+            progress.advance()
             logger.debug("published networks: epoch %d, validation %s", epoch, value.tolist())
             self._tell(f"epoch {epoch}", frames)
 
-        best = trainer.train(frames, options.epochs, options.patience, self._should_stop, on_epoch)
+        with Progress("learn", options.epochs, "epochs at most") as progress:
+            best = trainer.train(frames, options.epochs, options.patience, self._should_stop, on_epoch)
         if bool(best.broken.any()):
             lost = [j + 1 for j in torch.nonzero(best.broken).flatten().tolist()]
             notes.append(f"the published loss was not finite for modes {lost}; their last finite best weights are used")

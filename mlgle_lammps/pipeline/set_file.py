@@ -1,0 +1,190 @@
+"""The small file that makes a set of runs: decks and the values of their variables, and the models to train."""
+
+from __future__ import annotations
+
+import shlex
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlgle_lammps.errors import UserError, one_line
+
+PARTS = ("train", "test", "longer")
+"""Runs that models learn from, unseen ones that they are judged by, and such as differ by their size too."""
+_TOP = {"deck", "every", "variables", "parts", "runs", "models", "surrogate", "generate", "quantity", "charges"}
+_NAMED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-")
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of the set.
+
+    Attributes:
+        name: of its folder.
+        part: one of ``PARTS``.
+        deck: LAMMPS input script.
+        every: MD steps between two frames.
+        frames: to record; None for those of the deck's production.
+        variables: (name, words) as LAMMPS's ``-var``.
+    """
+
+    name: str
+    part: str
+    deck: Path
+    every: int
+    frames: int | None
+    variables: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True)
+class PlannedModel:
+    """One model to train.
+
+    Attributes:
+        kind: name of its row in the tables.
+        seed: of training.
+        options: further words of ``mlgle replay``.
+    """
+
+    kind: str
+    seed: int
+    options: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return f"{self.kind}-{self.seed}"
+
+
+@dataclass(frozen=True)
+class SetFile:
+    """What the file says.
+
+    Attributes:
+        path: of the file.
+        runs: in their order.
+        models: likewise.
+        surrogate: that the models are of.
+        time: of the generated trajectories, in the runs' unit.
+        ensemble: trajectories of each molecule.
+        quantity: what is compared with long MD: "rg2", or "ions" for the diffusion of ions.
+        charges: of types of beads, where ions conduct.
+    """
+
+    path: Path
+    runs: tuple[PlannedRun, ...]
+    models: tuple[PlannedModel, ...]
+    surrogate: str
+    time: float
+    ensemble: int
+    quantity: str
+    charges: Mapping[str, float]
+
+    def of_part(self, part: str) -> tuple[PlannedRun, ...]:
+        """Return the runs of a part."""
+        return tuple(own for own in self.runs if own.part == part)
+
+
+def read_set(path: Path) -> SetFile:
+    """Return what a set's file says; raise UserError naming the first thing in it that cannot be meant."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not TOML: {one_line(error)}") from None
+    _require_keys(values, _TOP, str(path))
+    runs = tuple(_run(entry, values, path, i) for i, entry in enumerate(_tables(values.get("runs"), f"{path}: runs")))
+    if not runs:
+        raise UserError(f"{path} lists no runs: write a [[runs]] table for each, with name, part and variables")
+    if twice := sorted({own.name for own in runs if [other.name for other in runs].count(own.name) > 1}):
+        raise UserError(f"{path}: two runs are called {twice[0]}")
+    made = _mapping(values.get("generate", {}), f"{path}: generate")
+    _require_keys(made, {"time", "ensemble"}, f"{path}: generate")
+    charges = _mapping(values.get("charges", {}), f"{path}: charges")
+    quantity = values.get("quantity", "rg2")
+    if quantity not in ("rg2", "ions"):
+        raise UserError(f'{path}: quantity is {quantity!r}; write "rg2" or "ions"')
+    return SetFile(
+        path, runs, _models(values.get("models", {}), path), str(values.get("surrogate", "cg-gnn")),
+        float(_number(made.get("time", 100_000.0), f"{path}: generate.time")),
+        int(_number(made.get("ensemble", 4), f"{path}: generate.ensemble")), quantity,
+        {name: float(_number(charge, f"{path}: charges.{name}", least=-1e3)) for name, charge in charges.items()},
+    )  # fmt: skip
+
+
+def _run(entry: Mapping[str, Any], whole: Mapping[str, Any], path: Path, number: int) -> PlannedRun:
+    where = f"{path}: run {entry.get('name', number)}"
+    _require_keys(entry, {"name", "part", "deck", "every", "frames", "variables"}, where)
+    name, part = str(entry.get("name", "")), entry.get("part")
+    if not name or not set(name) <= _NAMED or name.strip(".") == "":
+        raise UserError(f"{where}: name {name!r} cannot be a folder's; letters, digits, '.', '_', '+' and '-' can")
+    if part not in PARTS:
+        raise UserError(f"{where}: part is {part!r}; write one of {', '.join(PARTS)}")
+    own = _mapping(_mapping(whole.get("parts", {}), f"{path}: parts").get(part, {}), f"{path}: parts.{part}")
+    _require_keys(own, {"every", "frames", "variables"}, f"{path}: parts.{part}")
+    said = {**whole, **own, **entry}
+    if "deck" not in said:
+        raise UserError(f'{where}: no deck: write deck = "in.deck" at the top of the file, or in the run')
+    variables: dict[str, Any] = {}
+    for table in (whole, own, entry):
+        variables |= _mapping(table.get("variables", {}), f"{where}: variables")
+    deck = path.parent / str(said["deck"])
+    if not deck.is_file():
+        raise UserError(f"{where}: there is no deck {deck}")
+    frames = said.get("frames")
+    return PlannedRun(
+        name, part, deck, int(_number(said.get("every", 100), f"{where}: every", least=1)),
+        None if frames is None else int(_number(frames, f"{where}: frames", least=1)),
+        tuple((key, _words(value, f"{where}: variable {key}")) for key, value in variables.items()),
+    )  # fmt: skip
+
+
+def _models(values: Any, path: Path) -> tuple[PlannedModel, ...]:
+    found = []
+    for kind, entry in _mapping(values, f"{path}: models").items():
+        where = f"{path}: models.{kind}"
+        own = _mapping(entry, where)
+        _require_keys(own, {"seeds", "options"}, where)
+        seeds = own.get("seeds", [1])
+        if not isinstance(seeds, list) or not all(type(seed) is int and seed >= 0 for seed in seeds):
+            raise UserError(f"{where}: seeds is {seeds!r}; write a list of whole numbers")
+        if not set(kind) <= _NAMED:
+            raise UserError(f"{where}: {kind!r} cannot be a folder's name")
+        found += [PlannedModel(kind, seed, _words(own.get("options", ""), where)) for seed in seeds]
+    return tuple(found)
+
+
+def _words(value: Any, where: str) -> tuple[str, ...]:
+    """Return the words of a value: text is split as a shell does."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise UserError(f"{where} is {value!r}; write text or a number")
+    try:
+        return tuple(shlex.split(value)) if isinstance(value, str) else (repr(value),)
+    except ValueError as error:
+        raise UserError(f"{where}: {one_line(error)}") from None
+
+
+def _number(value: Any, where: str, least: float = 0.0) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < 1e15:
+        raise UserError(f"{where} is {value!r}; write a number from {least:g} up")
+    return value
+
+
+def _tables(value: Any, where: str) -> list[Mapping[str, Any]]:
+    if value is not None and not isinstance(value, list):
+        raise UserError(f"{where} is no list of tables: write [[runs]]")
+    return [_mapping(entry, where) for entry in value or []]
+
+
+def _mapping(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise UserError(f"{where} is {value!r}; a table belongs there")
+    return value
+
+
+def _require_keys(values: Mapping[str, Any], known: set[str], where: str) -> None:
+    if unknown := sorted(set(values) - known):
+        raise UserError(f"{where}: {unknown[0]} means nothing there; {', '.join(sorted(known))} do")

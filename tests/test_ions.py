@@ -1,0 +1,138 @@
+"""Distances and conduction of ions, on points whose answers are known."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mlgle_lammps.errors import UserError
+from mlgle_lammps.evaluate.ion_transport import collisions_in_time, ion_transport, read_ions
+from mlgle_lammps.observe.ions import closest_distance, collisions, conduction, edges_of, species_distribution
+from mlgle_lammps.pipeline.set_file import read_set
+from mlgle_lammps.pipeline.set_ions import write_ions
+from mlgle_lammps.pipeline.set_tasks import run_folder
+from mlgle_lammps.records import CHAINS, Frames, Species, System
+from mlgle_lammps.store.writer import FramesWriter
+
+pytestmark = pytest.mark.light
+BOX = np.array([6.0, 7.0, 8.0])
+
+
+def test_points_without_correlation_have_g_of_one():
+    random = np.random.default_rng(1)
+    one, other = random.uniform(-50, 50, (60, 40, 3)), random.uniform(-50, 50, (60, 30, 3))
+    for second in (None, other):
+        found = species_distribution(one, second, BOX, 2.9, n_bins=12)
+        off = (found.g - 1)[2:] / found.se[2:]
+        assert np.abs(off).max() < 5
+        assert abs(off.mean()) < 4 / np.sqrt(len(off))
+    with pytest.raises(ValueError, match="half of it"):
+        species_distribution(one, None, BOX, 3.1)
+
+
+def test_pairs_are_counted_through_the_walls():
+    one = np.array([[[0.1, 3.0, 3.0], [3.0, 3.0, 3.0]]])
+    other = np.array([[[5.9, 3.0, 3.0], [3.0, 3.0, 11.4]]])  # 0.2 away from the first, 0.4 from the second
+    np.testing.assert_allclose(collisions(one, other, BOX, 0.3), [0.5])
+    np.testing.assert_allclose(collisions(one, other, BOX, 0.5), [1.0])
+    np.testing.assert_allclose(collisions(np.concatenate([one, other], axis=1), None, BOX, 0.3), [0.25])
+    assert closest_distance(one, other, BOX) == pytest.approx(0.2)
+    assert closest_distance(one, None, BOX) == pytest.approx(2.9)
+    with pytest.raises(UserError, match="rectangular box"):
+        edges_of((6.0, 6.0, 6.0, 0.1, 0.0, 0.0))
+
+
+def walkers(n_frames, n_ions, D, seed):
+    steps = np.random.default_rng(seed).standard_normal((n_frames, n_ions, 3)) * np.sqrt(2 * D)
+    return np.cumsum(steps, axis=0)
+
+
+def test_independent_ions_conduct_as_nernst_and_einstein_say():
+    kT, volume, n = 1.5, float(np.prod(BOX)), 60
+    ions = {"A": walkers(6000, n, 0.3, 2), "B": walkers(6000, n, 0.1, 3)}
+    charges = {"A": 1.0, "B": -2.0}
+    found = conduction(ions, charges, BOX, kT, 1.0, longest=20.0)
+    exact = n * (0.3 + 4 * 0.1) / (volume * kT)
+    for own in (found.conductivity, found.nernst_einstein):
+        assert abs(own.value - exact) < 4 * own.se
+    assert found.nernst_einstein.se < 0.05 * exact
+    assert abs(found.onsager["A", "B"].value) < 4 * found.onsager["A", "B"].se
+    assert abs(found.onsager["A", "A"].value - n * 0.3 / (volume * kT)) < 4 * found.onsager["A", "A"].se
+    drifting = {name: own + np.arange(6000)[:, None, None] * 0.5 for name, own in ions.items()}
+    same = conduction(drifting, charges, BOX, kT, 1.0, np.arange(6000)[:, None] * 0.5 * np.ones(3), 20.0)
+    assert same.conductivity.value == pytest.approx(found.conductivity.value)
+
+
+def test_ion_pairs_carry_no_charge():
+    pairs = walkers(4000, 40, 0.2, 4)
+    apart = pairs + np.random.default_rng(5).standard_normal(pairs.shape) * 0.1
+    found = conduction({"A": pairs, "B": apart}, {"A": 1.0, "B": -1.0}, BOX, 1.0, 1.0, longest=20.0)
+    assert abs(found.conductivity.value) < 0.05 * found.nernst_einstein.value
+    with pytest.raises(ValueError, match="too few"):
+        conduction({"A": pairs[:30]}, {"A": 1.0}, BOX, 1.0, 1.0, longest=20.0)
+
+
+CHARGES = {"Li": 1.0, "Cl": -1.0}
+KINDS = {"Li": 0.3, "Cl": 0.1}
+"""Species and their D."""
+
+
+def electrolyte(n_frames, seed, n_chains=6, n_ions=20, faster=1.0):
+    """Independent walkers whose D is known, in a box that does not hinder them."""
+    others = tuple(Species(name, n_ions, 1, 0, ("com",), types=(name,), masses=(1.0,)) for name in KINDS)
+    system = System(
+        n_chains, 3, 1, 2.0, 1, "lj", "tau", "sigma", "made", box=(*BOX.tolist(), 0.0, 0.0, 0.0), others=others,
+        name="linear 3", types=("P",) * 3, masses=(3.0,),
+    )  # fmt: skip
+    steps = np.arange(n_frames)
+    start = np.random.default_rng(seed).uniform(0, 6, (1, n_ions, 3))
+    channels = {
+        name: {"com": start + walkers(n_frames, n_ions, 2.0 * D * faster, 10 * seed + i)}
+        for i, (name, D) in enumerate(KINDS.items())
+    }
+    modes = np.zeros((n_frames, n_chains, 1, 3), np.float32)
+    own = {"com": walkers(n_frames, n_chains, 0.02, 10 * seed + 9), "modes": modes}
+    return system, Frames(steps, steps * 0, {CHAINS: own, **channels})
+
+
+def test_ions_of_a_stream_diffuse_and_conduct_as_they_were_made():
+    system, frames = electrolyte(2500, 1)
+    found = ion_transport(system, frames, CHARGES)
+    for name, exact in KINDS.items():
+        D = found.D[name]
+        assert D is not None
+        assert abs(D.value - exact) < 4 * D.se
+        assert D.se < 0.1 * exact
+    assert found.conduction is not None
+    own = found.conduction.conductivity
+    assert abs(own.value - 20 * 0.4 / float(np.prod(BOX))) < 4 * own.se
+    assert found.summary()["D_Li"]["value"] == found.D["Li"].value
+    near = collisions_in_time(system, frames[:50], ("Cl", "Li"), 0.5)
+    expected = 20 * 4 / 3 * np.pi * 0.5**3 / float(np.prod(BOX))
+    assert near.mean() == pytest.approx(expected, rel=0.4)
+    assert not collisions_in_time(system, frames[:50], ("Cl", "Li"), found.closest["Cl", "Li"] / 2).any()
+
+
+def test_parity_of_a_set_of_electrolytes(tmp_path):
+    (tmp_path / "in.deck").write_text("")
+    lines = ['deck = "in.deck"', 'quantity = "ions"', "[charges]", "Li = 1", "Cl = -1"]
+    for name, part in (("a", "train"), ("b", "test"), ("c", "test")):
+        lines += ["[[runs]]", f'name = "{name}"', f'part = "{part}"']
+    (tmp_path / "set.toml").write_text("\n".join(lines))
+    plan, out = read_set(tmp_path / "set.toml"), tmp_path / "out"
+    with pytest.raises(UserError, match="no unseen electrolyte"):
+        write_ions(plan, out)
+    for i, (run, n_frames) in enumerate(zip(plan.runs, (200, 900, 900), strict=True)):
+        system, frames = electrolyte(n_frames, i + 2, faster=1.0 + i)
+        folder = run_folder(out, run)
+        folder.mkdir(parents=True)
+        with FramesWriter(folder / "modes.h5", system) as writer:
+            writer.append(frames)
+    write_ions(plan, out)
+    found = json.loads((out / "parity.json").read_text())
+    assert found["molecules"]["b"]["D_Li"]["value"] == pytest.approx(0.6, rel=0.15)
+    short = found["baselines"]["md_training_length"]
+    assert short["time"] == 400.0
+    assert short["without_D"] > 0 or 0.5 < short["ratio"] < 2
+    with pytest.raises(UserError, match="has no ions Na"):
+        read_ions(run_folder(out, plan.runs[0]), {"Na": 1.0})
