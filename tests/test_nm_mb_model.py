@@ -40,7 +40,7 @@ DURATION = 200.0
 
 def true_memory():
     coupling = RadialCoupling(2, 0.49 * EDGE, 8)
-    bell = torch.exp(-torch.linspace(0, 2, 8, dtype=torch.float64) ** 2)
+    bell = torch.exp(-(torch.linspace(0, 2, 8, dtype=torch.float64) ** 2))
     coupling.radial.data.copy_(bell[:, None] * torch.tensor([9.0, 1.0, 7.0, 1.2], dtype=torch.float64))
     return Memory((MemoryGroup("molecule", coupling, beside(PARTS)),))
 
@@ -64,7 +64,9 @@ def held(rng, duration=DURATION):
     with torch.no_grad():
         kernel = products_of(true_memory(), configuration(centres, pairs)).numpy().reshape(2, -1)
     decays = np.stack([part.decay(grid)[:, 0, 0] for part in PARTS], 1)
-    blocks = KT * (seen(times, decays, grid, duration) @ kernel).reshape(len(times), M, 3, M, 3).transpose(0, 1, 3, 2, 4)
+    blocks = KT * (seen(times, decays, grid, duration) @ kernel).reshape(len(times), M, 3, M, 3).transpose(
+        0, 1, 3, 2, 4
+    )
     known = np.array([(i, j) for i in range(M) for j in range(i + 1, M)])
     pair, own = blocks[:, known[:, 0], known[:, 1]], blocks[:, range(M), range(M)]
     return ConstrainedRun(

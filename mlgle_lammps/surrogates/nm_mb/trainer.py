@@ -191,7 +191,7 @@ def move(model: NmMbModel, how: TrainSettings, number: int) -> tuple[np.ndarray,
 
 def corrected(model: NmMbModel, found: Sequence[Configuration], wanted: SelfMotion, own: SelfMotion) -> NmMbModel:
     """Return the model with strengths changed by what its running friction lacks, and its D says of the end."""
-    parts = separated(model.kernel.groups[0].relaxations)
+    parts = [part for group in model.kernel.groups for part in separated(group.relaxations)]
     strengths = own_friction(model.kernel, found)
     end = model.kT / wanted.D - model.kT / own.D
     times = np.append(wanted.times, 3 * wanted.times[-1])
