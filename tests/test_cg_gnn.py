@@ -48,8 +48,13 @@ def test_blocks_of_a_linear_chain():
     assert grouping.hops().tolist() == [[0, 1, 2], [1, 0, 1], [2, 1, 0]]
 
 
+def metis():
+    pytest.importorskip("pymetis")
+
+
 @pytest.mark.parametrize(("edges", "n_beads", "n_groups"), [(RING, 12, 4), (STAR, 16, 4)], ids=["ring", "star"])
 def test_metis_groups_any_molecule(edges, n_beads, n_groups):
+    metis()
     grouping = group_beads(n_beads, edges, n_beads // n_groups, "metis")
     assert grouping.n_groups == n_groups
     assert grouping.sizes.sum() == n_beads
@@ -62,6 +67,7 @@ def test_metis_groups_any_molecule(edges, n_beads, n_groups):
 
 def test_centres_of_groups():
     beads = np.random.default_rng(1).standard_normal((2, 3, 12, 3))
+    metis()
     grouping = group_beads(12, RING, 3, "metis")
     for group in range(4):
         expected = beads[:, :, np.array(grouping.groups) == group].mean(axis=2)
@@ -341,7 +347,7 @@ def test_the_pair_core_finds_planted_forces_between_types():
             centres, segments = np.zeros((150, 40, 3)), np.zeros(150, np.int64)
             made.append(CoarseRun(molecule, steps.places.numpy(), centres, radii, segments, 1.0))
         sets = Examples.of(made, ("A", "B"), 1.0, 0, 1)
-        found[name] = fit_pair_core([sets], core_of(), 2)
+        found[name] = fit_pair_core([sets], core_of(), 2).pairs
     rates = found["planted"][2 * n_features(2) // 3 + 1 :][:3, :3].mean(1)  # AA, AB, BB
     assert rates[0] > 0.5
     assert rates[1:].abs().max() < 0.3
@@ -553,6 +559,7 @@ def test_damaged_files_and_values_are_refused(tmp_path):
 
 def test_rings_learn_by_metis():
     """Not only linear chains: a ring, its groups by METIS."""
+    metis()
     run = rouse_run(12, 2, 40, DT, types="AB" * 6)
     system = System(2, 12, 0, DT, types=("A", "B") * 6, edges=RING, time_unit="tau", length_unit="sigma")
     options = options_of("default", grouping="metis", beads_per_group=3, members=1)

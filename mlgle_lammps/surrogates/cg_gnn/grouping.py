@@ -117,7 +117,7 @@ def _partition(n_beads: int, edges: Edges, n_groups: int) -> list[int]:
     try:
         import pymetis  # of no use to linear chains
     except ImportError as error:
-        raise UserError("`grouping` metis needs pymetis: pip install pymetis") from error
+        raise UserError("`grouping` metis needs pymetis: pip install mlgle_lammps[partition]") from error
     near: list[list[int]] = [[] for _ in range(n_beads)]
     for one, other in edges:
         near[one].append(other)

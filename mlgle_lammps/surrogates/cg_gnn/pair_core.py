@@ -3,13 +3,15 @@
 On top of the linear core, F_i = Σ_j w_ij (x_j - x_i) with w_ij = Σ_fk θ_fk X_f(i, j) φ_k(r_ij): X are the symmetric
 products of the shares of bead types in the two groups, and 1, which all types share; apart for bonded groups, for next
 neighbours and for all others. φ are bumps along the distance. One step ahead, z' - a z = (1 - a) U F / λ + noise, is
-linear in θ: ridge regression over all frames in both directions of time. The ridge is chosen by leaving runs out, fold
-by fold; what all types share is hardly held back.
+linear in θ, and in a change of each mode's own spring with the composition of the whole molecule: ridge regression over
+all frames in both directions of time. The ridge is chosen by leaving runs out, fold by fold; what all types share is
+hardly held back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -26,6 +28,7 @@ MOST_TYPES = 8
 RIDGES = (10.0, 100.0, 1e3, 1e4, 1e5)
 """Over the variance of the noise, one: θ, of weights in units of a spring of the graph, is of the order 1/√ridge."""
 _N_KINDS = 3
+_SLOW = 0.3
 _SHARED = 0.01
 """Of the ridge, for what all types share."""
 _FOLDS = 5
@@ -55,6 +58,30 @@ def pair_features(molecules: MoleculeSet, n_types: int) -> torch.Tensor:
     return torch.cat([own * kind.unsqueeze(-1).to(dtype) for kind in kinds], -1)
 
 
+def compositions(molecules: MoleculeSet, n_types: int) -> torch.Tensor:
+    """Return the share of each bead type in each molecule, (molecule, type)."""
+    beads = torch.nn.functional.one_hot(molecules.bead_types, n_types).to(molecules.modes.dtype)
+    return meaned_onto(beads, molecules.group_of // molecules.n_groups, molecules.n_molecules)
+
+
+def slowness(eigenvalues: torch.Tensor) -> torch.Tensor:
+    """Return what springs hang on along the modes (.., 2): slow ones alone, and all alike."""
+    return torch.stack([torch.exp(-eigenvalues / _SLOW), torch.ones_like(eigenvalues)], -1)
+
+
+@dataclass(frozen=True)
+class PairCore:
+    """What the closed form gives.
+
+    Attributes:
+        pairs: θ (feature, K) of forces between groups.
+        springs: (type, 2) of each mode's own spring, by the molecule's composition.
+    """
+
+    pairs: torch.Tensor
+    springs: torch.Tensor
+
+
 def bumps(distances: torch.Tensor) -> torch.Tensor:
     """Return φ (.., K) of distances in units of the bond."""
     centres, widths = distances.new_tensor(CENTRES), distances.new_tensor(WIDTHS)
@@ -64,7 +91,8 @@ def bumps(distances: torch.Tensor) -> torch.Tensor:
 class _Sums:
     """Normal equations of one run: XᵀX, Xᵀy and yᵀy."""
 
-    def __init__(self, n: int) -> None:
+    def __init__(self, n: int, weights: torch.Tensor) -> None:
+        self.weights = weights
         self.square, self.product = torch.zeros(n, n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
         self.rest, self.count = 0.0, 0
 
@@ -76,8 +104,8 @@ class _Sums:
         self.count += len(target)
 
 
-def fit_pair_core(sets: Sequence[Examples], core: LinearCore, n_types: int) -> torch.Tensor:
-    """Return θ (feature, K) that says most of the next step of runs left out; zeros where nothing helps."""
+def fit_pair_core(sets: Sequence[Examples], core: LinearCore, n_types: int) -> PairCore:
+    """Return the core that says most of the next step of runs left out; zeros where nothing helps."""
     runs = [sums for examples in sets for sums in _normal_equations(examples, core, n_types)]
     n = len(runs[0].product)
     folds = min(_FOLDS, len(runs))
@@ -90,7 +118,8 @@ def fit_pair_core(sets: Sequence[Examples], core: LinearCore, n_types: int) -> t
     else:
         chosen = RIDGES[-1]
     theta = torch.zeros(n, dtype=torch.float64) if chosen is None else _solved(runs, chosen)
-    return theta.reshape(n_features(n_types), len(CENTRES)).float()
+    pairs, springs = theta.float().split([n - 2 * n_types, 2 * n_types])
+    return PairCore(pairs.reshape(n_features(n_types), len(CENTRES)), springs.reshape(n_types, 2))
 
 
 def _gain(runs: Sequence[_Sums], fold: int, folds: int, ridge: float) -> float:
@@ -103,9 +132,7 @@ def _gain(runs: Sequence[_Sums], fold: int, folds: int, ridge: float) -> float:
 def _solved(runs: Sequence[_Sums], ridge: float) -> torch.Tensor:
     square = torch.stack([own.square for own in runs]).sum(0)
     product = torch.stack([own.product for own in runs]).sum(0)
-    weights = torch.ones(_N_KINDS, len(product) // len(CENTRES) // _N_KINDS, len(CENTRES), dtype=torch.float64)
-    weights[:, 0] = _SHARED
-    result: torch.Tensor = torch.linalg.solve(square + ridge * torch.diag(weights.flatten()), product)
+    result: torch.Tensor = torch.linalg.solve(square + ridge * torch.diag(runs[0].weights), product)
     return result
 
 
@@ -116,9 +143,13 @@ def _normal_equations(examples: Examples, core: LinearCore, n_types: int) -> lis
     decays, variances = core.of(molecules.eigenvalues)
     spreads = (variances * (1 - decays.square())).sqrt()
     _, differences = parted_pairs(molecules.pairs, molecules.n_groups, features.dtype)
+    shares, along_modes = compositions(molecules, n_types), slowness(molecules.eigenvalues)
+    own = torch.ones(_N_KINDS, features.shape[-1] // _N_KINDS, len(CENTRES), dtype=torch.float64)
+    own[:, 0] = _SHARED
+    weights = torch.cat([own.flatten(), torch.ones(2 * n_types, dtype=torch.float64)])
     found = []
     for run in range(molecules.n_molecules):
-        sums = _Sums(features.shape[-1] * len(CENTRES))
+        sums = _Sums(len(weights), weights)
         starts = torch.nonzero(examples.runs == run).squeeze(1)
         gain = ((1 - decays[run]) / molecules.eigenvalues[run] / spreads[run])[:, None] * molecules.modes[run]
         for part in starts.split(_CHUNK):
@@ -132,6 +163,9 @@ def _normal_equations(examples: Examples, core: LinearCore, n_types: int) -> lis
                 pulls = bumps(distances).unsqueeze(-1) * apart.unsqueeze(2)
                 forces = -(gain @ differences)  # (mode, pair)
                 along = torch.einsum("mp,bpkx,pf->bmxfk", forces, pulls, features[run])
-                sums.add(along.reshape(len(target), -1), target)
+                pull = ((1 - decays[run]) / spreads[run])[:, None] * modes
+                springs = torch.einsum("bmx,t,mq->bmxtq", pull, shares[run], along_modes[run])
+                rows = torch.cat([along.flatten(3), springs.flatten(3)], 3).flatten(0, 2)
+                sums.add(rows, target)
         found.append(sums)
     return found

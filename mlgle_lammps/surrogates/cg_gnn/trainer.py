@@ -19,9 +19,10 @@ from mlgle_lammps.surrogates.cg_gnn.equivariant import EquivariantNetwork
 from mlgle_lammps.surrogates.cg_gnn.examples import Examples, by_groups
 from mlgle_lammps.surrogates.cg_gnn.judging import Judgement, calibrate, judge
 from mlgle_lammps.surrogates.cg_gnn.linear_core import LinearCore, fit_linear_core
-from mlgle_lammps.surrogates.cg_gnn.model import CgGnnModel, Network, make_network, model_types
+from mlgle_lammps.surrogates.cg_gnn.model import CgGnnModel, model_types
+from mlgle_lammps.surrogates.cg_gnn.networks import Network, make_network
 from mlgle_lammps.surrogates.cg_gnn.options import DETERMINISTIC, CgGnnOptions
-from mlgle_lammps.surrogates.cg_gnn.pair_core import fit_pair_core
+from mlgle_lammps.surrogates.cg_gnn.pair_core import PairCore, fit_pair_core
 from mlgle_lammps.surrogates.cg_gnn.published_network import PublishedNetwork
 from mlgle_lammps.surrogates.cg_gnn.training import Report, Share, by_count, fit_horizon, fit_one_step
 from mlgle_lammps.surrogates.recorded import require_channels
@@ -89,7 +90,7 @@ class _Lesson:
         self._options, self._core, self._types, self._extent = options, core, types, extent
         self._device = resolve_device(options.device)
         self._groups = by_groups(runs)
-        self._pairs: torch.Tensor | None = None
+        self._pairs: PairCore | None = None
         self._report = report
         self._share: Share = lambda done, updates: 1.0 if should_stop() else share_of(done, updates)
 
@@ -123,7 +124,7 @@ class _Lesson:
         self._start_radius(network, sets)
         candidates = [("linear core", copy.deepcopy(network))]
         if self._options.pair_core and network.size.embedded:
-            network.pair_core.copy_(self._pair_core(sets))
+            network.take(self._pair_core(sets))
             candidates.append(("pair core", copy.deepcopy(network)))
         if plan.updates:
             trained = fit_one_step(network, sets, plan, generator, share_of=self._share, report=self._report)
@@ -151,11 +152,11 @@ class _Lesson:
             self._report(f"noise times {best.noise_scale:.3f}: {_said(judgement)}")
         return best.network.cpu(), best.noise_scale, judgement
 
-    def _pair_core(self, sets: Sequence[Examples]) -> torch.Tensor:
+    def _pair_core(self, sets: Sequence[Examples]) -> PairCore:
         """Return the pair core, fitted once for all members."""
         if self._pairs is None:
             self._pairs = fit_pair_core(sets, self._core, len(self._types))
-            self._report(f"pair core: {int((self._pairs != 0).sum())} numbers in closed form")
+            self._report(f"pair core: {self._pairs.pairs.numel()} numbers in closed form")
         return self._pairs
 
     def _start_radius(self, network: EquivariantNetwork, sets: Sequence[Examples]) -> None:

@@ -8,7 +8,7 @@ untouched. Momentum, positivity and fluctuation-dissipation are those of the for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +20,7 @@ from mlgle_lammps.observe.centre_velocities import velocity_autocorrelation
 from mlgle_lammps.observe.van_hove import mean_squared_displacement
 from mlgle_lammps.records import Float64
 from mlgle_lammps.statistics.volterra import running_friction
-from mlgle_lammps.surrogates.nm_mb.memory import Memory, MemoryGroup
+from mlgle_lammps.surrogates.nm_mb.memory import Memory
 from mlgle_lammps.surrogates.nm_mb.relaxations import Relaxations
 
 
@@ -60,15 +60,9 @@ def self_motion(
         [velocity_autocorrelation(p / mass - p.mean(1, keepdims=True) / mass, n_lags) for _, p in pieces], axis=0
     )
     msd = np.mean([mean_squared_displacement(c - c.mean(1, keepdims=True), last + 1) for c, _ in pieces], axis=0)
-    friction = running_friction(correlation, mass, dt) * correlation[0]
+    friction = running_friction(correlation, mass, dt)
     times = (np.arange(n_lags - 1) + 0.5) * dt
     return SelfMotion(times, friction, float((msd[last] - msd[first]) / (6 * dt * (last - first))))
-
-
-def strengths_of(memory: Memory, kernel_at_zero: Callable[[MemoryGroup], Float64]) -> tuple[list[Relaxations], Float64]:
-    """Return a memory's parts one by one and the mean own friction at t = 0 of each, all groups together."""
-    parts = separated(memory.groups[0].relaxations)
-    return parts, np.sum([kernel_at_zero(group) for group in memory.groups], axis=0)
 
 
 def separated(relaxations: Relaxations) -> list[Relaxations]:
@@ -123,14 +117,15 @@ def decay_time(part: Relaxations) -> float:
 
 
 def rescaled(memory: Memory, factor: Float64) -> Memory:
-    """Return a memory whose parts' frictions are multiplied by positive numbers, the same in all groups."""
-    root = torch.as_tensor(np.sqrt(factor))
-    groups = []
+    """Return a memory whose features' frictions are multiplied by positive numbers, group after group."""
+    groups, start = [], 0
     for group in memory.groups:
+        root = torch.as_tensor(np.sqrt(factor[start : start + group.relaxations.n]))
+        start += group.relaxations.n
         if group.strengths is not None:
             groups.append(replace(group, strengths=group.strengths * root))
-            continue
-        groups.append(replace(group, coupling=scaled_coupling(group.coupling, root)))
+        else:
+            groups.append(replace(group, coupling=scaled_coupling(group.coupling, root)))
     return replace(memory, groups=tuple(groups))
 
 

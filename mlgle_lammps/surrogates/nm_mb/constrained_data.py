@@ -71,6 +71,32 @@ class Configuration:
         shape = (count, 3 * n, 3 * n)
         return diagonal.transpose(0, 1, 3, 2, 4).reshape(shape), beside.transpose(0, 1, 3, 2, 4).reshape(shape)
 
+    def collective(self) -> torch.Tensor:
+        """Return the motions of the smallest wave vectors, cosines and sines along all axes, (3M, 18), of length 1."""
+        at, vectors = self.centres[0], []
+        for axis in range(3):
+            phase = 2 * torch.pi * at[:, axis] / self.box[axis]
+            for wave in (torch.cos(phase), torch.sin(phase)):
+                wave = wave / wave.square().sum().sqrt()
+                vectors += [torch.outer(wave, unit).reshape(-1) for unit in torch.eye(3, dtype=at.dtype)]
+        return torch.stack(vectors, dim=1)
+
+    def collective_kernel(self) -> Float64:
+        """Return uᵀ K(t) u of these motions, (L, 18), mean over the halves; where all pairs were measured."""
+        u = self.collective().numpy().reshape(self.n, 3, -1)
+        i, j = self.known.T
+        pairs = 2 * np.einsum("pam,pbm->pabm", u[i], u[j]).reshape(-1, u.shape[2])
+        own = np.einsum("iam,ibm->iabm", u, u).reshape(-1, u.shape[2])
+        count = len(self.times)
+        both = [values.mean(0).reshape(count, -1).astype(np.float64) for values in (self.pair, self.own)]
+        result: Float64 = both[0] @ pairs + both[1] @ own
+        return result
+
+    @property
+    def complete(self) -> bool:
+        """Whether all pairs were measured."""
+        return len(self.known) == self.n * (self.n - 1) // 2
+
     def mask(self) -> torch.Tensor:
         """Return 1 where blocks beside the diagonal were measured, (3M, 3M)."""
         there = np.zeros((self.n, self.n))
@@ -88,3 +114,9 @@ def configuration_of(run: ConstrainedRun) -> Configuration:
         centres, box, pairs_within(centres, box, float(box.max())), run.times, run.n_samples * run.dt,
         run.pair * beta, run.own * beta, run.pairs, run.mean_force.mean(0), run.mean_force,
     )  # fmt: skip
+
+
+def decay_of(found: Sequence[Configuration]) -> float:
+    """Return the time in which the molecules' own kernel falls to 1/e."""
+    curve = np.mean([one.own.mean((0, 2))[:, range(3), range(3)].mean(1) for one in found], axis=0)
+    return float(found[0].times[max(1, int(np.argmax(curve < curve[0] / np.e)))])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,12 +11,16 @@ from scipy.optimize import nnls
 from torch import nn
 
 from mlgle_lammps.records import Float64
-from mlgle_lammps.surrogates.nm_mb.constrained_data import Configuration
+from mlgle_lammps.surrogates.nm_mb.constrained_data import Configuration, decay_of
 from mlgle_lammps.surrogates.nm_mb.finite_runs import seen
-from mlgle_lammps.surrogates.nm_mb.memory import Memory, MemoryGroup
-from mlgle_lammps.surrogates.nm_mb.relaxations import Relaxations, beside, choose, dictionary, exponential
+from mlgle_lammps.surrogates.nm_mb.memory import Memory
+from mlgle_lammps.surrogates.nm_mb.relaxations import Relaxations, choose, dictionary, exponential
 
 NEVER = lambda: False  # noqa: E731
+
+
+FLOOR = 0.05
+"""Of the largest size, what is added to all."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class FitSettings:
         integral: weight of the running integral beside the kernel itself.
         seed: of the order of configurations.
         own: weight of diagonal blocks beside all others together.
+        collective: weight of the motions of the smallest wave vectors, which are sums over many distant pairs, each of
+            them too weak to count; sound and viscosity hang on them.
     """
 
     updates: int = 300
@@ -38,6 +44,7 @@ class FitSettings:
     integral: float = 1.0
     seed: int = 1
     own: float = 0.3
+    collective: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -48,11 +55,13 @@ class Lags:
         rows: (row, L) that make them from a kernel at its lags.
         pair_weights: (row,) of blocks beside the diagonal.
         own_weights: (row,) of diagonal blocks.
+        share: (row,) of a row in all, whatever its size.
     """
 
     rows: Float64
     pair_weights: Float64
     own_weights: Float64
+    share: Float64
 
 
 def integral_rows(times: Float64) -> Float64:
@@ -73,14 +82,22 @@ def widths(times: Float64) -> Float64:
 
 
 def lags_for(configurations: Sequence[Configuration], settings: FitSettings) -> Lags:
-    """Return rows, each in units of the reproducible size of what it is compared with."""
+    """Return rows, each in units of the reproducible size of what it is compared with.
+
+    A few hundredths of the size at time 0, less at later times, and of the largest integral are added: where a kernel
+    passes through zero, what the memories cannot follow there would otherwise outweigh all that they can.
+    """
     times = configurations[0].times
     integral = integral_rows(times)
     rows = np.concatenate([np.eye(len(times)), integral])
     share = widths(times)
     share = np.concatenate([share, settings.integral * share[1:]])
     sizes = np.array([_sizes(found, rows) for found in configurations]).mean(0)
-    return Lags(rows, share / sizes[0], share / sizes[1])
+    count, shortest = len(times), decay_of(configurations)
+    for own in sizes:
+        own[:count] += FLOOR**2 * own[0] / (1 + times / shortest) ** 2
+        own[count:] += FLOOR**2 * own[count:].max()
+    return Lags(rows, share / sizes[0], share / sizes[1], share)
 
 
 def _sizes(found: Configuration, rows: Float64) -> tuple[Float64, Float64]:
@@ -105,13 +122,31 @@ def choose_relaxations(configurations: Sequence[Configuration], most: int, short
     candidates = [*dictionary(shortest), *decays]
     rows = np.concatenate([np.eye(len(times)), integral_rows(times)])
     columns = rows @ seen_decays(candidates, times, duration)
-    curve = np.mean([found.own.mean((0, 2))[:, range(3), range(3)].mean(1) for found in configurations], axis=0)
-    targets, count = rows @ curve, len(times)
-    floors = np.concatenate([curve[0] / (1 + times / shortest), np.full(count - 1, np.abs(targets[count:]).max())])
-    weights = np.concatenate([widths(times), widths(times)[1:]]) / (np.abs(targets) + 0.02 * floors) ** 2
+    chosen: list[int] = []
+    curves = own_curves(configurations)
+    share = max((most - len(decays)) // len(curves), 1)
     keep = list(range(len(candidates) - len(decays), len(candidates)))
-    which, _ = choose(columns, targets, weights, max(most - len(decays), 1), keep)
-    return [candidates[k] for k in which if k not in keep] + decays
+    for curve in curves:
+        targets, count = rows @ curve, len(times)
+        floors = np.concatenate([curve[0] / (1 + times / shortest), np.full(count - 1, np.abs(targets[count:]).max())])
+        weights = np.concatenate([widths(times), widths(times)[1:]]) / (np.abs(targets) + 0.02 * floors) ** 2
+        which, _ = choose(columns, targets, weights, share, keep)
+        chosen += [k for k in which if k not in keep and k not in chosen]
+    return [candidates[k] for k in chosen] + decays
+
+
+def own_curves(configurations: Sequence[Configuration]) -> list[Float64]:
+    """Return kernels (L,) that are sums of memories with positive strengths.
+
+    A molecule's own and, where all pairs were measured, that of transverse motions of the smallest wave vectors, which
+    swings back much further.
+    """
+    curves = [np.mean([found.own.mean((0, 2))[:, range(3), range(3)].mean(1) for found in configurations], axis=0)]
+    if all(found.complete for found in configurations):
+        motions = np.mean([found.collective_kernel() for found in configurations], axis=0).reshape(-1, 3, 2, 3)
+        across = [motions[:, axis, :, side] for axis in range(3) for side in range(3) if side != axis]
+        curves.append(np.mean(across, axis=(0, 2)))
+    return curves
 
 
 def slow_times(shortest: float, longest: float) -> Float64:
@@ -136,6 +171,8 @@ class _Target:
     own: torch.Tensor
     beside: torch.Tensor
     mask: torch.Tensor
+    modes: torch.Tensor | None = None
+    collective: torch.Tensor | None = None
 
 
 class KernelFit:
@@ -162,10 +199,31 @@ class KernelFit:
             for weights in (lags.own_weights, lags.pair_weights)
         ]
         self._targets = [self._target(found, lags, columns) for found in configurations]
+        if all(found.complete for found in configurations) and settings.collective > 0:
+            self._add_collective(lags, columns)
 
         curve = np.mean([found.own.mean((0, 2))[:, range(3), range(3)].mean(1) for found in configurations], axis=0)
         root = np.sqrt(lags.own_weights)
         self._own = root[:, None] * columns, root * (lags.rows @ curve)
+
+    def _add_collective(self, lags: Lags, columns: Float64) -> None:
+        """Add what collective motions miss, each row in units of its own size."""
+        values = [lags.rows @ target.found.collective_kernel() for target in self._targets]
+        sizes = np.mean([own**2 for own in values], axis=(0, 2))
+        count = len(self._targets[0].found.times)
+        if len(sizes) > count:
+            sizes[:count] += FLOOR**2 * sizes[0] / np.linspace(1, 10, count) ** 2
+            sizes[count:] += FLOOR**2 * sizes[count:].max()
+        weights = lags.share / np.maximum(sizes, 1e-12)
+        self._squares.append(torch.as_tensor(columns.T @ (weights[:, None] * columns)))
+        self._targets = [
+            replace(
+                target,
+                modes=target.found.collective(),
+                collective=torch.as_tensor((weights[:, None] * columns).T @ own),
+            )
+            for target, own in zip(self._targets, values, strict=True)
+        ]
 
     def own_strengths(self) -> Float64:
         """Return the positive strengths with which memories make up the molecules' own mean kernel, (n,)."""
@@ -190,7 +248,12 @@ class KernelFit:
         own = torch.einsum("inab,imab,nm->", diagonal, diagonal, self._squares[0]) - 2 * (diagonal * own_target).sum()
         off = (products * target.mask).reshape(n, -1)
         pairs = ((self._squares[1] @ off) * off).sum() - 2 * (off * target.beside.reshape(n, -1)).sum()
-        return pairs / target.mask.sum() + self.settings.own * own / (9 * size)
+        total = pairs / target.mask.sum() + self.settings.own * own / (9 * size)
+        if target.modes is None or target.collective is None:
+            return total
+        found = torch.einsum("im,nim->nm", target.modes, products @ target.modes)
+        missed = ((self._squares[2] @ found) * found).sum() - 2 * (found * target.collective).sum()
+        return total + self.settings.collective * missed / found.shape[1]
 
     def fit(
         self, products: Callable[[Configuration], torch.Tensor], parameters: Sequence[nn.Parameter],
@@ -219,20 +282,11 @@ class KernelFit:
         return losses
 
 
-def memory_of(groups: Sequence[tuple[str, nn.Module]], parts: Sequence[Relaxations], name: str) -> Memory:
-    """Return groups that share the same memories."""
-    relaxations = beside(list(parts))
-    return Memory(tuple(MemoryGroup(owner, coupling, relaxations) for owner, coupling in groups), name)  # type: ignore[arg-type]
-
-
 def products_of(memory: Memory, found: Configuration) -> torch.Tensor:
-    """Return the sum of Γ over groups, (n, 3M, 3M)."""
-    total: torch.Tensor | None = None
+    """Return Γ of all groups' features, one group after another, (n, 3M, 3M)."""
+    own = []
     for group in memory.groups:
         if group.coupling is None:
             raise ValueError("a background is not fitted to constrained kernels")
-        own = group.products(found.pairs.within(group.coupling.cutoff))
-        total = own if total is None else total + own
-    if total is None:
-        raise ValueError("a memory without groups")
-    return total
+        own.append(group.products(found.pairs.within(group.coupling.cutoff)))
+    return torch.cat(own)

@@ -16,18 +16,18 @@ from mlgle_lammps.surrogates.nm_mb.kernel_fit import (
     NEVER,
     FitSettings,
     KernelFit,
+    Lags,
     choose_relaxations,
     integral_rows,
     lags_for,
-    memory_of,
     products_of,
 )
 from mlgle_lammps.surrogates.nm_mb.letter_fit import fit_letter
-from mlgle_lammps.surrogates.nm_mb.memory import Memory, MemoryGroup
+from mlgle_lammps.surrogates.nm_mb.memory import Memory, MemoryGroup, Owner
 from mlgle_lammps.surrogates.nm_mb.relaxations import Relaxations, beside, exponential
 
 PRESETS = {
-    "default": "features of molecules, range half the box, memories up to the longest lag, tail as production shows",
+    "default": "fast features of pairs, slow ones of molecules, range half the box, the tail as production shows",
     "paper": "the letter's form: features of molecules, environments, range 16/45.8 of the box, lags up to 5 τ",
     "nm-mb": "the letter's form with range half the box, and a loss on K and its integral up to the longest lag",
     "nm-dpd": "features of pairs alone: pairwise and positive",
@@ -45,14 +45,16 @@ class MemorySettings:
         features: memories at most.
         shortest: time within which memory starts to decay.
         reach: cutoff as a share of the shortest edge of the box.
+        pair_reach: likewise, of the default's pairs.
         n_knots: of couplings' splines.
         fit: of couplings.
         environment: whether the letter's forms look at what surrounds a pair.
     """
 
-    features: int = 9
+    features: int = 11
     shortest: float = 0.1
     reach: float = 0.495
+    pair_reach: float = 0.42
     n_knots: int = 12
     fit: FitSettings = field(default_factory=FitSettings)
     environment: bool = True
@@ -66,29 +68,46 @@ def fit_memory(
 
 
 def _many_body(found: Sequence[Configuration], how: MemorySettings, should_stop: Callable[[], bool]) -> Memory:
-    return _radial(found, how, should_stop, "default", ("molecule",))
+    """Fast oscillations belong to pairs, slow decays to molecules.
+
+    At short times forces between two molecules are their own affair, and the friction of the smallest wave vectors is
+    that of pairs; products ΞΞᵀ of features of molecules give half of it. At long times it is the other way round.
+    """
+    parts = choose_relaxations(found, how.features, how.shortest)
+    fast, slow = [part for part in parts if part.size > 1], [part for part in parts if part.size == 1]
+    edge = float(found[0].box.min())
+    return _radial(found, how, should_stop, "default", [
+        ("pair", fast, how.pair_reach * edge), ("molecule", slow, how.reach * edge),
+    ])  # fmt: skip
 
 
 def _pairwise(found: Sequence[Configuration], how: MemorySettings, should_stop: Callable[[], bool]) -> Memory:
-    return _radial(found, how, should_stop, "nm-dpd", ("pair",))
+    parts = choose_relaxations(found, how.features, how.shortest)
+    edge = float(found[0].box.min())
+    return _radial(found, how, should_stop, "nm-dpd", [("pair", parts, how.reach * edge)])
 
 
 def _radial(
     found: Sequence[Configuration], how: MemorySettings, should_stop: Callable[[], bool], name: str,
-    owners: tuple[str, ...],
+    plan: Sequence[tuple[Owner, list[Relaxations], float]],
 ) -> Memory:  # fmt: skip
-    parts = choose_relaxations(found, how.features, how.shortest)
-    cutoff = how.reach * float(found[0].box.min())
-    groups = [(owner, RadialCoupling(len(parts), cutoff, how.n_knots)) for owner in owners]
-    memory = memory_of(groups, parts, name)
-    fit = KernelFit(found, parts, how.fit)
+    couplings = [RadialCoupling(len(parts), cutoff, how.n_knots) for _, parts, cutoff in plan]
+    memory = Memory(
+        tuple(
+            MemoryGroup(owner, coupling, beside(parts))
+            for (owner, parts, _), coupling in zip(plan, couplings, strict=True)
+        ),
+        name,
+    )
+    fit = KernelFit(found, [part for _, parts, _ in plan for part in parts], how.fit)
     begin(memory, found[0], fit.own_strengths())
-    fit.fit(lambda own: products_of(memory, own), [c.radial for _, c in groups], should_stop)
+    fit.fit(lambda own: products_of(memory, own), [coupling.radial for coupling in couplings], should_stop)
     return memory
 
 
 def begin(memory: Memory, found: Configuration, strengths: Float64) -> None:
-    """Let splines start as bells that give the molecules' own kernels their strengths, shared evenly by the groups."""
+    """Let splines start as bells that give the molecules' own kernels their strengths, one for each feature."""
+    start = 0
     for group in memory.groups:
         coupling = group.coupling
         if not isinstance(coupling, RadialCoupling):
@@ -97,7 +116,8 @@ def begin(memory: Memory, found: Configuration, strengths: Float64) -> None:
         coupling.radial.data.copy_(torch.exp(-((2.5 * r / coupling.cutoff) ** 2))[:, None].expand_as(coupling.radial))
         with torch.no_grad():
             own = products_of(Memory((group,)), found).diagonal(dim1=-2, dim2=-1).mean(-1)
-        wanted = torch.as_tensor(np.maximum(strengths, 1e-3 * strengths.max())) / len(memory.groups)
+        wanted = torch.as_tensor(np.maximum(strengths, 1e-3 * strengths.max())[start : start + coupling.n])
+        start += coupling.n
         coupling.scale.data.copy_(torch.cat([(wanted / own).sqrt()] * 2))
 
 
@@ -109,11 +129,11 @@ def _without_memory(found: Sequence[Configuration], how: MemorySettings, should_
     rows = integral_rows(times)[upto - 1 : upto]
     lags = lags_for(found, how.fit)
     row = len(times) + upto - 1
-    lags = replace(lags, rows=rows, pair_weights=lags.pair_weights[[row]], own_weights=lags.own_weights[[row]])
+    lags = Lags(rows, lags.pair_weights[[row]], lags.own_weights[[row]], lags.share[[row]])
     column = np.full((len(times), 1), 1.0 / rate / times[upto])  # its integral up to there is 1/rate
     coupling = RadialCoupling(1, how.reach * float(found[0].box.min()), how.n_knots)
     parts = [exponential(rate)]
-    memory = memory_of([("pair", coupling)], parts, "m-dpd")
+    memory = Memory((MemoryGroup("pair", coupling, beside(parts)),), "m-dpd")
     own = np.mean([(rows @ one.own.mean((0, 2))[:, range(3), range(3)].mean(1))[0] for one in found])
     begin(memory, found[0], np.array([own * rate]))
     fit = KernelFit(found, parts, how.fit, lags, column)
@@ -126,7 +146,7 @@ def _long_letter(found: Sequence[Configuration], how: MemorySettings, should_sto
     fit = KernelFit(found, parts, replace(how.fit, rate=how.fit.rate / 10))
     cutoff = how.reach * float(found[0].box.min())
     coupling = environment_of(found, how, len(parts), cutoff)
-    memory = memory_of([("molecule", coupling)], parts, "nm-mb")
+    memory = Memory((MemoryGroup("molecule", coupling, beside(parts)),), "nm-mb")
     with torch.no_grad():
         own = products_of(memory, found[0]).diagonal(dim1=-2, dim2=-1).mean(-1)
     factor = (torch.as_tensor(np.maximum(fit.own_strengths(), 1e-3)) / own).sqrt()

@@ -93,6 +93,19 @@ def oscillator(frequency: float, damping: float) -> Relaxations:
     return Relaxations(np.array([[0.0, frequency], [-frequency, damping]]), (0,))
 
 
+def returning(fast: float, slow: float) -> Relaxations:
+    """Return the features whose memory falls at a fast rate below zero and comes back at a slow one: its integral is 0.
+
+    Forces of an elastic surrounding are like that: at long times they have pulled as much as they pushed.
+
+    Args:
+        fast: rate, 1/time.
+        slow: rate, below a quarter of ``fast``.
+    """
+    frequency = (slow * (fast - slow)) ** 0.5
+    return Relaxations(np.array([[fast, frequency], [-frequency, 0.0]]), (0,))
+
+
 def beside(parts: list[Relaxations]) -> Relaxations:
     """Return the features of all parts, uncoupled from one another."""
     size = sum(part.size for part in parts)
@@ -112,9 +125,11 @@ def general(lower: torch.Tensor, antisymmetric: torch.Tensor) -> torch.Tensor:
 
 
 def dictionary(shortest: float, per_decade: int = 12) -> list[Relaxations]:
-    """Return damped oscillations about the time within which memory starts to decay, to choose from."""
+    """Return memories to choose from: oscillations about the time in which memory decays, and those that swing back."""
     periods = np.geomspace(0.5 * shortest, 6 * shortest, per_decade)
-    return [oscillator(1 / period, ratio / period) for period in periods for ratio in (0.8, 1.4, 2.5)]
+    found = [oscillator(1 / period, ratio / period) for period in periods for ratio in (0.4, 0.8, 1.4, 2.5)]
+    pairs = [(fast, slow) for fast in (0.7, 1.5) for slow in (4.0, 12.0, 30.0)]
+    return found + [returning(1 / (fast * shortest), 1 / (slow * shortest)) for fast, slow in pairs]
 
 
 def choose(

@@ -14,7 +14,7 @@ from mlgle_lammps.records import CHAINS, Float64, Frames, System
 from mlgle_lammps.store.constrained_file import ConstrainedSet
 from mlgle_lammps.surrogates.nm_mb import NAME
 from mlgle_lammps.surrogates.nm_mb.calibration import SelfMotion, factors, rescaled, self_motion, separated
-from mlgle_lammps.surrogates.nm_mb.constrained_data import Configuration, configuration_of
+from mlgle_lammps.surrogates.nm_mb.constrained_data import Configuration, configuration_of, decay_of
 from mlgle_lammps.surrogates.nm_mb.integrator import CentreMotion, MotionSettings
 from mlgle_lammps.surrogates.nm_mb.kernel_fit import products_of
 from mlgle_lammps.surrogates.nm_mb.memory import Memory
@@ -120,12 +120,6 @@ def pieces_of(frames: Frames) -> list[tuple[np.ndarray, np.ndarray]]:
     return list(zip(np.split(own["com"], starts), np.split(own["momenta"], starts), strict=True))
 
 
-def decay_of(found: Sequence[Configuration]) -> float:
-    """Return the time in which the molecules' own kernel falls to 1/e."""
-    curve = np.mean([one.own.mean((0, 2))[:, range(3), range(3)].mean(1) for one in found], axis=0)
-    return float(found[0].times[max(1, int(np.argmax(curve < curve[0] / np.e)))])
-
-
 def fit_potential(
     found: Sequence[Configuration], pieces: Pieces, dt: float, shortest: float, how: TrainSettings,
     should_stop: Callable[[], bool],
@@ -197,7 +191,7 @@ def move(model: NmMbModel, how: TrainSettings, number: int) -> tuple[np.ndarray,
 
 def corrected(model: NmMbModel, found: Sequence[Configuration], wanted: SelfMotion, own: SelfMotion) -> NmMbModel:
     """Return the model with strengths changed by what its running friction lacks, and its D says of the end."""
-    parts = separated(model.kernel.groups[0].relaxations)
+    parts = [part for group in model.kernel.groups for part in separated(group.relaxations)]
     strengths = own_friction(model.kernel, found)
     end = model.kT / wanted.D - model.kT / own.D
     times = np.append(wanted.times, 3 * wanted.times[-1])

@@ -1,0 +1,333 @@
+"""NM-MB from constrained runs of a known memory to a model that keeps the contract, and what centres show."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import pytest
+import torch
+
+from mlgle_lammps.errors import RunFailure, UserError
+from mlgle_lammps.evaluate.centre_models import scores
+from mlgle_lammps.evaluate.centres import CentrePiece, CentrePlan, look_at
+from mlgle_lammps.observe.centre_velocities import current_correlations, shell_cross_correlations, viscosity
+from mlgle_lammps.observe.van_hove import distinct_van_hove, mean_squared_displacement
+from mlgle_lammps.records import CHAINS, Frames, System, joined
+from mlgle_lammps.store.constrained_file import ConstrainedRun, ConstrainedSet
+from mlgle_lammps.surrogates.nm_mb.calibration import factors, rescaled, separated
+from mlgle_lammps.surrogates.nm_mb.constrained_data import configuration_of
+from mlgle_lammps.surrogates.nm_mb.couplings import RadialCoupling
+from mlgle_lammps.surrogates.nm_mb.finite_runs import seen
+from mlgle_lammps.surrogates.nm_mb.kernel_fit import FitSettings, products_of
+from mlgle_lammps.surrogates.nm_mb.memory import Memory, MemoryGroup
+from mlgle_lammps.surrogates.nm_mb.model import NmMbModel
+from mlgle_lammps.surrogates.nm_mb.neighbours import pairs_within
+from mlgle_lammps.surrogates.nm_mb.potential import PairPotential
+from mlgle_lammps.surrogates.nm_mb.potential_fit import ForceSamples, fit_many_body_potential, fit_pair_potential
+from mlgle_lammps.surrogates.nm_mb.presets import PRESETS, MemorySettings, background, fit_memory
+from mlgle_lammps.surrogates.nm_mb.relaxations import beside, exponential, oscillator
+from mlgle_lammps.surrogates.nm_mb.trainer import TrainSettings, train
+
+M, EDGE, KT, MASS, DT = 10, 8.0, 2.0, 5.0, 0.1
+BOX = np.full(3, EDGE)
+PARTS = [oscillator(8.0, 9.0), exponential(0.5)]
+TIMES = np.concatenate([np.arange(0, 17) * 0.02, np.geomspace(0.4, 20, 24)])
+LAGS = np.unique(np.round(TIMES / 0.02).astype(np.int64))
+DURATION = 200.0
+
+
+def true_memory():
+    coupling = RadialCoupling(2, 0.49 * EDGE, 8)
+    bell = torch.exp(-(torch.linspace(0, 2, 8, dtype=torch.float64) ** 2))
+    coupling.radial.data.copy_(bell[:, None] * torch.tensor([9.0, 1.0, 7.0, 1.2], dtype=torch.float64))
+    return Memory((MemoryGroup("molecule", coupling, beside(PARTS)),))
+
+
+def grid_of(rng):
+    """Return centres that are nowhere nearer than 1.3."""
+    found = rng.uniform(0, EDGE, (1, 3))
+    while len(found) < M:
+        tried = rng.uniform(0, EDGE, (1, 3))
+        apart = found - tried
+        if np.linalg.norm(apart - EDGE * np.round(apart / EDGE), axis=1).min() > 1.3:
+            found = np.concatenate([found, tried])
+    return found
+
+
+def held(rng, duration=DURATION):
+    """Return a constrained run without noise: what its two halves show of the true memory on average."""
+    centres = grid_of(rng)
+    pairs = pairs_within(torch.as_tensor(centres)[None], torch.as_tensor(BOX), EDGE)
+    times, grid = LAGS * 0.02, np.concatenate([[0.0], np.geomspace(1e-3, duration, 1500)])
+    with torch.no_grad():
+        kernel = products_of(true_memory(), configuration(centres, pairs)).numpy().reshape(2, -1)
+    decays = np.stack([part.decay(grid)[:, 0, 0] for part in PARTS], 1)
+    blocks = KT * (seen(times, decays, grid, duration) @ kernel).reshape(len(times), M, 3, M, 3).transpose(
+        0, 1, 3, 2, 4
+    )
+    known = np.array([(i, j) for i in range(M) for j in range(i + 1, M)])
+    pair, own = blocks[:, known[:, 0], known[:, 1]], blocks[:, range(M), range(M)]
+    return ConstrainedRun(
+        0, centres, BOX, np.full(M, MASS), KT, 0.02, LAGS, round(duration / 0.02), np.zeros((2, M, 3)), known,
+        np.stack([pair] * 2).astype(np.float32), np.stack([own] * 2).astype(np.float32),
+    )  # fmt: skip
+
+
+def configuration(centres, pairs):
+    blank = np.zeros((2, 1, 1, 3, 3), dtype=np.float32)
+    from mlgle_lammps.surrogates.nm_mb.constrained_data import Configuration
+
+    return Configuration(
+        torch.as_tensor(centres)[None], torch.as_tensor(BOX), pairs, np.zeros(1), 1.0, blank, blank,
+        np.zeros((0, 2), dtype=int), np.zeros((M, 3)), np.zeros((2, M, 3)),
+    )  # fmt: skip
+
+
+@lru_cache
+def constrained_set():
+    rng = np.random.default_rng(8)
+    return ConstrainedSet(tuple(held(rng) for _ in range(4)))
+
+
+def production(n=900, seed=3):
+    rng = np.random.default_rng(seed)
+    momenta = np.empty((n, M, 3))
+    momenta[0] = rng.standard_normal((M, 3))
+    for t in range(1, n):
+        momenta[t] = 0.9 * momenta[t - 1] + np.sqrt(1 - 0.81) * rng.standard_normal((M, 3))
+    momenta = (momenta - momenta.mean(1, keepdims=True)) * np.sqrt(KT * MASS)
+    com = grid_of(rng) + np.cumsum(momenta, axis=0) * DT / MASS
+    steps = np.arange(n, dtype=np.int64)
+    return Frames(steps, np.zeros(n, dtype=np.int64), {CHAINS: {"com": com, "momenta": momenta}})
+
+
+FRAMES = production()
+SYSTEM = System(M, 5, 0, DT, time_unit="tau", length_unit="sigma")
+QUICK = MemorySettings(7, fit=FitSettings(updates=120, rate=0.05, batch=4), n_knots=8)
+
+
+def trained(preset="nm-dpd", updates=3, **how):
+    torch.set_num_threads(1)
+    memory = replace(QUICK, fit=replace(QUICK.fit, updates=updates))
+    settings = TrainSettings(preset, memory, rounds=1, calibration_time=10.0, potential_updates=3, **how)
+    return train(constrained_set(), FRAMES, SYSTEM, settings)
+
+
+@lru_cache
+def model_of(preset):
+    return trained(preset)
+
+
+def kernel_error(memory, centres):
+    pairs = pairs_within(torch.as_tensor(centres)[None], torch.as_tensor(BOX), EDGE)
+    times = np.array([0.0, 0.1, 1.0, 3.0])
+    with torch.no_grad():
+        found, true = memory.kernel(pairs, times), true_memory().kernel(pairs, times)
+    return ((found - true).square().sum((1, 2)) / true.square().sum((1, 2))).sqrt().numpy()
+
+
+def test_a_known_memory_is_found_again_where_it_was_not_learned():
+    configurations = [configuration_of(run) for run in constrained_set().runs]
+    memory = fit_memory("default", configurations, QUICK)
+    centres = grid_of(np.random.default_rng(77))
+    assert kernel_error(memory, centres)[:2].max() < 0.1
+    assert kernel_error(memory, centres)[2:].max() < 0.4  # its decay times are not those of the truth
+    wrong = rescaled(memory, np.full(memory.groups[0].relaxations.n, 1.3))
+    assert kernel_error(wrong, centres)[:2].min() > 0.2
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_makes_a_model_that_moves_and_is_saved(preset, tmp_path):
+    model = model_of(preset)
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    again = NmMbModel.load(path)
+    again.save(tmp_path / "again")
+    assert path.read_bytes() == (tmp_path / "again").read_bytes()
+    first = joined(list(model.start(FRAMES, 5, n_trajectories=2 * M).advance(30)))
+    assert first.same_bits(joined(list(again.start(FRAMES, 5, n_trajectories=2 * M).advance(30))))
+    assert not first.same_bits(joined(list(again.start(FRAMES, 6, n_trajectories=2 * M).advance(30))))
+    own = first.channels[CHAINS]
+    assert own["com"].shape == own["momenta"].shape == (30, 2 * M, 3)
+    assert first.steps.tolist() == list(range(1, 31))
+    assert np.isfinite(own["com"]).all()
+    total = own["momenta"].reshape(30, 2, M, 3).sum(2)
+    assert (np.abs(total).max() < 1e-9) == (preset != "gle")
+    assert (model.preset, model.surrogate, model.dt) == (preset, "nm-mb", DT)
+    assert model.learned_up_to(FRAMES[-1:])
+    assert not model.learned_up_to(FRAMES[-2:-1])
+
+
+def test_training_is_deterministic(tmp_path):
+    model_of("nm-dpd").save(tmp_path / "a")
+    trained("nm-dpd").save(tmp_path / "b")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_motion_goes_on_over_calls_and_ends_where_blocks_are_left():
+    motion, whole = (model_of("nm-dpd").start(FRAMES, 5, n_trajectories=M) for _ in range(2))
+    parts = joined([block for n in (1, 20, 9) for block in motion.advance(n)])
+    assert parts.same_bits(joined(list(whole.advance(30))))
+    next(iter(motion.advance(5)))
+    with pytest.raises(RunFailure):
+        next(iter(motion.advance(1)))
+
+
+def test_a_larger_box_has_the_same_density_and_moves():
+    motion = model_of("nm-dpd").start_box(4, molecules=27)
+    assert motion.box[0] ** 3 / 27 == pytest.approx(EDGE**3 / M)
+    frames = joined(list(motion.advance(5)))
+    assert frames.com.shape == (5, 27, 3)
+    with pytest.raises(UserError, match="molecules"):
+        model_of("nm-dpd").start_box(4, molecules=4)
+
+
+def test_frames_that_it_was_not_made_for_are_refused():
+    model, own = model_of("nm-dpd"), FRAMES.channels[CHAINS]
+    bad = [
+        FRAMES[:0], FRAMES.molecules(slice(0, 3)), Frames(FRAMES.steps, FRAMES.segments, {CHAINS: {"com": own["com"]}}),
+        Frames(FRAMES.steps, FRAMES.segments, {CHAINS: {**own, "com": own["com"] * np.nan}}),
+    ]  # fmt: skip
+    for frames in bad:
+        with pytest.raises(UserError) as caught:
+            model.start(frames, 1, n_trajectories=M)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="preset"):
+        train(constrained_set(), FRAMES, SYSTEM, TrainSettings("magic"))
+    with pytest.raises(UserError, match="molecules"):
+        train(constrained_set(), FRAMES.molecules(slice(0, 3)), SYSTEM)
+    heavy = replace(constrained_set().runs[0], masses=np.linspace(1, 2, M))
+    with pytest.raises(UserError, match="mass"):
+        train(ConstrainedSet((heavy,)), FRAMES, SYSTEM)
+
+
+@pytest.mark.parametrize("harm", ["owner", "matrix", "coupled", "kT", "nan"])
+def test_damaged_files_are_refused(harm, tmp_path, monkeypatch):
+    from mlgle_lammps.surrogates.nm_mb import model as module
+
+    path = tmp_path / "model.safetensors"
+    real = module.write_model
+
+    def harmed(path, name, values, tensors):
+        group = values["memory"]["groups"][0]
+        if harm == "owner":
+            group["owner"] = "nobody"
+        elif harm == "matrix":
+            group["matrix"][0][0] = -5.0
+        elif harm == "coupled":
+            group["coupled"] = [0, 99]
+        elif harm == "kT":
+            values["kT"] = -1.0
+        else:
+            tensors["last"] = tensors["last"] * float("nan")
+        real(path, name, values, tensors)
+
+    monkeypatch.setattr(module, "write_model", harmed)
+    model_of("nm-dpd").save(path)
+    with pytest.raises(UserError, match="damaged"):
+        NmMbModel.load(path)
+
+
+def test_strengths_are_found_that_supply_what_is_lacking():
+    parts, strengths = [exponential(5.0), exponential(0.1)], np.array([40.0, 3.0])
+    times = np.linspace(0.05, 30, 300)
+    lacking = 0.8 * 3.0 * 10 * (1 - np.exp(-0.1 * times))
+    found = factors(lacking, times, parts, strengths, np.ones(300), slow=2.0, hold=1e-3)
+    assert found == pytest.approx([1.0, 1.8], abs=0.01)
+    memory = background(parts, strengths)
+    assert rescaled(memory, found).groups[0].strengths.square().numpy() == pytest.approx(strengths * found)
+    assert [part.matrix.tolist() for part in separated(beside(PARTS))] == [part.matrix.tolist() for part in PARTS]
+
+
+def pair_forces(n=40, noise=0.0):
+    true = PairPotential(3.9, 16)
+    true.values.data.copy_(5 * torch.linspace(1, 0, 16, dtype=torch.float64) ** 2)
+    rng = np.random.default_rng(2)
+    centres = torch.as_tensor(np.stack([grid_of(rng) for _ in range(n)]))
+    forces = true.forces(centres, torch.as_tensor(BOX)).detach()
+    forces = forces + noise * torch.randn(forces.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    return true, ForceSamples(centres, forces, torch.ones(n, dtype=torch.float64))
+
+
+def test_a_pair_potential_is_found_from_its_forces():
+    true, samples = pair_forces()
+    box = torch.as_tensor(BOX)
+    found = fit_pair_potential(samples, box, 3.9, 16, smooth=1e-10)
+    fresh = torch.as_tensor(grid_of(np.random.default_rng(9)))[None]
+    wanted = true.forces(fresh, box).detach()
+    assert (found.forces(fresh, box).detach() - wanted).abs().max() < 1e-4 * wanted.abs().max()
+    many = fit_many_body_potential(samples, box, found, updates=3, batch=4)
+    assert torch.isfinite(many.forces(fresh, box)).all()
+    assert many.forces(fresh, box).sum(1).abs().max() < 1e-10
+
+
+def walkers(n=2000, m=30, seed=1):
+    """Return molecules that know nothing of one another: V an AR(1), Q its sum."""
+    rng = np.random.default_rng(seed)
+    velocities = np.empty((n, m, 3))
+    velocities[0] = rng.standard_normal((m, 3))
+    keep = np.exp(-DT)
+    for t in range(1, n):
+        velocities[t] = keep * velocities[t - 1] + np.sqrt(1 - keep**2) * rng.standard_normal((m, 3))
+    return rng.uniform(0, EDGE, (1, m, 3)) + np.cumsum(velocities, axis=0) * DT * 0.1, velocities
+
+
+def test_correlations_are_those_summed_one_by_one():
+    centres, velocities = walkers(60, 6)
+    found = shell_cross_correlations(centres, velocities, BOX, [(2.0, 3.0)], 5)[0]
+    for lag in range(5):
+        total = count = 0.0
+        for t in range(60):
+            vector = centres[t][None] - centres[t][:, None]
+            distance = np.linalg.norm(vector - BOX * np.round(vector / BOX), axis=-1)
+            inside = (distance >= 2) & (distance < 3)
+            count += inside.sum() / 60
+            if t + lag < 60:
+                total += (inside * (velocities[t] @ velocities[t + lag].T)).sum()
+        assert found[lag] == pytest.approx(total / (60 - lag) / count / 3, rel=1e-4, abs=1e-5)
+    msd = mean_squared_displacement(centres, 5)
+    assert msd[3] == pytest.approx(np.mean(np.sum((centres[3:] - centres[:-3]) ** 2, -1)))
+
+
+def test_currents_of_strangers_decay_as_their_velocities():
+    centres, velocities = walkers(20000)
+    along, across, k = current_correlations(centres, velocities, BOX, 20)
+    assert k == pytest.approx(2 * np.pi / EDGE)
+    for found in (along, across):
+        assert found[0] == pytest.approx(1.0, abs=0.1)
+    assert np.abs(across / across[0] - np.exp(-np.arange(20) * DT)).max() < 0.12
+    decay = np.exp(-0.5 * np.arange(0, 200) * DT)
+    assert viscosity(decay, DT, k, 2.0) == pytest.approx(2.0 * 0.5 / k**2, rel=0.02)
+    g = distinct_van_hove(centres[::200], BOX, np.linspace(1, 4, 4), [0, 5], 100)
+    assert np.abs(g - 1).max() < 0.2
+
+
+def test_scores_tell_a_model_from_another():
+    plan = CentrePlan(DT, BOX, np.ones(30), 1.0, ((1.0, 2.0), (2.0, 3.0)), 5.0, (5.0, 10.0), (0.0, 5.0))
+    md = look_at([CentrePiece(*walkers(seed=k)) for k in range(4)], plan)
+    same = look_at([CentrePiece(*walkers(seed=k)) for k in range(10, 14)], plan)
+    slower = []
+    for k in range(20, 24):
+        centres, momenta = walkers(seed=k)
+        slower.append(CentrePiece(0.7 * centres, np.repeat(momenta[:1000], 2, axis=0)))
+    found = scores({"same": same, "slower": look_at(slower, plan)}, md)
+    for key in ("vacf", "cl", "ct"):
+        assert found["same"][f"{key}_rms"] < 3 * found["same"][f"{key}_noise"]
+        assert found["slower"][f"{key}_rms"] > 3 * found["slower"][f"{key}_noise"]
+    assert abs(found["same"]["D_ratio"] - 1) < 4 * found["same"]["D_ratio_se"]
+    assert found["same"]["kT_ratio"] == pytest.approx(1.0, abs=0.03)
+    assert found["slower"]["D_ratio"] < 0.7
+
+
+def test_the_page_shows_all_models(tmp_path):
+    from mlgle_lammps.report.centres_page import write_centres
+
+    plan = CentrePlan(DT, BOX, np.ones(30), 1.0, ((1.0, 2.0), (2.0, 3.0)), 5.0, (5.0, 10.0), (0.0, 5.0))
+    md = look_at([CentrePiece(*walkers(400, seed=k)) for k in range(2)], plan)
+    models = {"one": look_at([CentrePiece(*walkers(400, seed=k)) for k in (5, 6)], plan)}
+    page = write_centres(tmp_path, md, models, scores(models, md), {"torch": "2"}, title="toy")
+    text = page.read_text()
+    assert "one: VACF off by" in text
+    assert text.count("<img") == 5
