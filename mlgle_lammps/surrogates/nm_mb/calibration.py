@@ -16,9 +16,8 @@ import torch
 from scipy.optimize import lsq_linear
 from torch import nn
 
-from mlgle_lammps.observe.centre_velocities import velocity_autocorrelation
-from mlgle_lammps.observe.van_hove import mean_squared_displacement
 from mlgle_lammps.records import Float64
+from mlgle_lammps.statistics.centre_motion import mean_squared_displacement, velocity_autocorrelation
 from mlgle_lammps.statistics.volterra import running_friction
 from mlgle_lammps.surrogates.nm_mb.memory import Memory
 from mlgle_lammps.surrogates.nm_mb.relaxations import Relaxations
