@@ -13,8 +13,8 @@ from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.evaluate.centre_models import scores
 from mlgle_lammps.evaluate.centres import CentrePiece, CentrePlan, look_at
 from mlgle_lammps.observe.centre_velocities import current_correlations, shell_cross_correlations, viscosity
-from mlgle_lammps.observe.van_hove import distinct_van_hove, mean_squared_displacement
 from mlgle_lammps.records import CHAINS, Frames, System, joined
+from mlgle_lammps.statistics.centre_motion import distinct_van_hove, mean_squared_displacement
 from mlgle_lammps.store.constrained_file import ConstrainedRun, ConstrainedSet
 from mlgle_lammps.surrogates.nm_mb.calibration import factors, rescaled, separated
 from mlgle_lammps.surrogates.nm_mb.constrained_data import configuration_of

@@ -10,11 +10,14 @@ import numpy as np
 from mlgle_lammps.observe.centre_velocities import (
     current_correlations,
     shell_cross_correlations,
-    velocity_autocorrelation,
     viscosity,
 )
-from mlgle_lammps.observe.van_hove import distinct_van_hove, mean_squared_displacement
 from mlgle_lammps.records import Float64
+from mlgle_lammps.statistics.centre_motion import (
+    distinct_van_hove,
+    mean_squared_displacement,
+    velocity_autocorrelation,
+)
 
 CURVES = ("vacf", "vccf_inner", "vccf_outer", "C_L", "C_T")
 """Curves that models are judged by, each (lag,)."""

@@ -5,32 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import fft
 
 from mlgle_lammps.records import Float64
+from mlgle_lammps.statistics.centre_motion import correlate
 
 _FRAMES_AT_ONCE = 500
-
-
-def correlate(first: np.ndarray, second: np.ndarray, n_lags: int) -> Float64:
-    """Return <a(t)* · b(t + lag)> over all times, summed over the other axes, (lag,).
-
-    Args:
-        first: a, (time, ..), real or complex.
-        second: b, the same shape.
-        n_lags: lags 0..n_lags - 1, fewer than there are times.
-    """
-    n_time = len(first)
-    size = fft.next_fast_len(n_time + n_lags)
-    a, b = (fft.fft(values.reshape(n_time, -1), size, axis=0) for values in (first, second))
-    products = fft.ifft((a.conj() * b).sum(1))[:n_lags].real
-    result: Float64 = products / (n_time - np.arange(n_lags))
-    return result
-
-
-def velocity_autocorrelation(velocities: np.ndarray, n_lags: int) -> Float64:
-    """Return <V(0)·V(t)>/3 over molecules, (lag,), of velocities (time, M, 3). Limit: kT/mass at lag 0."""
-    return correlate(velocities, velocities, n_lags) / (3 * velocities.shape[1])
 
 
 def shell_cross_correlations(

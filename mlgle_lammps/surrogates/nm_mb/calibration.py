@@ -14,12 +14,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from scipy.optimize import lsq_linear
-from torch import nn
 
-from mlgle_lammps.observe.centre_velocities import velocity_autocorrelation
-from mlgle_lammps.observe.van_hove import mean_squared_displacement
 from mlgle_lammps.records import Float64
+from mlgle_lammps.statistics.centre_motion import mean_squared_displacement, velocity_autocorrelation
 from mlgle_lammps.statistics.volterra import running_friction
+from mlgle_lammps.surrogates.nm_mb.couplings import Coupling
 from mlgle_lammps.surrogates.nm_mb.memory import Memory
 from mlgle_lammps.surrogates.nm_mb.relaxations import Relaxations
 
@@ -61,7 +60,7 @@ def self_motion(
     )
     msd = np.mean([mean_squared_displacement(c - c.mean(1, keepdims=True), last + 1) for c, _ in pieces], axis=0)
     friction = running_friction(correlation, mass, dt)
-    times = (np.arange(n_lags - 1) + 0.5) * dt
+    times: Float64 = (np.arange(n_lags - 1, dtype=np.float64) + 0.5) * dt
     return SelfMotion(times, friction, float((msd[last] - msd[first]) / (6 * dt * (last - first))))
 
 
@@ -129,7 +128,7 @@ def rescaled(memory: Memory, factor: Float64) -> Memory:
     return replace(memory, groups=tuple(groups))
 
 
-def scaled_coupling(coupling: object, root: torch.Tensor) -> nn.Module:
+def scaled_coupling(coupling: object, root: torch.Tensor) -> Coupling:
     """Return a copy of a coupling whose W is multiplied by a number for each feature."""
     from mlgle_lammps.surrogates.nm_mb.couplings import (
         EnvironmentCoupling,

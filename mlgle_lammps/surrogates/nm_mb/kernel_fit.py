@@ -38,8 +38,8 @@ class FitSettings:
             them too weak to count; sound and viscosity hang on them.
     """
 
-    updates: int = 300
-    rate: float = 0.03
+    updates: int = 250
+    rate: float = 0.08
     batch: int = 3
     integral: float = 1.0
     seed: int = 1

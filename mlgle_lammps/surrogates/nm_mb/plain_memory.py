@@ -20,7 +20,8 @@ MOST_FEATURES = 1000
 
 def memory_to_plain(memory: Memory) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """Return JSON values and tensors by name."""
-    groups, tensors = [], {}
+    groups: list[dict[str, Any]] = []
+    tensors: dict[str, torch.Tensor] = {}
     for number, group in enumerate(memory.groups):
         coupling = group.coupling
         if coupling is not None and not isinstance(coupling, nn.Module):

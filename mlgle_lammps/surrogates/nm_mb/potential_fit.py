@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from mlgle_lammps.observe.van_hove import distinct_van_hove
 from mlgle_lammps.records import Float64
+from mlgle_lammps.statistics.centre_motion import distinct_van_hove
 from mlgle_lammps.surrogates.nm_mb.constrained_data import Configuration
 from mlgle_lammps.surrogates.nm_mb.neighbours import pairs_within
 from mlgle_lammps.surrogates.nm_mb.potential import ManyBodyPotential, PairPotential, slope_weights

@@ -62,7 +62,7 @@ class TrainSettings:
     seed: int = 1
 
 
-CALIBRATED = ("default", "gle")
+CALIBRATED = ("gle",)
 """Presets whose slow memory is brought to what production shows; all memory of "gle"."""
 
 
@@ -101,8 +101,8 @@ def train(
     shortest = decay_of(found)
     potential = fit_potential(found, pieces, system.dt, shortest, how, should_stop)
     memory = fit_memory(how.preset, found, replace(how.memory, shortest=shortest), should_stop)
-    inner = max(1, int(np.ceil(system.dt / (0.3 * shortest))))
-    renew = max(k for k in range(1, 5) if inner % k == 0)
+    inner = max(1, int(np.ceil(system.dt / (0.25 * shortest))))
+    renew = max(k for k in range(1, 11) if inner % k == 0)
     notes = [f"the mean forces: {explained(potential.forces, found):.0%} of their reproducible variance explained"]
     model = NmMbModel(
         memory, potential, first.kT, float(first.masses[0]), first.box, system.dt, inner, renew, system.time_unit,
