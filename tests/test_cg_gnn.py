@@ -450,6 +450,17 @@ def test_a_saved_model_moves_the_same(model, tmp_path):
     assert (tmp_path / "again").read_bytes() == path.read_bytes()
 
 
+def test_ablations_are_saved_and_read(tmp_path):
+    size = EquivariantSize(embedded=False, local_noise=False, noise_by_mode=False)
+    given = trained("default")
+    networks = tuple(EquivariantNetwork(2, size, given.core).requires_grad_(False) for _ in given.networks)
+    made = replace(given, networks=networks)
+    made.save(tmp_path / "model.safetensors")
+    found = CgGnnModel.load(tmp_path / "model.safetensors")
+    assert found.networks[0].size == size
+    assert moved(made).same_bits(moved(found))
+
+
 def test_frames_are_neither_changed_nor_kept():
     kept = runs()[1].frames.copy()
     own = [BeadRun(run.system, run.frames.copy(), run.name) for run in runs()]

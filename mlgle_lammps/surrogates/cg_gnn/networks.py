@@ -33,6 +33,8 @@ def stored_size(equivariant: bool, plain: dict[str, Any]) -> EquivariantSize | P
     for name, value in asdict(size).items():
         if isinstance(value, bool) != isinstance(getattr(kind(), name), bool):
             raise ValueError(f"size {name} is {repr(value)[:40]}")
+        if isinstance(value, bool):
+            continue
         least = 0 if name in ("rounds", "layers", "floor", "radius") else 1
         if not isinstance(value, int | float) or not least <= value <= WIDEST:
             raise ValueError(f"size {name} is {repr(value)[:40]}")
