@@ -188,7 +188,7 @@ def work(arguments: argparse.Namespace) -> None:
 def roll_out(model, test, arguments, n, duration, noiseless, until, label) -> dict:
     """Return Rg² of all test sequences: mean, spread, relaxation, halves, whether all stayed finite, and speed."""
     device = torch.device(arguments.device)
-    dynamics = model._moved_to(device, torch.float32)[0]
+    dynamics = model.moved_to(device, torch.float32)[0]
     wanted = max(int(duration / model.dt), 100)
     found = {}
     for group in _alike(test):
@@ -393,6 +393,37 @@ def table(found: dict) -> str:
     return "\n".join(lines)
 
 
+def draw(found: dict, target: Path) -> None:
+    """Draw <Rg²> of unseen sequences against long MD, one panel a model, error bars both ways."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    reference = found["reference"]
+    names = list(reference)
+    there = np.array([reference[name]["mean"] for name in names])
+    error = np.array([reference[name]["se"] for name in names])
+    models = [
+        name for name in found["models"] if found["models"][name]["finite"] and found["models"][name]["mae"] < 100
+    ]
+    figure, axes = pyplot.subplots(1, len(models), figsize=(3.2 * len(models), 3.4), squeeze=False)
+    for axis, model in zip(axes[0], models, strict=True):
+        seeds = [own["seed"] for own in found["models"][model]["seeds"]]
+        made = np.array([[found["sequences"][f"{model}:{seed}"][name]["mean"] for name in names] for seed in seeds])
+        own = np.array([[found["sequences"][f"{model}:{seed}"][name]["se"] for name in names] for seed in seeds])
+        spread = made.std(axis=0, ddof=1) / len(seeds) ** 0.5 if len(seeds) > 1 else 0.0
+        bars = np.sqrt((own**2).mean(axis=0) / len(seeds) + spread**2)
+        axis.errorbar(there, made.mean(axis=0), bars, error, fmt="o", ms=4, lw=1)
+        ends = [0.9 * min(there.min(), made.min()), 1.05 * max(there.max(), made.max())]
+        axis.plot(ends, ends, "k--", lw=0.8)
+        axis.set_title(f"{model}\nr² {found['models'][model]['r2']:.2f}", fontsize=9)
+        axis.set_xlabel("<Rg²> of long MD, σ²")
+    axes[0, 0].set_ylabel("<Rg²> generated, σ²")
+    figure.tight_layout()
+    figure.savefig(target, dpi=110)
+
+
 # -- all jobs ------------------------------------------------------------------------------------------------------
 
 
@@ -457,6 +488,7 @@ def main() -> None:
     parser.add_argument("--reuse", action="store_true", help="take models that are saved already")
     parser.add_argument("--train-only", action="store_true", help="with --save-models: no roll-outs")
     parser.add_argument("--gather", action="store_true", help="jobs are done: only write parity.json")
+    parser.add_argument("--plot", type=Path, help="with --gather: a picture of the parity")
     parser.add_argument("--out", type=Path, default=Path("runs/cg-gnn"))
     arguments = parser.parse_args()
     if arguments.pack:
@@ -466,6 +498,8 @@ def main() -> None:
     elif arguments.gather:
         found = gather(arguments.out, *load(arguments.data))
         (arguments.out / "parity.json").write_text(json.dumps(found, indent=1))
+        if arguments.plot:
+            draw(found, arguments.plot)
         print(table(found), flush=True)
     else:
         direct(arguments)

@@ -1,6 +1,7 @@
 """Distances and conduction of ions, on points whose answers are known."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from mlgle_lammps.evaluate.ion_transport import collisions_in_time, ion_transpor
 from mlgle_lammps.observe.ions import closest_distance, collisions, conduction, edges_of, species_distribution
 from mlgle_lammps.pipeline.set_file import read_set
 from mlgle_lammps.pipeline.set_ions import write_ions
-from mlgle_lammps.pipeline.set_tasks import run_folder
+from mlgle_lammps.pipeline.set_tasks import generated_folder, run_folder
 from mlgle_lammps.records import CHAINS, Frames, Species, System
 from mlgle_lammps.store.writer import FramesWriter
 
@@ -115,7 +116,7 @@ def test_ions_of_a_stream_diffuse_and_conduct_as_they_were_made():
 
 def test_parity_of_a_set_of_electrolytes(tmp_path):
     (tmp_path / "in.deck").write_text("")
-    lines = ['deck = "in.deck"', 'quantity = "ions"', "[charges]", "Li = 1", "Cl = -1"]
+    lines = ['deck = "in.deck"', 'quantity = "ions"', "[charges]", "Li = 1", "Cl = -1", "[models.perfect]"]
     for name, part in (("a", "train"), ("b", "test"), ("c", "test")):
         lines += ["[[runs]]", f'name = "{name}"', f'part = "{part}"']
     (tmp_path / "set.toml").write_text("\n".join(lines))
@@ -128,9 +129,16 @@ def test_parity_of_a_set_of_electrolytes(tmp_path):
         folder.mkdir(parents=True)
         with FramesWriter(folder / "modes.h5", system) as writer:
             writer.append(frames)
+    for name in ("b", "c"):  # MD of the molecule itself stands for a model of it
+        made = generated_folder(out, plan.models[0]) / "test" / name
+        made.mkdir(parents=True)
+        shutil.copy(out / "md" / "test" / name / "modes.h5", made / "generated.h5")
     write_ions(plan, out)
     found = json.loads((out / "parity.json").read_text())
     assert found["molecules"]["b"]["D_Li"]["value"] == pytest.approx(0.6, rel=0.15)
+    own = found["models"]["perfect-1"]
+    assert (own["ratio"], own["r2"]) == (pytest.approx(1.0), pytest.approx(1.0))
+    assert not np.any(own["collisions"]["b"]["Cl-Li"])
     short = found["baselines"]["md_training_length"]
     assert short["time"] == 400.0
     assert short["without_D"] > 0 or 0.5 < short["ratio"] < 2

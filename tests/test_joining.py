@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from test_trajectories import BOX, write_dump, write_topology
 
+from mlgle_lammps.api.streams import open_streams
 from mlgle_lammps.chains.rouse import RouseSource
-from mlgle_lammps.commands.replay import open_streams
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.trajectory import TrajectoryOptions
 from mlgle_lammps.records import Frames, joined

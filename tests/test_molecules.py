@@ -17,10 +17,7 @@ from mlgle_lammps.store.recording import open_recording
 from mlgle_lammps.store.run_folder import RunFolder
 from mlgle_lammps.store.writer import FramesWriter
 from mlgle_lammps.surrogates.catalogue import load_model
-from mlgle_lammps.surrogates.cg_gnn.options import CgGnnOptions
-from mlgle_lammps.surrogates.cg_gnn.training import TrainingPlan
 
-BRIEF = TrainingPlan(updates=6, horizon_updates=0, batch=16)
 N_BEADS, DT = 20, 10.0
 
 
@@ -57,10 +54,8 @@ def trained(tmp_path_factory):
     """A model learned briefly from two molecules, by the command."""
     folder = tmp_path_factory.mktemp("learned")
     runs = [write_run(folder / f"run{i}", types, seed=i) for i, types in enumerate(("A" * 20, "AB" * 10))]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CgGnnOptions, "training_plan", property(lambda self: BRIEF))
-        words = [*map(str, runs), "--surrogate", "cg-gnn", "--beads-per-group", "5", "--members", "1", "--threads", "1"]
-        assert replay.main([*words, "--step", "10", "--out", str(folder / "model")]) == 0
+    words = [*map(str, runs), "--surrogate", "cg-gnn", "--beads-per-group", "5", "--members", "1", "--threads", "1"]
+    assert replay.main([*words, "--step", "10", "--updates", "6", "--out", str(folder / "model")]) == 0
     return folder / "model"
 
 

@@ -17,9 +17,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "decks"))
 from make_data import write as write_data
 
+from mlgle_lammps.api.streams import open_streams
 from mlgle_lammps.chains.modes import chain_modes
 from mlgle_lammps.commands.replay import main as replay
-from mlgle_lammps.commands.replay import open_streams
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.formats.lammps_dump import read_dump
 from mlgle_lammps.formats.trajectory import open_tensor, open_trajectory

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from test_trajectories import BOX, N_BEADS, expected_modes, frames_of, walkers, write_dump, write_h5md, write_topology
 
-from mlgle_lammps.commands.replay import open_streams
+from mlgle_lammps.api.streams import open_streams
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.formats.compressed import open_text
 from mlgle_lammps.formats.lammps_dump import read_dump

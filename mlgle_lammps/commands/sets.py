@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mlgle_lammps.commands.execution import run_command
 from mlgle_lammps.commands.parsers import parse_sets
-from mlgle_lammps.errors import UserError
+from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.options.sets import STAGES, SetsOptions
 from mlgle_lammps.pipeline.set_file import SetFile, read_set
 
@@ -23,9 +23,18 @@ def _sets(arguments: Sequence[str]) -> int:
     stages = options.stage or STAGES
     if options.list:
         return _list(plan, out, stages)
+    failures: list[RunFailure] = []
     for stage in STAGES:
         if stage in stages:
-            _do(stage, plan, out, options)
+            try:
+                _do(stage, plan, out, options)
+            except RunFailure as error:
+                if stage == "md":
+                    raise
+                logger.warning("warning: %s", error)  # the other models are worth a table
+                failures.append(error)
+    if failures:
+        raise failures[0]
     return 0
 
 

@@ -28,7 +28,7 @@ LONGEST_SHARE = 0.2
 REACH = 0.45
 """Largest distance in g(r), over the shortest edge of the box."""
 NEAR_FRAMES = 400
-"""Frames that distances are taken from."""
+"""Frames that g(r) is taken from."""
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,10 @@ def ion_transport(system: System, frames: Frames, charges: Mapping[str, float], 
     peaks, closest = {}, {}
     every = max(1, len(frames) // NEAR_FRAMES)
     for pair in _pairs(sorted(charges)):
-        one, other = (positions[name][::every] for name in pair)
+        one, other = (positions[name] for name in pair)
         second = None if pair[0] == pair[1] else other
-        peaks[pair] = species_distribution(one, second, box, REACH * float(box.min())).first_peak()
+        thinned = one[::every], None if second is None else second[::every]
+        peaks[pair] = species_distribution(*thinned, box, REACH * float(box.min())).first_peak()
         closest[pair] = closest_distance(one, second, box)
     return IonTransport(system, len(frames) * system.dt, D, found, peaks, closest)
 

@@ -72,13 +72,13 @@ def collisions(one: np.ndarray, other: np.ndarray | None, box: Float64, closest:
         box: (3,) edges of the periodic box.
         closest: distance that MD does not go below.
     """
-    found = np.empty(len(one))
+    found, below = np.empty(len(one)), closest * (1.0 - 1e-12)
     for t in range(len(one)):
         first = _tree(one[t], box)
         if other is None:
-            found[t] = len(first.query_pairs(closest))
+            found[t] = len(first.query_pairs(below))
         else:
-            found[t] = first.count_neighbors(_tree(other[t], box), closest)
+            found[t] = first.count_neighbors(_tree(other[t], box), below)
     return found / one.shape[1]
 
 

@@ -57,6 +57,9 @@ class LearnOptions:
     step: float | None = option(
         None, "time of one step of the model, a multiple of the time between frames", metavar="TIME", shown="20"
     )
+    updates: int | None = option(
+        None, "of weights in training, of surrogates of many molecules", metavar="N", least=1, shown="the preset's"
+    )
     members: int = option(2, "models in the ensemble that gives the error bar", metavar="N", least=1, most=64)
     directions: str | None = option(None, DIRECTIONS, metavar="XYZ", shown=DIRECTIONS_BY_DEFAULT)
     frames: int | None = option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -79,13 +80,12 @@ class _MeltRun:
         """Take all frames, which the journal keeps, and D of the centres from them."""
         frames = self._options.production_frames
         slope = slope_accumulator(self._system.n_chains, frames, self._system.center_held)
-        with Progress("production", None if self._recorded else frames) as progress:
+        with contextlib.nullcontext() if self._recorded else Progress("production", frames) as progress:
             for frame in self._source:
                 slope.add(frame)
                 self._n_frames += 1
-                progress.advance()
-                if self._n_frames == self._options.production_frames:
-                    progress.remark("constrained runs follow")
+                if progress is not None:
+                    progress.advance()
         if self._n_frames:
             self._D = normal_diffusion(slope.moments(), self._system.dt)
 
@@ -135,7 +135,7 @@ class _MeltRun:
             )  # fmt: skip
             self._generate_s = time.monotonic() - started
             generated = joined(list(RecordedSource([self._folder.generated])))
-            self._scores = compare_with_production(model, frames, replace(system, dt=system.dt), generated)
+            self._scores = compare_with_production(model, frames, system, generated, options.save_every)
         except (RunFailure, UserError) as error:
             if not self._source.broken():
                 self._warnings.append(as_flags(str(error)))

@@ -112,7 +112,9 @@ def generate_centres(
             progress.advance(len(block))
 
 
-def compare_with_production(model: Any, frames: Frames, system: System, generated: Frames) -> Mapping[str, Any]:
+def compare_with_production(
+    model: Any, frames: Frames, system: System, generated: Frames, save_every: int = 1
+) -> Mapping[str, Any]:
     """Return how a model's motion compares with the part of production that it was not learned from.
 
     Args:
@@ -120,14 +122,15 @@ def compare_with_production(model: Any, frames: Frames, system: System, generate
         frames: all of production.
         system: of the frames.
         generated: by the model, in the box of production.
+        save_every: frames of production to one of these.
 
     Raises:
         UserError: what is left of production, or was generated, is too short to compare.
     """
     centres, scores = (import_module(f"mlgle_lammps.evaluate.{name}") for name in ("centres", "centre_models"))
-    plan = _plan(centres, model, frames, system)
+    plan = _plan(centres, model, frames, system, save_every)
     needed = round(1.2 * plan.diffusion[1] / plan.dt)
-    held_out = frames[round(LEARNED_SHARE * len(frames)) :]
+    held_out = frames[round(LEARNED_SHARE * len(frames)) :: save_every]
     md, made = ([centres.CentrePiece(*piece) for piece in _pieces(own, needed)] for own in (held_out, generated))
     if not md or not made:
         raise UserError(
@@ -139,7 +142,7 @@ def compare_with_production(model: Any, frames: Frames, system: System, generate
     return found
 
 
-def _plan(centres: Any, model: Any, frames: Frames, system: System) -> Any:
+def _plan(centres: Any, model: Any, frames: Frames, system: System, save_every: int) -> Any:
     """Return what is looked at, in units of the melt's own: its first neighbours, and how long velocities last."""
     momenta = frames.channels[CHAINS]["momenta"]
     forget = _forgetting(momenta) * system.dt
@@ -148,7 +151,7 @@ def _plan(centres: Any, model: Any, frames: Frames, system: System) -> Any:
     peak, _ = intermolecular_distribution(some, box, 0.495 * float(box.min())).first_peak()
     masses = np.broadcast_to(np.array(system.masses), (system.n_chains,)).astype(np.float64)
     return centres.CentrePlan(
-        system.dt, box, masses, model.kT, shells=((0.83 * peak, 0.91 * peak), (1.16 * peak, 1.24 * peak)),
+        system.dt * save_every, box, masses, model.kT, shells=((0.83 * peak, 0.91 * peak), (1.16 * peak, 1.24 * peak)),
         longest=28 * forget, diffusion=(28 * forget, 114 * forget),
         maps=tuple(share * 114 * forget for share in (0.0, 0.025, 0.06, 0.12, 0.25, 0.5, 1.0)),
     )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.evaluate.ion_transport import IonTransport, ion_transport, read_ions
+from mlgle_lammps.evaluate.ion_transport import IonTransport, collisions_in_time, ion_transport, read_ions
 from mlgle_lammps.evaluate.parity import scores
 from mlgle_lammps.pipeline.set_file import PlannedRun, SetFile
 from mlgle_lammps.pipeline.set_tasks import generated_folder, run_folder
@@ -22,6 +22,8 @@ from mlgle_lammps.store.atomic import write_bytes_atomically
 from mlgle_lammps.store.run_folder import plain
 
 LEAST_VALUES = 3
+PARTS = 10
+"""Pieces of time in which collisions are counted."""
 
 
 def write_ions(plan: SetFile, out: Path) -> list[str]:
@@ -54,8 +56,12 @@ def write_ions(plan: SetFile, out: Path) -> list[str]:
     for model in plan.models:
         files = {name: generated_folder(out, model) / "test" / name / "generated.h5" for name in known}
         if all(path.exists() for path in files.values()):
-            made = {name: ion_transport(*read_ions(path, plan.charges), plan.charges) for name, path in files.items()}
+            streams = {name: read_ions(path, plan.charges) for name, path in files.items()}
+            made = {name: ion_transport(*own, plan.charges) for name, own in streams.items()}
             models[model.name], row = _against(model.name, made, reference)
+            models[model.name]["collisions"] = {
+                name: _collisions(*own, long[name].closest) for name, own in streams.items()
+            }
             rows += row
     found = {
         "schema": 1, "quantity": "ions", "set": str(plan.path), "charges": dict(plan.charges),
@@ -71,6 +77,15 @@ def write_ions(plan: SetFile, out: Path) -> list[str]:
     lines = [f"{name} {kind}: D = {D.value:.4g} ± {D.se:.2g}" for name, kind, D in reference]
     lines += [_line(name, own) for name, own in (*models.items(), *baselines.items())]
     return [*lines, f"wrote {out / 'parity.json'}"]
+
+
+def _collisions(system: System, frames: Frames, closest: Mapping[tuple[str, str], float]) -> dict[str, list[float]]:
+    """Return pairs closer than long MD ever has them, per ion, in each tenth of the time; by pairs of species."""
+    return {
+        "-".join(pair): [float(own.mean()) for own in np.array_split(near, min(PARTS, len(near)))]
+        for pair, distance in closest.items()
+        for near in (collisions_in_time(system, frames, pair, distance),)
+    }
 
 
 def _has(out: Path, run: PlannedRun) -> bool:

@@ -28,6 +28,7 @@ from mlgle_lammps.evaluate.parity import (
     mean_scores,
     scores,
 )
+from mlgle_lammps.pipeline.molecules import GENERATED
 from mlgle_lammps.pipeline.set_file import PlannedModel, PlannedRun, SetFile
 from mlgle_lammps.pipeline.set_tasks import generated_folder, run_folder
 from mlgle_lammps.records import Estimate
@@ -129,6 +130,9 @@ def _table(
         ],
         "models": models,
         "baselines": baselines,
+        "without_trajectories": [
+            own.name for own in plan.models if not (generated_folder(out, own) / part / GENERATED).exists()
+        ],
     }  # fmt: skip
     return table, rows
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,10 +123,17 @@ def _cg_gnn_trainer(
 def _cg_gnn_options(options: LearnOptions) -> CgGnnOptions:
     from mlgle_lammps.surrogates.cg_gnn.options import CgGnnOptions
 
-    step = CgGnnOptions.step if options.step is None else options.step
-    return CgGnnOptions(
-        options.preset, options.beads_per_group, options.grouping, step, options.members, options.seed, options.device
-    )
+    found = CgGnnOptions(
+        preset=options.preset, beads_per_group=options.beads_per_group, grouping=options.grouping,
+        step=CgGnnOptions.step if options.step is None else options.step, members=options.members, seed=options.seed,
+        device=options.device,
+    )  # fmt: skip
+    if options.updates is None:
+        return found
+    plan = found.training_plan
+    share = options.updates / max(plan.updates, 1)
+    shorter = replace(plan, updates=options.updates, horizon_updates=math.ceil(plan.horizon_updates * share))
+    return replace(found, plan=shorter)
 
 
 def _cg_gnn_model(path: Path) -> Model:
@@ -202,7 +210,7 @@ SURROGATES = {
             Preset("published-small", "the same, small", dimensions=(3,)),
             Preset("deterministic", "the same without noise", dimensions=(3,)),
         ),
-        ("beads_per_group", "grouping", "step", "members"),
+        ("beads_per_group", "grouping", "step", "updates", "members"),
         _cg_gnn_trainer,
         _cg_gnn_model,
         _cg_gnn_rehearsal,

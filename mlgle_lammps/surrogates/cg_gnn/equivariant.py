@@ -129,8 +129,8 @@ class EquivariantNetwork(nn.Module):
         self.local = perceptron(hidden, hidden, 1, zero=True)
         self.inner_radius = perceptron(hidden, hidden, 1, zero=True)
         self.inner_scale = nn.Parameter(torch.zeros(()))
-        self.pair_core = nn.Buffer(torch.zeros(n_features(n_types), len(CENTRES)))
-        self.spring_core = nn.Buffer(torch.zeros(n_types, 2))
+        self.pair_core = nn.Parameter(torch.zeros(n_features(n_types), len(CENTRES)))
+        self.spring_core = nn.Parameter(torch.zeros(n_types, 2))
         self.n_types = n_types
         self.radii = nn.Buffer(torch.linspace(0.0, _RADIAL_REACH, _N_RADIAL))
 

@@ -18,21 +18,20 @@ from mlgle_lammps.resources.compute import resolve_device
 from mlgle_lammps.surrogates.cg_gnn import NAME
 from mlgle_lammps.surrogates.cg_gnn.coarse_runs import NEEDS, coarse_grained, fingerprint
 from mlgle_lammps.surrogates.cg_gnn.dynamics import Dynamics, EquivariantDynamics, PublishedDynamics
-from mlgle_lammps.surrogates.cg_gnn.equivariant import EquivariantNetwork, EquivariantSize
+from mlgle_lammps.surrogates.cg_gnn.equivariant import EquivariantNetwork
 from mlgle_lammps.surrogates.cg_gnn.linear_core import LinearCore
 from mlgle_lammps.surrogates.cg_gnn.molecules import Molecule, MoleculeSet
 from mlgle_lammps.surrogates.cg_gnn.motion import CgGnnMotion
+from mlgle_lammps.surrogates.cg_gnn.networks import MEMBER, Network, stored_networks, stored_size
 from mlgle_lammps.surrogates.cg_gnn.options import DETERMINISTIC, EQUIVARIANT, PRESETS
-from mlgle_lammps.surrogates.cg_gnn.published_network import PublishedNetwork, PublishedSize
+from mlgle_lammps.surrogates.cg_gnn.starts import turned_starts
 from mlgle_lammps.surrogates.cg_gnn.walks import Walk
 from mlgle_lammps.surrogates.ml_gle import plain_values
 from mlgle_lammps.surrogates.model_file import read_model, write_model
 from mlgle_lammps.surrogates.recorded import require_channels
 
-Network = EquivariantNetwork | PublishedNetwork
-MOST_MEMBERS, MOST_TYPES, WIDEST = 64, 256, 4096
+MOSTMEMBERS, MOST_TYPES, WIDEST = 64, 256, 4096
 CHUNK = 512
-_MEMBER = "member "
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ class CgGnnModel:
         molecules = MoleculeSet.of([molecule for molecule, _ in found], self.types, where, dtype)
         history = torch.tensor(np.concatenate(histories), device=where, dtype=dtype)
         which = torch.arange(len(starts), device=where).repeat_interleave(n_trajectories)
-        members = self._moved_to(where, dtype)
+        members = self.moved_to(where, dtype)
         seeds = np.random.SeedSequence(seed).generate_state(len(members) + len(history) // CHUNK + 1, np.uint32)
         walks: list[Walk] = []
         places: list[torch.Tensor] = []
@@ -153,7 +152,7 @@ class CgGnnModel:
                 places.append(part)
         return CgGnnMotion(walks, places, len(history), threads)
 
-    def _moved_to(self, device: torch.device, dtype: torch.dtype) -> list[Dynamics]:
+    def moved_to(self, device: torch.device, dtype: torch.dtype) -> list[Dynamics]:
         """Return the members on a device and in a precision, as copies."""
         moved: list[Dynamics] = []
         for network, scale in zip(self.networks, self.noise_scales, strict=True):
@@ -202,7 +201,7 @@ class CgGnnModel:
                 f"a group is {np.abs(places).max():.3g} {self.length_unit} from the centre of its molecule, beyond "
                 f"{self.extent:.3g}, ten times what the model was trained on: are the beads wrapped into a box?"
             )
-        return _starts(places, centres, memory, lag, seed, n_trajectories)
+        return turned_starts(places, centres, memory, lag, seed, n_trajectories)
 
     def learned_up_to(self, frame: Frames) -> bool:
         """Return whether a recorded frame is the last one of a run that the model was learned from."""
@@ -211,7 +210,7 @@ class CgGnnModel:
     def save(self, path: Path) -> None:
         """Write the model to a file that gets its name when it is whole; raise RunFailure where that fails."""
         tensors = {
-            f"{_MEMBER}{number} {name}": tensor
+            f"{MEMBER}{number} {name}": tensor
             for number, network in enumerate(self.networks)
             for name, tensor in network.state_dict().items()
         }
@@ -236,73 +235,19 @@ class CgGnnModel:
             raise UserError(f"{path} is damaged ({type(error).__name__}: {one_line(error)}); train again") from error
 
 
-def _starts(
-    places: Float32, centres: np.ndarray, memory: int, lag: int, seed: int, n_trajectories: int
-) -> Float32:  # fmt: skip
-    """Return starts: first the last frame of each molecule, then earlier ones spread over the recording, turned."""
-    n_molecules, span = places.shape[1], (memory - 1) * lag
-    last = len(places) - 1
-    rounds = -(-n_trajectories // n_molecules)
-    ends = np.linspace(last, span, rounds).round().astype(int) if rounds > 1 else np.array([last])
-    starts = []
-    for end in ends:
-        frames = np.arange(end - span, end + 1, lag)
-        moved = (centres[frames] - centres[end])[:, :, None]
-        starts.append((places[frames] + moved).transpose(1, 0, 2, 3))
-    whole = np.concatenate(starts)[:n_trajectories]
-    random = np.random.default_rng(seed)
-    turn, signs = np.linalg.qr(random.standard_normal((len(whole), 3, 3)))
-    turn = turn * np.sign(np.diagonal(signs, axis1=1, axis2=2))[:, None]
-    turn *= np.linalg.det(turn)[:, None, None]
-    turn[:n_molecules] = np.eye(3)
-    return (whole.reshape(len(whole), -1, 3) @ turn).reshape(whole.shape).astype(np.float32)
-
-
-def make_network(size: EquivariantSize | PublishedSize, n_types: int, core: LinearCore) -> Network:
-    """Return a network before training."""
-    if isinstance(size, EquivariantSize):
-        return EquivariantNetwork(n_types, size, core)
-    return PublishedNetwork(n_types, size)
-
-
-def _size(preset: str, plain: dict[str, Any]) -> EquivariantSize | PublishedSize:
-    """Return a size in JSON values; raise ValueError where a number is none that a network has."""
-    kind = EquivariantSize if preset == EQUIVARIANT else PublishedSize
-    size = kind(**plain)
-    for name, value in asdict(size).items():
-        if isinstance(value, bool) != isinstance(getattr(kind(), name), bool):
-            raise ValueError(f"size {name} is {repr(value)[:40]}")
-        least = 0 if name in ("rounds", "layers", "floor", "radius") else 1
-        if not isinstance(value, int | float) or not least <= value <= WIDEST:
-            raise ValueError(f"size {name} is {repr(value)[:40]}")
-    return size
-
-
 def _from_plain(values: dict[str, Any], tensors: dict[str, torch.Tensor], most_bytes: int) -> CgGnnModel:
     preset = values["preset"]
     if preset not in PRESETS:
         raise ValueError(f"unknown preset {repr(preset)[:40]}")
     types = plain_values.lines(values, "types")
     scales = tuple(plain_values.number({"scale": own}, "scale", 0.0, 10.0) for own in values["noise_scales"])
-    if not 1 <= len(types) <= MOST_TYPES or not 1 <= len(scales) <= MOST_MEMBERS:
+    if not 1 <= len(types) <= MOST_TYPES or not 1 <= len(scales) <= MOSTMEMBERS:
         raise ValueError("no bead types or no members, or too many")
-    core, size = LinearCore.from_plain(values["core"]), _size(preset, values["size"])
-    with torch.device("meta"):
-        wanted = {name: tuple(own.shape) for name, own in make_network(size, len(types), core).state_dict().items()}
-    networks = []
-    for number in range(len(scales)):
-        start = f"{_MEMBER}{number} "
-        found = {name.removeprefix(start): name for name in tensors if name.startswith(start)}
-        own = {name: plain_values.tensor(tensors, full, most_bytes) for name, full in found.items()}
-        plain_values.expect_tensors(own, wanted)
-        network = make_network(size, len(types), core)
-        network.load_state_dict(own)
-        networks.append(network.requires_grad_(False).eval())
-    if len(tensors) != len(scales) * len(wanted):
-        raise ValueError("tensors that no member has")
+    core, size = LinearCore.from_plain(values["core"]), stored_size(preset == EQUIVARIANT, values["size"])
+    networks = stored_networks(size, len(scales), tensors, len(types), core, most_bytes)
     return CgGnnModel(
         preset, types, plain_values.whole(values["beads_per_group"], "beads_per_group", 1),
-        plain_values.unit(values, "grouping"), core, tuple(networks), scales,
+        plain_values.unit(values, "grouping"), core, networks, scales,
         plain_values.number(values, "recorded_dt", 1e-12), plain_values.number(values, "dt", 1e-12),
         plain_values.unit(values, "time_unit"), plain_values.unit(values, "length_unit"),
         plain_values.number(values, "extent", 0.0), _molecule(values), plain_values.lines(values, "fingerprints"),

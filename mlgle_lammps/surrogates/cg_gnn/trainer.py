@@ -19,7 +19,8 @@ from mlgle_lammps.surrogates.cg_gnn.equivariant import EquivariantNetwork
 from mlgle_lammps.surrogates.cg_gnn.examples import Examples, by_groups
 from mlgle_lammps.surrogates.cg_gnn.judging import Judgement, calibrate, judge
 from mlgle_lammps.surrogates.cg_gnn.linear_core import LinearCore, fit_linear_core
-from mlgle_lammps.surrogates.cg_gnn.model import CgGnnModel, Network, make_network, model_types
+from mlgle_lammps.surrogates.cg_gnn.model import CgGnnModel, model_types
+from mlgle_lammps.surrogates.cg_gnn.networks import Network, make_network
 from mlgle_lammps.surrogates.cg_gnn.options import DETERMINISTIC, CgGnnOptions
 from mlgle_lammps.surrogates.cg_gnn.pair_core import PairCore, fit_pair_core
 from mlgle_lammps.surrogates.cg_gnn.published_network import PublishedNetwork

@@ -1,0 +1,60 @@
+"""Networks of either preset: made anew, and made of what a file holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from mlgle_lammps.surrogates.cg_gnn.equivariant import EquivariantNetwork, EquivariantSize
+from mlgle_lammps.surrogates.cg_gnn.linear_core import LinearCore
+from mlgle_lammps.surrogates.cg_gnn.published_network import PublishedNetwork, PublishedSize
+from mlgle_lammps.surrogates.ml_gle import plain_values
+
+Network = EquivariantNetwork | PublishedNetwork
+WIDEST = 4096
+MEMBER = "member "
+"""Begins the names of a member's tensors in a file."""
+
+
+def make_network(size: EquivariantSize | PublishedSize, n_types: int, core: LinearCore) -> Network:
+    """Return a network before training."""
+    if isinstance(size, EquivariantSize):
+        return EquivariantNetwork(n_types, size, core)
+    return PublishedNetwork(n_types, size)
+
+
+def stored_size(equivariant: bool, plain: dict[str, Any]) -> EquivariantSize | PublishedSize:
+    """Return a size in JSON values; raise ValueError where a number is none that a network has."""
+    kind = EquivariantSize if equivariant else PublishedSize
+    size = kind(**plain)
+    for name, value in asdict(size).items():
+        if isinstance(value, bool) != isinstance(getattr(kind(), name), bool):
+            raise ValueError(f"size {name} is {repr(value)[:40]}")
+        least = 0 if name in ("rounds", "layers", "floor", "radius") else 1
+        if not isinstance(value, int | float) or not least <= value <= WIDEST:
+            raise ValueError(f"size {name} is {repr(value)[:40]}")
+    return size
+
+
+def stored_networks(
+    size: EquivariantSize | PublishedSize, n_members: int, tensors: Mapping[str, torch.Tensor], n_types: int,
+    core: LinearCore, most_bytes: int,
+) -> tuple[Network, ...]:  # fmt: skip
+    """Return the networks whose tensors a file of so many bytes holds; raise ValueError where they are others."""
+    with torch.device("meta"):
+        wanted = {name: tuple(own.shape) for name, own in make_network(size, n_types, core).state_dict().items()}
+    networks = []
+    for number in range(n_members):
+        start = f"{MEMBER}{number} "
+        found = {name.removeprefix(start): name for name in tensors if name.startswith(start)}
+        own = {name: plain_values.tensor(tensors, full, most_bytes) for name, full in found.items()}
+        plain_values.expect_tensors(own, wanted)
+        network = make_network(size, n_types, core)
+        network.load_state_dict(own)
+        networks.append(network.requires_grad_(False).eval())
+    if len(tensors) != n_members * len(wanted):
+        raise ValueError("tensors that no member has")
+    return tuple(networks)
