@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,9 +40,11 @@ def fit_letter(
         0.5 / short * torch.randn(N_FEATURES, N_FEATURES, generator=generator, dtype=torch.float64)
     ).requires_grad_(True)
     _begin(coupling, found[0], float(curve[0]))
-    optimizer = torch.optim.Adam(
-        [{"params": coupling.parameters()}, {"params": [lower, turning], "lr": how.rate}], lr=how.rate / 5
-    )
+    learned: list[dict[str, Any]] = [
+        {"params": list(coupling.parameters())},
+        {"params": [lower, turning], "lr": how.rate},
+    ]
+    optimizer = torch.optim.Adam(learned, lr=how.rate / 5)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, how.updates, how.rate / 100)
     rng, order = np.random.default_rng(how.seed), np.empty(0, dtype=int)
     for _ in range(how.updates):

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from torch import nn
 
 from mlgle_lammps.records import Float64
 from mlgle_lammps.surrogates.nm_mb.constrained_data import Configuration
@@ -188,13 +187,3 @@ _MAKERS: dict[str, Callable[[Sequence[Configuration], MemorySettings, Callable[[
     "default": _many_body, "paper": _letter, "nm-mb": _long_letter, "nm-dpd": _pairwise, "m-dpd": _without_memory,
     "gle": _background,
 }  # fmt: skip
-
-
-def parameters_of(memory: Memory) -> list[nn.Parameter]:
-    """Return all that couplings learn."""
-    return [
-        values
-        for group in memory.groups
-        if isinstance(group.coupling, nn.Module)
-        for values in group.coupling.parameters()
-    ]
