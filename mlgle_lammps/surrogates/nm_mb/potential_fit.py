@@ -146,7 +146,7 @@ def fit_many_body_potential(
 
 
 def explained(forces: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], found: Sequence[Configuration]) -> float:
-    """Return the share of the reproducible variance of constrained mean forces that a potential explains; NaN for none."""
+    """Return the share of constrained mean forces' reproducible variance that a potential explains; NaN for none."""
     missed = total = 0.0
     for own in found:
         predicted = forces(own.centres, own.box)[0].detach().numpy()
