@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +50,8 @@ def learn_model(
     Raises:
         UserError: frames or runs that it cannot be learned from.
     """
-    trainer = import_module("mlgle_lammps.surrogates.nm_mb.trainer")
+    from mlgle_lammps.surrogates.nm_mb import trainer  # loads torch
+
     started = time.monotonic()
     settings = trainer.TrainSettings(preset=options.preset, seed=options.seed)
     model = trainer.train(held, frames[: round(LEARNED_SHARE * len(frames))], system, settings, should_stop)
@@ -127,7 +127,9 @@ def compare_with_production(
     Raises:
         UserError: what is left of production, or was generated, is too short to compare.
     """
-    centres, scores = (import_module(f"mlgle_lammps.evaluate.{name}") for name in ("centres", "centre_models"))
+    from mlgle_lammps.evaluate import centre_models as scores
+    from mlgle_lammps.evaluate import centres
+
     plan = _plan(centres, model, frames, system, save_every)
     needed = round(1.2 * plan.diffusion[1] / plan.dt)
     held_out = frames[round(LEARNED_SHARE * len(frames)) :: save_every]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -182,8 +181,9 @@ def _nm_mb_trainer(
 
 
 def _nm_mb_model(path: Path) -> Model:
-    model: Model = import_module("mlgle_lammps.surrogates.nm_mb.model").NmMbModel.load(path)
-    return model
+    from mlgle_lammps.surrogates.nm_mb.model import NmMbModel
+
+    return NmMbModel.load(path)
 
 
 def _nm_mb_rehearsal(system: System, options: LearnOptions) -> str:
