@@ -146,14 +146,14 @@ def fit_many_body_potential(
 
 
 def explained(forces: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], found: Sequence[Configuration]) -> float:
-    """Return the share of the reproducible variance of constrained mean forces that a potential explains."""
+    """Return the share of constrained mean forces' reproducible variance that a potential explains; NaN for none."""
     missed = total = 0.0
     for own in found:
         predicted = forces(own.centres, own.box)[0].detach().numpy()
         first, second = own.mean_halves
         missed += float(((first - predicted) * (second - predicted)).sum())
         total += float((first * second).sum())
-    return 1 - missed / total
+    return 1 - missed / total if total > 0 else float("nan")
 
 
 def invert(

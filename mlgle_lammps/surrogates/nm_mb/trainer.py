@@ -47,7 +47,7 @@ class TrainSettings:
         force_window: Δ of production's force samples over the time in which memory starts to decay.
         potential_updates: of a many-body potential.
         rounds: of calibration; the presets in ``CALIBRATED`` alone.
-        calibration_time: of a round's motion, over the time in which velocities forget (1/e).
+        calibration_time: of a round's motion.
         seed: of everything drawn.
     """
 
@@ -140,24 +140,18 @@ def fit_potential(
 
 def calibrate(model: NmMbModel, found: Sequence[Configuration], pieces: Pieces, how: TrainSettings) -> NmMbModel:
     """Return the model with its slow memories as strong as production asks; see ``calibration``."""
-    longest, diffusion = calibration_times(pieces, model.mass, model.dt)
-    long_enough = [piece for piece in pieces if len(piece[0]) * model.dt > 1.5 * diffusion[1]]
-    if not long_enough:
-        raise UserError(
-            f"no piece of production is longer than {1.5 * diffusion[1]:.3g}, which the tail of memory needs"
-        )
+    forget = velocity_time(pieces, model.mass, model.dt)
+    last = min(120 * forget, max(len(own) for own, _ in pieces) * model.dt / 1.5, how.calibration_time / 1.5)
+    if last < 5 * forget:
+        raise UserError(f"the tail of memory needs a piece of production longer than {7.5 * forget:.3g}")
+    longest, diffusion = min(30 * forget, last / 2), (last / 4, last)
+    long_enough = [piece for piece in pieces if len(piece[0]) * model.dt > 1.4 * last]
     wanted = self_motion(long_enough, model.mass, model.dt, longest, diffusion)
     for number in range(how.rounds):
         own = self_motion([move(model, how, number)], model.mass, model.dt, longest, diffusion)
         model = corrected(model, found, wanted, own)
         logger.info("calibration round %d: D %.4g, wanted %.4g", number + 1, own.D, wanted.D)
     return model
-
-
-def calibration_times(pieces: Pieces, mass: float, dt: float) -> tuple[float, tuple[float, float]]:
-    """Return the longest lag of running frictions and the times of the MSD's slope, from the velocities' 1/e time."""
-    forget = velocity_time(pieces, mass, dt)
-    return 30 * forget, (30 * forget, 120 * forget)
 
 
 def velocity_time(pieces: Pieces, mass: float, dt: float) -> float:
