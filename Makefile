@@ -2,6 +2,7 @@
 # make figures       every observable of the demo run, in runs/demo-compare/report.html and figures/
 # make temperatures  the default deck at three temperatures, then D(T): runs/temperatures/report.html
 # make melt-report   half an hour of MD: every target of the force field, runs/melt-report/report.md and figures
+# make star-demo     centres of 64 stars with many-body memory, from MD to the comparison with MD, in runs/star-demo
 # make sequences     MD of 40 + 24 copolymers, models of the first, parity on the others: runs/sequences/parity.json
 # make test   environment, then the tests
 # make fuzz       hundreds of mutated decks, streams and models, of the seed SEED; about half an hour
@@ -17,7 +18,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo figures temperatures melt-report sequences test test-slow fuzz chaos bench gpu package compat docs stability lint format clean
+.PHONY: demo figures temperatures melt-report star-demo sequences test test-slow fuzz chaos bench gpu package compat docs stability lint format clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mlgle_lammps needs Python 3.11 or newer; say make PYTHON=/path/to/python3")'
@@ -43,6 +44,10 @@ temperatures: $(READY)
 
 melt-report: $(READY)
 	$(BIN)/python potentials/melt_report.py --out runs/melt-report
+
+star-demo: $(READY)
+	$(BIN)/mpirun -n 2 $(BIN)/python -m mlgle_lammps.run lammps_inputs/in.star.paper --surrogate nm-mb --frames 24000 \
+		--configurations 8 --constrained-steps 20000 --generate-steps 6000 --out runs/star-demo --overwrite
 
 # Killed, it goes on with the same command. JOBS tasks at a time, one core each.
 JOBS ?= 2
