@@ -37,7 +37,7 @@ def score(model: CentreCurves, md: CentreCurves) -> dict[str, Any]:
         "ct_rms": value["C_T"], "ct_rms_se": error["C_T"], "ct_noise": noise["C_T"],
         "D_ratio": ratio, "D_ratio_se": se,
         "kT_ratio": float(model.kT.mean()), "kT_ratio_se": _se(model.kT),
-        "viscosity_ratio": float(np.nanmean(model.viscosity) / np.nanmean(md.viscosity)),
+        "viscosity_ratio": _finite_mean(model.viscosity) / _finite_mean(md.viscosity),
         "g_rms": float(np.sqrt(np.mean((model.van_hove[:, 0].mean(0) - md.van_hove[:, 0].mean(0)) ** 2))),
         "van_hove_rms": float(np.sqrt(np.mean((model.van_hove[:, 1:].mean(0) - md.van_hove[:, 1:].mean(0)) ** 2))),
         "pieces": [model.n_pieces, md.n_pieces],
@@ -63,6 +63,12 @@ def _rms(model: Float64, md: Float64, by_peak: bool) -> tuple[float, float, floa
 def _jackknife(values: list[float]) -> float:
     n = len(values)
     return float(np.sqrt((n - 1) * np.var(values))) if n > 1 else float("nan")
+
+
+def _finite_mean(values: Float64) -> float:
+    """Return the mean of the pieces that have one; NaN where none has."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def _se(values: Float64) -> float:
