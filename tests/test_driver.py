@@ -199,7 +199,7 @@ def test_a_frame_that_did_not_come_about_is_not_counted(world, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"channels": ("com", "modes", "forces")}, "frames with forces: the driver fills com, modes, beads"),
+        ({"channels": ("com", "modes", "forces")}, "frames with forces: the driver fills com, modes, momenta, beads"),
         ({"channels": ("com", "colour")}, "frames with colour"),
         ({"channels": ("modes",)}, "com among them"),
         ({"channels": ("com", "com")}, "each once"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import types
@@ -94,6 +95,8 @@ def stand_ins(monkeypatch):
         module = types.ModuleType(f"mlgle_lammps.{name}")
         vars(module).update(content)
         monkeypatch.setitem(sys.modules, module.__name__, module)
+        package, _, leaf = module.__name__.rpartition(".")
+        monkeypatch.setattr(importlib.import_module(package), leaf, module, raising=False)
     return given
 
 

@@ -265,6 +265,8 @@ def test_a_model_of_another_surrogate_is_refused(tmp_path):
     path = tmp_path / "model.safetensors"
     model_file.write_model(path, "nm-mb", {}, {"a": torch.zeros(1)})
     refused(path, "model of nm-mb, not of `surrogate` ml-gle", "ml-gle")
+    refused(path, "is damaged")
+    model_file.write_model(path, "other", {}, {"a": torch.zeros(1)})
     refused(path, "does not have; it has: ml-gle")
     refused(path, "there are: ml-gle", "nonsense")
 

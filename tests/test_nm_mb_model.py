@@ -323,7 +323,12 @@ def test_scores_tell_a_model_from_another():
         assert found["slower"][f"{key}_rms"] > 3 * found["slower"][f"{key}_noise"]
     assert abs(found["same"]["D_ratio"] - 1) < 4 * found["same"]["D_ratio_se"]
     assert found["same"]["kT_ratio"] == pytest.approx(1.0, abs=0.03)
-    assert found["slower"]["D_ratio"] < 0.7
+    colder = [
+        CentrePiece(0.7 * centres, 0.7 * momenta) for centres, momenta in (walkers(seed=k) for k in range(30, 34))
+    ]
+    found = scores({"colder": look_at(colder, plan)}, md)["colder"]
+    assert abs(found["D_ratio"] - 0.49) < 4 * found["D_ratio_se"]
+    assert found["kT_ratio"] == pytest.approx(0.49, abs=0.02)
 
 
 def test_the_page_shows_all_models(tmp_path):

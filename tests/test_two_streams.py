@@ -75,7 +75,7 @@ def test_the_command_holds_a_generated_stream_against_md(md, generated, tmp_path
     assert all(abs(z) < 4 for z in numbers["size_z"].values())
     page = Page(out / "report.html")
     assert "NM-MB agrees with MD in every mode" in page.text
-    assert page.tags.count("img") == len(list((out / "figures").glob("*.png"))) == 9
+    assert page.tags.count("img") == len(list((out / "figures").glob("*.png"))) == 11
     assert "nan" not in page.text.lower()
 
 
