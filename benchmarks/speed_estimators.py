@@ -6,8 +6,8 @@ import numpy as np
 import tidynamics
 from speed_records import Measurement, Settings, in_pairs, judged, ratio
 
-from mlgle_lammps.observe.displacements import mean_squared_displacements
 from mlgle_lammps.statistics.correlation import lagged_products
+from mlgle_lammps.statistics.displacements import mean_squared_displacements
 
 AGREE = 1e-10
 

@@ -16,9 +16,9 @@ from mlgle_lammps.commands.build import DEFAULTS
 from mlgle_lammps.commands.build import build as build_melt
 from mlgle_lammps.formats.melt_data import data_text
 from mlgle_lammps.observe.chain_segments import squared_segments
-from mlgle_lammps.observe.displacements import mean_squared_displacements
 from mlgle_lammps.observe.exponent import anomalous_exponent
 from mlgle_lammps.statistics.correlation import autocorrelation, mode_statistics
+from mlgle_lammps.statistics.displacements import mean_squared_displacements
 from mlgle_lammps.statistics.moments import logarithmic_lags
 
 DECKS = Path(__file__).parent.parent / "lammps_inputs"

@@ -14,12 +14,12 @@ from mlgle_lammps.evaluate.agreement import cost_at_equal_error, z_score
 from mlgle_lammps.evaluate.observables import observe
 from mlgle_lammps.evaluate.trajectories import read_trajectory
 from mlgle_lammps.observe.chain_size import end_to_end, squared_gyration
-from mlgle_lammps.observe.displacements import mean_squared_displacements
 from mlgle_lammps.observe.distributions import DistributionGatherer
 from mlgle_lammps.observe.exponent import anomalous_exponent
 from mlgle_lammps.observe.temperature import NotDetermined, fit_arrhenius, fit_vogel
 from mlgle_lammps.records import Estimate, Frames, joined
 from mlgle_lammps.statistics.correlation import autocorrelation
+from mlgle_lammps.statistics.displacements import mean_squared_displacements
 from mlgle_lammps.statistics.moments import MomentAccumulator
 from mlgle_lammps.store.writer import FramesWriter
 

@@ -19,14 +19,13 @@ from mlgle_lammps.acquire.lammps_handle import Lammps
 from mlgle_lammps.acquire.system import masses_of_atoms
 from mlgle_lammps.chains.topology import Chains
 from mlgle_lammps.errors import RunFailure, UserError
+from mlgle_lammps.options.learn import LAG_SHARE
 from mlgle_lammps.records import System
 from mlgle_lammps.store.constrained_file import ConstrainedFacts, ConstrainedRun, read_constrained, write_constrained
 from mlgle_lammps.stream.communicator import Communicator
 
 Tell = Callable[[ConstrainedRun, int, int, float], None]
 MOVE_FIX = "mlgle_move"
-LAG_SHARE = 5
-"""The longest lag is a constrained run over this, where nobody says it."""
 
 
 @dataclass(frozen=True)

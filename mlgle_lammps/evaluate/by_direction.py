@@ -12,8 +12,8 @@ from mlgle_lammps.chains.spectrum import Spectrum
 from mlgle_lammps.diffusion.forms import FitForm
 from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.directions import AXES, Directions
-from mlgle_lammps.observe.displacements import mean_squared_displacements
 from mlgle_lammps.records import Estimate, Float64, Frames, System
+from mlgle_lammps.statistics.displacements import mean_squared_displacements
 from mlgle_lammps.statistics.errors import half_width
 from mlgle_lammps.statistics.moments import Moments
 

@@ -14,11 +14,11 @@ from mlgle_lammps.evaluate.stream_statistics import ModeSummary, power_sums, sum
 from mlgle_lammps.evaluate.trajectories import ChainGroup, Trajectory
 from mlgle_lammps.observe.chain_motion import GroupMotion, group_motion
 from mlgle_lammps.observe.chain_size import ChainSize, chain_size, end_to_end, squared_gyration
-from mlgle_lammps.observe.displacements import mean_squared_displacements
 from mlgle_lammps.observe.distributions import Distribution, DistributionGatherer
 from mlgle_lammps.observe.exponent import AnomalousExponent, anomalous_exponent
 from mlgle_lammps.records import Float64
 from mlgle_lammps.statistics.correlation import Autocorrelation, join_groups, lagged_products
+from mlgle_lammps.statistics.displacements import mean_squared_displacements
 from mlgle_lammps.statistics.moments import Moments, logarithmic_lags
 
 SHOWN_MODES = (1, 2, 5, 10)

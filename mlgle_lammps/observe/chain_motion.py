@@ -18,9 +18,9 @@ import numpy as np
 
 from mlgle_lammps.chains.mode_basis import ModeBasis
 from mlgle_lammps.observe.chain_size import end_to_end, squared_gyration
-from mlgle_lammps.observe.displacements import mean_squared_displacements
 from mlgle_lammps.records import Float64, Int64
 from mlgle_lammps.statistics.correlation import lagged_products
+from mlgle_lammps.statistics.displacements import mean_squared_displacements
 
 INNER = 5
 """Beads in the middle of a chain that g_1 and g_2 are of."""

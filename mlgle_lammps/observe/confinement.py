@@ -13,8 +13,8 @@ import numpy as np
 from scipy import stats
 
 from mlgle_lammps.directions import AXES, Directions
-from mlgle_lammps.observe.displacements import mean_squared_displacements
 from mlgle_lammps.records import Float64, Frames
+from mlgle_lammps.statistics.displacements import mean_squared_displacements
 from mlgle_lammps.statistics.errors import jackknife_error
 
 HELD = 0.5

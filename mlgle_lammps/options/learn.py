@@ -20,6 +20,8 @@ DIRECTIONS_BY_DEFAULT = "found from walls and from motion"
 HELD = "production and constrained runs (nm-mb)"
 PRODUCTION, LEAST_PRODUCTION = 40_000, 200
 """Frames of production before centres are held."""
+LAG_SHARE = 5
+"""The longest lag is a constrained run over this, where nobody says it."""
 MADE_WITH_THE_RUN = (
     "frames", "configurations", "constrained_steps", "force_every", "longest_lag", "pair_range",
 )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from mlgle_lammps.options.learn import LearnOptions
+from mlgle_lammps.options.learn import LAG_SHARE, LearnOptions
 from mlgle_lammps.records import System
 from mlgle_lammps.resources.needs import LEAST_FREE, LIBRARIES, frame_bytes
 from mlgle_lammps.resources.progress import format_seconds
@@ -13,8 +13,6 @@ from mlgle_lammps.resources.room import available_memory, free_disk, readable_by
 from mlgle_lammps.statistics.force_correlation import spread_lags
 from mlgle_lammps.store.constrained_file import correlation_bytes
 
-LAG_SHARE = 5
-"""As `acquire.constrained_stage` has it."""
 FORCES_PER_FRAME = 5
 """Samples of the forces in the time between two frames, where nobody says how many: what stars have."""
 COPIES = 5

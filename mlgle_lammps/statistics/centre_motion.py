@@ -8,6 +8,7 @@ import numpy as np
 from scipy import fft
 
 from mlgle_lammps.records import Float64
+from mlgle_lammps.statistics.displacements import mean_squared_displacements
 
 
 def correlate(first: np.ndarray, second: np.ndarray, n_lags: int) -> Float64:
@@ -33,15 +34,7 @@ def velocity_autocorrelation(velocities: np.ndarray, n_lags: int) -> Float64:
 
 def mean_squared_displacement(centres: np.ndarray, n_lags: int) -> Float64:
     """Return <|Q(t) - Q(0)|²> over molecules and times, (lag,), of unwrapped centres (time, M, 3)."""
-    n_time, n_molecules = centres.shape[:2]
-    own = centres - centres.mean(axis=0)
-    products = correlate(own, own, n_lags)
-    squares = (own * own).sum((1, 2))
-    sums = np.concatenate([[0.0], np.cumsum(squares)])
-    counts = n_time - np.arange(n_lags)
-    ends = sums[n_time - np.arange(n_lags)] + sums[n_time] - sums[np.arange(n_lags)]
-    result: Float64 = (ends / counts - 2 * products) / n_molecules
-    result[0] = 0.0
+    result: Float64 = mean_squared_displacements(centres, np.zeros(len(centres), dtype=np.int64), n_lags).mean(axis=1)
     return result
 
 
