@@ -9,6 +9,7 @@ import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -110,7 +111,7 @@ def benchmark_recorded(stream: Stream, options: argparse.Namespace) -> dict:
 
 def score_diffusion(
     stream: Stream, n_frames: int, reference: Reference, memory: int, kinisi: bool
-) -> dict[str, Score]:  # fmt: skip
+) -> dict[str, dict[str, Any]]:  # fmt: skip
     """Score every estimator of D on all disjoint segments of ``n_frames``."""
     methods = diffusion_methods(memory, kinisi and kinisi_installed())
     estimates: dict[str, list] = {name: [] for name in methods}
@@ -161,7 +162,7 @@ def score_modes(name: str, outcomes: list[ModeOutcome], modes: list[int], refere
         ratios = np.array([o.variance[column] / reference.variance[mode] for o in outcomes])
         lags = min(NACF_LAGS, len(reference.nacf), *(len(o.nacf) for o in outcomes))
         errors = np.array([np.abs(o.nacf[:lags, column] - reference.nacf[:lags, mode]).max() for o in outcomes])
-        variance = score_values(ratios, 1.0)
+        variance = score_values(ratios.tolist(), 1.0)
         worst = float(np.abs(ratios - 1).max())
         error_se = float(errors.std(ddof=1) / np.sqrt(len(errors))) if len(errors) > 1 else float("nan")
         print(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, NullFormatter
@@ -52,7 +53,9 @@ def draw_skill(skills: dict[str, dict], path: Path) -> None:
     figure.savefig(path, dpi=85)
 
 
-def _draw_method(error_axis, cover_axis, rows: list[tuple[int, dict]], method: str, color: str) -> None:
+def _draw_method(
+    error_axis: Axes, cover_axis: Axes, rows: list[tuple[int, dict]], method: str, color: str
+) -> None:  # fmt: skip
     frames = np.array([n for n, _ in rows])
     rmse, error = (np.array([100 * score[key] for _, score in rows]) for key in ("rmse", "rmse_se"))
     width = 2.0 if method == "default" else 1.2

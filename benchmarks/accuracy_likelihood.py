@@ -87,9 +87,10 @@ def linear_nll(core: LinearCore, y: torch.Tensor, model: ModeModel) -> Float64:
 
 def _with_networks(model: ModeModel, y: torch.Tensor, core: Float64) -> Float64:
     """Return ``core`` with the NLL of the modes that have a network replaced by theirs."""
-    if model.networks is None:
+    networks = model.networks
+    if networks is None:
         return core
-    rows = list(model.networks.modes)
+    rows = list(networks.modes)
     n_times, n_chains = y.shape[:2]
     judge = torch.arange(model.memory * n_chains, n_times * n_chains)
     nothing = judge[:0]
@@ -97,9 +98,9 @@ def _with_networks(model: ModeModel, y: torch.Tensor, core: Float64) -> Float64:
         y[:, :, rows].float(), np.zeros(n_times, dtype=np.int64), model.sigma[rows], model.sigma_increment[rows],
         0, Targets(nothing, nothing, judge),
     )  # fmt: skip
-    own = subset(model.core, model.networks.modes)
-    data = ResidualData(frames, own, model.networks.architecture)
-    values = over_targets(data, judge, lambda s: sample_nll(model.networks.tensors, s))
+    own = subset(model.core, networks.modes)
+    data = ResidualData(frames, own, networks.architecture)
+    values = over_targets(data, judge, lambda s: sample_nll(networks.tensors, s))
     per_chain = values.double().reshape(len(rows), -1, n_chains).mean(1).numpy()
     offset = 3 * np.log(np.sqrt(own.innovation_variance) * model.sigma[rows] / model.sigma_increment[rows])
     result = core.copy()

@@ -18,6 +18,7 @@ import time
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,7 +77,7 @@ def pack(target: Path, train: Path, test: Path, every: float, beads_per_group: i
     from mlgle_lammps.surrogates.cg_gnn.coarse_runs import BeadRun
 
     arrays: dict[str, np.ndarray] = {}
-    entries = []
+    entries: list[dict[str, object]] = []
     for split, folder in (("train", train), ("test", test)):
         for path in sorted(p for p in folder.iterdir() if (p / "modes.h5").exists()):
             recording = open_recording(path)
@@ -95,7 +96,7 @@ def pack(target: Path, train: Path, test: Path, every: float, beads_per_group: i
             entries.append({"name": path.name, "split": split, "dt": run.dt, "types": list(run.molecule.types)})
             say(f"{split} {path.name}: {len(run.positions)} frames, <Rg2> {run.square_radii.mean():.2f}")
     about = {"runs": entries, "beads_per_group": beads_per_group}
-    np.savez_compressed(target, about=json.dumps(about), **arrays)
+    np.savez_compressed(target, about=json.dumps(about), **arrays)  # type: ignore[arg-type]
     say(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
 
 
@@ -185,7 +186,10 @@ def work(arguments: argparse.Namespace) -> None:
     (arguments.out / f"{stem}.job.json").write_text(json.dumps(results))
 
 
-def roll_out(model, test, arguments, n, duration, noiseless, until, label) -> dict:
+def roll_out(
+    model: CgGnnModel, test: list[CoarseRun], arguments: argparse.Namespace, n: int, duration: float, noiseless: bool,
+    until: float, label: str,
+) -> dict[str, Any]:  # fmt: skip
     """Return Rg² of all test sequences: mean, spread, relaxation, halves, whether all stayed finite, and speed."""
     device = torch.device(arguments.device)
     dynamics = model.moved_to(device, torch.float32)[0]
@@ -298,7 +302,9 @@ def composition_fit(compositions: np.ndarray, means: np.ndarray) -> np.ndarray:
     return np.linalg.lstsq(compositions, np.log(means), rcond=None)[0]
 
 
-def baselines(train, test, radii, reference) -> dict[str, dict]:
+def baselines(
+    train: list[CoarseRun], test: list[CoarseRun], radii: dict[str, np.ndarray], reference: dict[str, dict[str, float]]
+) -> dict[str, dict[str, float]]:
     """Return the parity of short MD and of fits on the composition."""
     there = np.array([reference[run.name]["mean"] for run in test])
     types = sorted({kind for run in [*train, *test] for kind in run.molecule.types})
@@ -331,12 +337,12 @@ def finite_any(values: np.ndarray) -> bool:
     return bool(np.isfinite(values).any())
 
 
-def judged(result: dict, reference: dict) -> dict:
+def judged(result: dict[str, Any], reference: dict[str, dict[str, float]]) -> dict[str, Any]:
     """Return the parity of one job's roll-outs."""
     names = list(reference)
     made = result["sequences"]
     there = np.array([reference[name]["mean"] for name in names])
-    found = parity(np.array([made[name]["mean"] for name in names]), there)
+    found: dict[str, Any] = parity(np.array([made[name]["mean"] for name in names]), there)
     ratios = {
         key: np.array([made[name][key] / reference[name][key] for name in names]) for key in ("spread", "relaxation")
     }
@@ -361,7 +367,9 @@ def judged(result: dict, reference: dict) -> dict:
     }  # fmt: skip
 
 
-def gather(out: Path, train, test, radii) -> dict:
+def gather(
+    out: Path, train: list[CoarseRun], test: list[CoarseRun], radii: dict[str, np.ndarray]
+) -> dict[str, Any]:  # fmt: skip
     """Return all jobs' parity, each preset's mean over seeds, and the baselines."""
     reference = references(test, radii)
     jobs: dict[str, list[dict]] = defaultdict(list)

@@ -22,6 +22,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -189,7 +190,7 @@ def run_once(seed: int, folder: Path, deck: Path, usual: float | None) -> Outcom
     return outcome
 
 
-def verdict(broken: list[Outcome], unbroken: list[Outcome]) -> dict[str, object]:
+def verdict(broken: list[Outcome], unbroken: list[Outcome]) -> dict[str, Any]:
     """Return the figures that matter."""
     one, other = ([o.D for o in outcomes if o.D is not None] for outcomes in (broken, unbroken))
     mean, error = np.mean(one), np.std(one, ddof=1) / np.sqrt(len(one))

@@ -98,13 +98,14 @@ def main(arguments: list[str] | None = None) -> int:
         log.say(problem)
         return 1
     machine = machine_of(log)
-    plan = {
+    deadline = start + options.budget
+    plan: dict[str, Any] = {
         "device": device_of(options.device), "quick": options.quick, "repeats": options.repeats,
-        "deadline": start + options.budget, "out": str(options.out.resolve()),
+        "deadline": deadline, "out": str(options.out.resolve()),
     }  # fmt: skip
     results: dict[str, Any] = {}
     for name in options.cases:
-        if time.time() > plan["deadline"]:
+        if time.time() > deadline:
             log.say(f"{name}: {SKIPPED}")
             results[name] = result_of(name, [], 0.0, SKIPPED)
         else:

@@ -6,6 +6,7 @@ Where there is no GPU the CPU stands in for it, which shows that the comparison 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from mlgle_lammps.records import Float64, joined
 from mlgle_lammps.surrogates.ml_gle.batch import BLOCK
 from mlgle_lammps.surrogates.ml_gle.integrator import MlGleMotion
 from mlgle_lammps.surrogates.ml_gle.residual_training import over_targets, sample_nll
+from mlgle_lammps.surrogates.ml_gle.training_frames import TrainingFrames
 
 LAGS = (1, 8, 64)
 _LIKELIHOOD = 1e-4
@@ -71,15 +73,10 @@ def run_likelihoods(plan: Plan) -> Iterator[Measurement]:
         data = networks_on(frames)[1]
         tensors = {name: t.to(device) for name, t in (networks.mean | networks.scales).items()}
         index = torch.cat([frames.targets.stop, frames.targets.judge])
-        values[device == "cpu"] = (
-            over_targets(data, index, lambda s, t=tensors: sample_nll(t, s)).double().mean(1).cpu()
-        )
+        values[device == "cpu"] = over_targets(data, index, partial(sample_nll, tensors)).double().mean(1).cpu()
     yield _largest(case, "same weights", values.get(False, values[True]), values[True])
-    best = []
-    for frames in (here, there):
-        trainer, data = networks_on(frames)
-        best.append(trainer.train(data, n_updates, max(1, n_updates // 3), 9, lambda: False).best.double().cpu())
-    yield _largest(case, words, *best, note=f"{n_updates} updates")
+    one, other = (_best(frames, n_updates) for frames in (here, there))
+    yield _largest(case, words, one, other, note=f"{n_updates} updates")
     case = "held-out likelihood, paper"
     values, trained = {}, []
     cpu_trainer = published_networks_on(there)
@@ -93,7 +90,13 @@ def run_likelihoods(plan: Plan) -> Iterator[Measurement]:
         trainer.round(frames, n_updates)
         trained.append(trainer.nll(frames, index).double().mean(1).cpu())
     yield _largest(case, "same weights", values.get(False, values[True]), values[True])
-    yield _largest(case, words, *trained, note=f"{n_updates} updates")
+    yield _largest(case, words, trained[0], trained[1], note=f"{n_updates} updates")
+
+
+def _best(frames: TrainingFrames, n_updates: int) -> torch.Tensor:
+    """Return the best held-out likelihood of each mode that training reaches."""
+    trainer, data = networks_on(frames)
+    return trainer.train(data, n_updates, max(1, n_updates // 3), 9, lambda: False).best.double().cpu()
 
 
 def _largest(case: str, quantity: str, one: torch.Tensor, other: torch.Tensor, note: str = "") -> Measurement:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import published_way
@@ -114,20 +114,18 @@ def run(plan: Plan) -> Iterator[Measurement]:
         with peak_memory(plan, case, found):
             if plan.on_gpu:
                 update(_WARM_UP)
-            times = times_of(lambda update=update, n=n: update(n), plan.repeats)
+            times = times_of(partial(update, n), plan.repeats)
         yield Measurement(case, "updates of all modes per second", "1/s", tuple(n / t for t in times))
         yield from found
         if plan.on_gpu:
             with graphs(False):
                 plain = updates_of(preset, frames)
                 plain(_WARM_UP)
-                without = times_of(lambda plain=plain: plain(30), max(2, plan.repeats - 2))
+                without = times_of(partial(plain, 30), max(2, plan.repeats - 2))
             yield Measurement(case, "updates of all modes per second, graph off", "1/s", tuple(30 / t for t in without))
         for where, way in ways.items():
             n_theirs = plan.size(40, 20, 2)
-            one, other = in_pairs(
-                lambda way=way, n=n_theirs: way.update(n), lambda update=update, n=n: update(n), plan.repeats
-            )
+            one, other = in_pairs(partial(way.update, n_theirs), partial(update, n), plan.repeats)
             theirs = [MODES * t / (n_theirs * published_way.BATCH) for t in one]
             mine = [t / (n * n_windows[preset]) for t in other]
             yield Measurement(
@@ -221,10 +219,10 @@ def run_cores(plan: Plan) -> Iterator[Measurement]:
     frames = {device: frames_on(device, *sizes(plan)) for device in dict.fromkeys(("cpu", plan.device))}
     for preset, n in (("paper", plan.size(10, 5, 1)), ("default", plan.size(4, 2, 1))):
         case, here = f"training, {preset}, CPU", updates_of(preset, frames["cpu"])
-        times = times_of(with_best_threads(lambda here=here, n=n: here(n)), 2)
+        times = times_of(with_best_threads(partial(here, n)), 2)
         yield Measurement(case, "updates of all modes per second", "1/s", tuple(n / t for t in times))
         if plan.on_gpu:
             there = updates_of(preset, frames["cuda"])
             there(_WARM_UP)
-            gpu = times_of(lambda there=there, n=n: there(10 * n), 2)
+            gpu = times_of(partial(there, 10 * n), 2)
             yield ratio(case, "CPU / GPU", [10 * t for t in times], gpu, note=f"1 or {torch.get_num_threads()} threads")

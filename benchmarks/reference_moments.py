@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from mlgle_lammps.diffusion.slope import normal_diffusion
+from mlgle_lammps.records import Float32
 from mlgle_lammps.statistics.correlation import autocorrelation, mode_statistics
 from mlgle_lammps.statistics.moments import MomentAccumulator, Moments
 from mlgle_lammps.store.recorded import RecordedSource
@@ -33,7 +34,8 @@ def main() -> None:
     system = source.system
     longest = int(sys.argv[3]) if len(sys.argv) > 3 else LONGEST_LAG
     accumulator = MomentAccumulator(system.n_chains, system.n_modes, longest, 4, system.center_held)
-    modes, segments = [], []
+    modes: list[Float32] = []
+    segments: list[int] = []
     for frame in source:
         accumulator.add(frame)
         if len(modes) < WINDOW:
@@ -48,7 +50,7 @@ def main() -> None:
     numbers = {"dt": system.dt, "n_beads": system.n_beads or 0, "relaxation_time": slowest}
     if D is not None:
         numbers |= {"D": D.value, "D_se": D.se}
-    np.savez_compressed(out, **kept, **{name: np.asarray(value) for name, value in numbers.items()})
+    np.savez_compressed(out, **kept, **{name: np.asarray(value) for name, value in numbers.items()})  # type: ignore[arg-type]
     print(f"{moments.n_frames} frames, tau_1 = {slowest:g}, D = {D}; wrote {out} ({out.stat().st_size / 1e3:.0f} kB)")
 
 

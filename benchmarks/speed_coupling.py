@@ -136,11 +136,15 @@ def variables_of(data: Path, **variables: int) -> list[str]:
 
 def coupled(deck: Deck, script: Path, folder: Path, pairs: int) -> list[Measurement]:
     """Return the ratio of paired runs and what else they showed."""
-    plain, served = [], []
+    plain: list[float] = []
+    served: list[ServiceRun] = []
     for pair in range(pairs):
-        order = (plain_run, service_run) if pair % 2 == 0 else (service_run, plain_run)
-        for measure in order:
-            (plain if measure is plain_run else served).append(measure(deck, script, folder))
+        if pair % 2 == 0:
+            plain.append(plain_run(deck, script, folder))
+            served.append(service_run(deck, script, folder))
+        else:
+            served.append(service_run(deck, script, folder))
+            plain.append(plain_run(deck, script, folder))
     note = (
         f"Loop time of {deck.steps} steps in {pairs} pairs; frames every {deck.every} steps "
         f"(of the deck itself: {deck.own_every}); the trainer makes updates without a pause"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import tidynamics
 from speed_records import Measurement, Settings, in_pairs, judged, ratio
@@ -46,13 +49,15 @@ def run(settings: Settings) -> list[Measurement]:
         segments = np.zeros(n_time, dtype=np.int64)
         lines += compared(
             name, "MSD", settings,
-            lambda p=paths: their_msd(p), lambda p=paths, s=segments: mean_squared_displacements(p, s, len(p)),
+            partial(their_msd, paths), partial(mean_squared_displacements, paths, segments, len(paths)),
         )  # fmt: skip
-        lines += compared(name, "ACF", settings, lambda z=modes: their_acf(z), lambda z=modes, n=n_time: our_acf(z, n))
+        lines += compared(name, "ACF", settings, partial(their_acf, modes), partial(our_acf, modes, n_time))
     return lines
 
 
-def compared(name, quantity, settings, theirs, ours) -> list[Measurement]:
+def compared(
+    name: str, quantity: str, settings: Settings, theirs: Callable[[], np.ndarray], ours: Callable[[], np.ndarray]
+) -> list[Measurement]:
     """Return how far the numbers are apart, and how often faster ours is.
 
     The difference is relative to the largest value: at long lags of an ACF both are nothing but noise about zero.

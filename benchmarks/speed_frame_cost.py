@@ -70,9 +70,9 @@ def frames_of(data: Path, n_ranks: int, n_frames: int, folder: Path) -> dict[str
     """Return the seconds of each part of each frame."""
     out = folder / "frames.json"
     out.unlink(missing_ok=True)
-    command = [BIN / "mpirun", "-n", str(n_ranks + 1), sys.executable, __file__, data, str(n_frames), out]
+    words: list[str | Path] = [sys.executable, __file__, data, str(n_frames), out]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
-    subprocess.run(command, check=True, cwd=ROOT, env=environment, timeout=300)
+    subprocess.run([BIN / "mpirun", "-n", str(n_ranks + 1), *words], check=True, cwd=ROOT, env=environment, timeout=300)
     return json.loads(out.read_text())
 
 
@@ -111,7 +111,8 @@ def take_frames(world: Any, data: str, n_frames: int) -> dict[str, list[float]]:
         total = snapshots.total(part)
         clock.append(time.perf_counter())
         if total is not None:
-            outbox.send(Frames.single(frame, 0, total[:, 0].copy(), total[:, 1:].astype(np.float32)))
+            (own,) = total
+            outbox.send(Frames.single(frame, 0, own[:, 0].copy(), own[:, 1:].astype(np.float32)))
             outbox.listen()
         clock.append(time.perf_counter())
         of_modes, of_local = np.diff(spent)

@@ -8,6 +8,7 @@ included, float32, with networks on all modes (as drawn, last layer not zero) an
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import published_way
 import torch
@@ -108,7 +109,7 @@ def floor(settings: Settings, n_trajectories: int) -> list[Measurement]:
     found = {}
     for name, n_steps in (("networks", 128 if settings.quick else 512), ("core", 512 if settings.quick else 4096)):
         model = made_up_model(n_trajectories, name == "networks")
-        found[name] = best_of(lambda m=model, n=n_steps: run_integrator(m, n, n_trajectories, 1), 3) / n_steps
+        found[name] = best_of(partial(run_integrator, model, n_steps, n_trajectories, 1), 3) / n_steps
     torch.set_num_threads(threads)
     case = "floor, one core"
     return [

@@ -93,11 +93,12 @@ def child(way: str, out: Path, n_chains: int, n_modes: int, n_frames: int) -> di
     """
     from mlgle_lammps.commands.replay import Journalled
     from mlgle_lammps.options.learn import LearnOptions
-    from mlgle_lammps.pipeline import learning as pipeline
+    from mlgle_lammps.pipeline import online
+    from mlgle_lammps.pipeline.learning import learn
     from mlgle_lammps.store.run_folder import RunFolder
 
     if way == "chains":
-        pipeline.FRAMES_BETWEEN_FITS = 3.0  # online rounds at few lengths: the last and the final training are largest
+        online.FRAMES_BETWEEN_FITS = 3.0  # online rounds at few lengths: the last and the final training are largest
         n_val = n_frames * 3 // 8
         sizes = {"memory": min(128, n_frames // 4), "train_frames": n_frames - n_val, "val_frames": n_val}
         how: dict[str, object] = {"generate_steps": 0}
@@ -110,7 +111,7 @@ def child(way: str, out: Path, n_chains: int, n_modes: int, n_frames: int) -> di
     source = SteadySource(n_chains, n_modes, n_frames)
     folder = RunFolder.create(out, True)
     start = time.perf_counter()
-    code = pipeline.learn(Journalled(source, folder), options, folder)
+    code = learn(Journalled(source, folder), options, folder)
     if code:
         raise RuntimeError(f"the pipeline ended with {code}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -75,7 +75,8 @@ def in_pairs(
     The i-th time of one belongs to the i-th of the other: what slows the machine slows both, so their ratio holds where
     the times alone do not. The order within a pair is swapped every other time.
     """
-    callables, times = (first, second), ([], [])
+    callables = first, second
+    times: tuple[list[float], list[float]] = ([], [])
     for run in callables:
         run()
     for repeat in range(repeats):

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from mlgle_lammps.commands import run
+from mlgle_lammps.records import System
 from mlgle_lammps.stream.transport import Inbox
 
 UPDATES = 200
@@ -53,8 +54,8 @@ def main() -> int:
     """Run the service; its trainer's rank makes itself restless once the stream has begun."""
     wait = Inbox.wait_for_system
 
-    def wait_then_change(inbox: Inbox) -> Any:
-        system = wait(inbox)
+    def wait_then_change(self: Inbox) -> System:
+        system = wait(self)
         make_restless()
         return system
 

