@@ -20,7 +20,14 @@ class Waiting(Protocol):
     def recv(self) -> Any: ...  # noqa: D102
 
 
-class Communicator(Protocol):
+class Post(Protocol):
+    """As much of a communicator as it takes to send values to other ranks and to take theirs."""
+
+    def isend(self, value: Any, /, dest: int) -> Request: ...  # noqa: D102
+    def improbe(self) -> Waiting | None: ...  # noqa: D102
+
+
+class Communicator(Post, Protocol):
     """Ranks that speak with one another; methods in small letters take any value, those in capitals arrays."""
 
     @property
@@ -29,8 +36,6 @@ class Communicator(Protocol):
     def size(self) -> int: ...  # noqa: D102
     def allgather(self, value: Any, /) -> list[Any]: ...  # noqa: D102
     def bcast(self, value: Any, /, root: int) -> Any: ...  # noqa: D102
-    def isend(self, value: Any, /, dest: int) -> Request: ...  # noqa: D102
-    def improbe(self) -> Waiting | None: ...  # noqa: D102
     def Allreduce(self, mine: NDArray[Any], total: NDArray[Any], /, op: Any = ...) -> None: ...  # noqa: D102
     def Iallreduce(self, mine: NDArray[Any], total: NDArray[Any], /, op: Any = ...) -> Request: ...  # noqa: D102
     def Reduce(self, mine: NDArray[Any], total: NDArray[Any] | None, /, root: int) -> None: ...  # noqa: D102

@@ -8,7 +8,7 @@ from collections import deque
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
-from mlgle_lammps.stream.communicator import Communicator, Request
+from mlgle_lammps.stream.communicator import Post, Request
 
 POLL_SECONDS = 0.002
 POOL_BUFFERS = 64  # that many sends may always be in flight
@@ -77,7 +77,7 @@ class RankLink:
         peer: rank to send to; messages are taken from any rank.
     """
 
-    def __init__(self, communicator: Communicator, peer: int) -> None:
+    def __init__(self, communicator: Post, peer: int) -> None:
         self._communicator, self._peer = communicator, peer
         self._pending: deque[tuple[Request, int]] = deque()
         self._bytes = 0

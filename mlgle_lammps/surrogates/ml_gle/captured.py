@@ -16,7 +16,7 @@ from mlgle_lammps.errors import one_line
 
 logger = logging.getLogger("mlgle")
 
-Work = Callable[[], None]
+Work = Callable[[], object]
 Data = TypeVar("Data")
 _WARM_UPS = 2
 _EAGER_STEPS = 12

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -115,7 +115,7 @@ class MlGleMotion:
         with _one_thread():
             self._batches = _batches(model, n_trajectories, seed, resolve_devices(device), history, dtype)
 
-    def advance(self, n_steps: int) -> Iterator[Frames]:
+    def advance(self, n_steps: int) -> Generator[Frames, None, None]:
         """Yield the next steps in blocks; in a block trajectories are on the chain axis, contiguous in memory.
 
         Raises:
