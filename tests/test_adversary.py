@@ -400,7 +400,9 @@ def test_estimates_that_are_none(change):
 
 @pytest.mark.parametrize("se", [-1.0, float("nan"), "x", 10**400])
 def test_an_error_that_is_none_is_taken_from_the_interval(se):
-    assert read_estimate(D | {"se": se}).se == pytest.approx(0.4 / 3.92)
+    found = read_estimate(D | {"se": se})
+    assert found is not None
+    assert found.se == pytest.approx(0.4 / 3.92)
 
 
 @pytest.mark.parametrize(
@@ -463,10 +465,12 @@ def test_what_comes_before_the_fitted_frames_is_a_reference(runs, tmp_path):
     run = open_run(runs[0])
     md = read_trajectory(run.folder.path, 200, 260)
     plain = find_full_md(run, md, npz_of(runs[0], tmp_path / "all.npz", slice(0, 260)))
+    assert plain.trajectory is not None
     assert plain.trajectory.n_frames == 200
     assert plain.source.endswith("200 frames before those that D was fitted to")
     assert "holds 60 frames that D was fitted to" in plain.notes[0]
     other = find_full_md(run, md, runs[1])  # negative control: another run shares none
+    assert other.trajectory is not None
     assert other.trajectory.n_frames == 260
     assert other.notes == ()
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -210,7 +211,7 @@ def test_the_notebook_runs(tmp_path, monkeypatch):
     lines = [line for source in sources for line in source.splitlines() if line.strip()]
     assert len(lines) <= 15
     assert sum(source.count('"runs/demo"') for source in sources) == 1
-    names = {}
+    names: dict[str, Any] = {}
     for source in sources:
         exec(source.replace('"runs/demo"', '"stream.npz"'), names)
     assert names["fit"].D.ci95[0] < rouse_diffusion(16) < names["fit"].D.ci95[1]

@@ -44,7 +44,7 @@ def assert_mean_is(values, known, wrong):
 
 
 def test_relaxations_are_recovered_from_their_own_curves():
-    time = np.arange(200) * 0.5
+    time = np.arange(200, dtype=np.float64) * 0.5
     assert fit_ornstein_uhlenbeck(StretchedExponential(17.0).nacf(time), 0.5).relaxation_time == pytest.approx(17.0)
     got = fit_stretched_exponential(StretchedExponential(17.0, 0.7).nacf(time), 0.5)
     assert (got.relaxation_time, got.exponent) == pytest.approx((17.0, 0.7), rel=1e-5)
@@ -121,7 +121,7 @@ def test_generalized_rouse_kernel_of_simulated_processes():
         path[step] = brownian + np.sqrt(0.8) * (z.sum(axis=1) - start)
     squares = path[1:] ** 2
     msd, se = squares.mean(axis=1), squares.std(axis=1) / np.sqrt(n_paths)
-    theory = kernel.msd(np.arange(1, 9) * dt)
+    theory = kernel.msd(np.arange(1, 9, dtype=np.float64) * dt)
     assert np.all(np.abs(msd - theory) < 4 * se)
     assert not np.all(np.abs(msd - 1.1 * theory) < 4 * se)
 

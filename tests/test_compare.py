@@ -334,6 +334,7 @@ def test_a_reconstruction_that_says_nothing_is_left_out(tmp_path, text):
 def test_what_is_no_number_in_a_reconstruction_is_a_dash(number):
     row = json.loads(f'{{"ratio": {number}, "ratio_se": {number}, "md": {number}}}')
     found = reconstruction_of({"sizes": {"bond_sq": row}, "modes_drawn": row["ratio"], "warnings": row["ratio"]})
+    assert found is not None
     assert (found.rows[0].ratio, found.rows[0].md, found.warnings) == ("–", "–", ())
 
 

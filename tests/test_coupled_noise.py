@@ -61,9 +61,11 @@ def test_a_coupling_is_found_again_and_independent_modes_have_none():
         frames = torch.as_tensor(y.transpose(1, 3, 0, 2))
         kept[name] = find_coupling(frames, np.zeros(len(frames), dtype=np.int64), core())
     assert kept["free"] is None
-    assert abs(kept["coupled"].correlation[0, 2] + 0.3 * (1 - 1 / 13)) < 0.02
-    assert kept["coupled"].correlation[0, 1] == 0.0
-    assert 3 <= kept["coupled"].half_width <= 10
+    coupled = kept["coupled"]
+    assert coupled is not None
+    assert abs(coupled.correlation[0, 2] + 0.3 * (1 - 1 / 13)) < 0.02
+    assert coupled.correlation[0, 1] == 0.0
+    assert 3 <= coupled.half_width <= 10
     short = np.arange(len(frames)) // (2 * WIDEST)
     assert find_coupling(frames, short, core()) is None
 
@@ -100,6 +102,7 @@ def test_a_model_file_keeps_the_coupling_and_refuses_what_is_none(tmp_path):
     path = tmp_path / "model.safetensors"
     model_of(CoupledNoise(APART, 6)).save(path)
     found = MlGleModel.load(path).dynamics.coupling
+    assert found is not None
     np.testing.assert_allclose(found.correlation, APART)
     assert found.half_width == 6
     model_of(None).save(path)

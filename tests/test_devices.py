@@ -1,5 +1,6 @@
 """Several devices share the modes: the same numbers as on one, and devices that are not there are refused by name."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -77,8 +78,8 @@ def test_modes_are_dealt_out_evenly():
 
 
 def test_a_whole_training_is_the_same(window):
-    options = {"memory": MEMORY, "train_frames": 100, "val_frames": 60, "max_updates": 25, "evaluate_every": 5}
-    models = [ModeTrainer(TrainOptions(**options, beside=beside)) for beside in ((), ("cpu:1",))]
+    options = TrainOptions(memory=MEMORY, train_frames=100, val_frames=60, max_updates=25, evaluate_every=5)
+    models = [ModeTrainer(replace(options, beside=beside)) for beside in ((), ("cpu:1",))]
     one, two = (model.finish(window) for model in models)
     np.testing.assert_array_equal(one.core.coefficients, two.core.coefficients)
     for first, second in zip(one.reports, two.reports, strict=True):

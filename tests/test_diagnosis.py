@@ -38,6 +38,24 @@ def lines_about(window):
     return stream_warnings(window, correlation, N_BEADS, 64)
 
 
+def exponent_of(window):
+    found = short_time_exponent(window)
+    assert found is not None
+    return found
+
+
+def drift_of(window, longest_lag):
+    found = system_drift(window, longest_lag)
+    assert found is not None
+    return found
+
+
+def trend_of(window, n_beads):
+    found = size_trend(window, n_beads)
+    assert found is not None
+    return found
+
+
 def started_off(window, scale):
     """Return the melt as it would be had its chains started ``scale`` times as large (exact for linear dynamics)."""
     decay = np.exp(-DT / rouse_relaxation_time(np.arange(1, N_MODES + 1), N_BEADS))
@@ -75,7 +93,7 @@ def test_fewer_than_one_sound_melt_in_a_hundred_gets_a_line():
 
 def test_exponent_is_that_of_persistent_velocities():
     persistence = 2.0
-    found = [short_time_exponent(flying(300, persistence, seed)) for seed in range(8)]
+    found = [exponent_of(flying(300, persistence, seed)) for seed in range(8)]
 
     def msd(t):
         return t - persistence * (1 - np.exp(-t / persistence))
@@ -89,7 +107,7 @@ def test_exponent_is_that_of_persistent_velocities():
 
 
 def test_brownian_exponent_is_one_within_its_error():
-    found = [short_time_exponent(rouse(seed)) for seed in range(20)]
+    found = [exponent_of(rouse(seed)) for seed in range(20)]
     scores = np.array([(e.value - 1.0) / e.se for e in found])
     assert abs(scores.mean()) < 4 / np.sqrt(20)
     assert 0.6 < scores.std(ddof=1) < 1.6
@@ -97,7 +115,7 @@ def test_brownian_exponent_is_one_within_its_error():
 
 @pytest.mark.parametrize(("persistence", "warned"), [(2.0, True), (0.5, True), (0.03, False)])
 def test_frames_closer_than_velocities_last_are_warned_of(persistence, warned):
-    lines = ballistic_warnings(short_time_exponent(flying(300, persistence, 1)))
+    lines = ballistic_warnings(exponent_of(flying(300, persistence, 1)))
     assert bool(lines) == warned
     assert not warned or "raise --every" in lines[0]
 
@@ -106,8 +124,8 @@ def test_no_displacement_crosses_a_seam():
     window = rouse(1, n_frames=200)
     jumped = window.com + np.where(np.arange(200) >= 100, 50.0, 0.0)[:, None, None] * np.arange(20)[:, None]
     seam = np.repeat([0, 1], 100)
-    without = short_time_exponent(window_of(window.com, window.modes, seam))
-    seen, unseen = (short_time_exponent(window_of(jumped, window.modes, s)) for s in (np.zeros(200), seam))
+    without = exponent_of(window_of(window.com, window.modes, seam))
+    seen, unseen = (exponent_of(window_of(jumped, window.modes, s)) for s in (np.zeros(200), seam))
     assert (unseen.value, unseen.se) == pytest.approx((without.value, without.se))
     assert seen.se < 0.1 * without.se  # negative control: the jump outweighs all else where it is seen
     assert short_time_exponent(window_of(window.com[:2], window.modes[:2])) is None
@@ -120,8 +138,8 @@ def test_drift_is_measured_and_named():
     window = rouse(3)
     speed = 0.05
     moving = window_of(window.com + speed * np.arange(600)[:, None, None] * np.array([0.6, 0.8, 0.0]), window.modes)
-    found = system_drift(moving, 64)
-    still = system_drift(window, 64)
+    found = drift_of(moving, 64)
+    still = drift_of(window, 64)
     center = np.diff(window.com.mean(axis=1), axis=0)
     assert abs(found.speed - speed) < 4 * np.sqrt(center.var(axis=0).sum() / len(center))
     expected = (found.speed * 64) ** 2 / np.mean(
@@ -137,8 +155,8 @@ def test_a_drift_too_slow_to_matter_is_not_named():
     window = rouse(3)
     centred = window.com - window.com.mean(axis=1, keepdims=True)
     moving = window_of(centred + 1e-4 * np.arange(600)[:, None, None], window.modes)
-    assert system_drift(moving, 64).p < 1e-10
-    assert drift_warnings(system_drift(moving, 64)) == []
+    assert drift_of(moving, 64).p < 1e-10
+    assert drift_warnings(drift_of(moving, 64)) == []
 
 
 # ---------------------------------------------------------------------- modes that move together
@@ -183,8 +201,8 @@ def test_end_to_end_vector_is_that_of_the_beads():
 def test_chains_that_start_collapsed_or_stretched_are_warned_of(scale):
     for seed in range(8):
         window = rouse(seed, n_frames=150)
-        assert equilibrium_warnings(size_trend(window, N_BEADS)) == []
-        trend = size_trend(started_off(window, scale), N_BEADS)
+        assert equilibrium_warnings(trend_of(window, N_BEADS)) == []
+        trend = trend_of(started_off(window, scale), N_BEADS)
         assert (trend.start[1] > 0) == (scale > 1)
         (line,) = equilibrium_warnings(trend)
         assert "<R_ee^2> began at" in line or "mode 1 began at" in line
@@ -198,7 +216,7 @@ def test_trend_is_that_put_in_whatever_shape_shows_it_best():
     off = []
     for seed in range(10):
         window = rouse(seed)
-        trend = size_trend(window_of(window.com, (ramp * window.modes).astype(np.float32)), N_BEADS)
+        trend = trend_of(window_of(window.com, (ramp * window.modes).astype(np.float32)), N_BEADS)
         (shape,) = (s for s in shapes if trend.shift[1] / trend.start[1] == pytest.approx(s.mean(), rel=1e-6))
         off.append(trend.start - np.polyfit(shape, time, 1)[0])
         assert len(equilibrium_warnings(trend)) == 1
@@ -208,7 +226,7 @@ def test_trend_is_that_put_in_whatever_shape_shows_it_best():
 
 
 def test_probability_of_a_trend_is_uniform_at_equilibrium_or_larger():
-    joint = np.array([size_trend(rouse(seed, n_frames=200), N_BEADS).joint_p for seed in range(40)])
+    joint = np.array([trend_of(rouse(seed, n_frames=200), N_BEADS).joint_p for seed in range(40)])
     assert np.count_nonzero(joint < 0.1) <= 4 + 4 * np.sqrt(4)
     assert joint.min() < 0.9
     assert joint.min() > 1e-3
@@ -218,8 +236,8 @@ def test_trend_is_taken_within_segments():
     window = rouse(2)
     sizes = np.repeat([1.0, 1.5], 300)[:, None, None, None]
     steps = window_of(window.com, (sizes * window.modes).astype(np.float32), np.repeat([0, 1], 300))
-    assert equilibrium_warnings(size_trend(steps, N_BEADS)) == []
-    assert equilibrium_warnings(size_trend(window_of(steps.com, steps.modes), N_BEADS)) != []
+    assert equilibrium_warnings(trend_of(steps, N_BEADS)) == []
+    assert equilibrium_warnings(trend_of(window_of(steps.com, steps.modes), N_BEADS)) != []
 
 
 # ---------------------------------------------------------------------- the fit
@@ -346,12 +364,12 @@ def test_what_is_no_fault_is_a_note_and_no_warning():
     class Diffusing:
         n_chains, center_diffuses, center_held, lag_factors = 20, True, False, None
 
-    assert fit_warnings(fit(1.0, 0.05, 100, beta_sq=-0.1), Diffusing) == []
-    assert len(fit_notes(fit(1.0, 0.05, 100, beta_sq=-0.1), Diffusing)) == 2
+    assert fit_warnings(fit(1.0, 0.05, 100, beta_sq=-0.1), Diffusing) == []  # type: ignore[arg-type]
+    assert len(fit_notes(fit(1.0, 0.05, 100, beta_sq=-0.1), Diffusing)) == 2  # type: ignore[arg-type]
 
 
 def test_chains_that_stand_still_are_told_from_nothing():
     window = rouse(1, n_frames=50)
     still = window_of(np.zeros_like(window.com), window.modes)
     assert short_time_exponent(still) is None
-    assert drift_warnings(system_drift(still, 16)) == []
+    assert drift_warnings(drift_of(still, 16)) == []

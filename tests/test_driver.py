@@ -22,7 +22,7 @@ from mlgle_lammps.api.runs import learn
 from mlgle_lammps.api.simulation import Simulation
 from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.options.deck import DeckOptions
-from mlgle_lammps.records import joined
+from mlgle_lammps.records import Frames, System, joined
 
 pytestmark = [pytest.mark.mpi, pytest.mark.lammps]
 
@@ -33,12 +33,14 @@ CLOSED = "Total wall time"  # the last words of a log, which LAMMPS writes when 
 class Kept:
     """Keeps the frames (a FrameSink)."""
 
-    handed_off = None
+    handed_off: int | None = None
     told_to_stop = False
     waits = 0
 
     def __init__(self, fail_at=None):
-        self.frames, self.system, self.fail_at = [], None, fail_at
+        self.frames: list[Frames] = []
+        self.system: System | None = None
+        self.fail_at = fail_at
 
     def hello(self, system):
         assert self.system is None
@@ -93,6 +95,7 @@ def test_a_sink_of_ones_own_gets_system_frames_and_ending(world, tmp_path):
     assert first.steps.tolist() == [50, 60, 70, 80, 90, 100]
     assert first.modes.shape == (6, 10, 4, 3)
     assert first.same_bits(second)
+    assert sinks[0].system is not None
     assert sinks[0].system.channels == ("com", "modes")
 
 
@@ -100,6 +103,7 @@ def test_centres_of_mass_alone(world, tmp_path):
     both, alone = Kept(), Kept()
     run(world, tmp_path / "both", both, FramesWanted(4, 3))
     run(world, tmp_path / "alone", alone, FramesWanted(4, 3, channels=("com",)))
+    assert alone.system is not None
     assert alone.system.channels == ("com",)
     assert joined(alone.frames).same_bits(joined(both.frames).first_modes(0))
 

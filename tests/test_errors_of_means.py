@@ -105,8 +105,11 @@ def test_a_mode_that_does_not_move_has_no_relaxation_time():
         correlation = autocorrelation(modes, np.zeros(60, dtype=np.int64), 20)
         found = mode_statistics(correlation, 0.5)
         alone = mode_statistics(autocorrelation(modes[:, :1], np.zeros(60, dtype=np.int64), 20), 0.5)
-    assert found.relaxation_time[0] > 0
-    assert found.relaxation_time_se[0] > 0
+    first, error = found.relaxation_time[0], found.relaxation_time_se[0]
+    assert first is not None
+    assert first > 0
+    assert error is not None
+    assert error > 0
     assert found.relaxation_time[1] is None
     assert found.relaxation_time_se[1] is None
     assert found.variance[1] == found.variance_se[1] == 0

@@ -163,5 +163,7 @@ def test_bonds_that_a_bond_style_breaks_are_said_at_the_end(here):
     _, _, ending = drive(None)
     found = [line for line in ending.warnings if "bonds changed during production" in line]
     assert len(found) == 1
-    gone, of = map(int, re.search(r"(\d+) of (\d+) are gone and 0 are new", found[0]).groups())
+    counts = re.search(r"(\d+) of (\d+) are gone and 0 are new", found[0])
+    assert counts
+    gone, of = map(int, counts.groups())
     assert 0 < gone <= of == flow.N_CHAINS * (flow.N_BEADS - 1)

@@ -72,7 +72,7 @@ def drive(log: Path | None, variables=GIVEN, every=1000, wanted=None, run_on=Fal
     wanted = wanted or FramesWanted(2, 1200)
     driver = Driver(mpi.start(), read_deck(options.deck, variables, 1), options, wanted, outbox, log, stop)
     if not run_on:
-        driver._run_on = lambda: setattr(driver._taker, "verdict", ENOUGH)
+        driver._run_on = lambda: setattr(driver._taker, "verdict", ENOUGH)  # type: ignore[method-assign]
     try:
         driver.prepare()
         return driver, outbox, driver.produce()

@@ -28,7 +28,9 @@ def run_to_the_end(deck: Deck, folder: Path, checkpoint: Path) -> tuple[int, int
     comm = mpi.start().md_comm
     lmp = mpi.open_lammps(["-log", "none", "-screen", "none", *deck.arguments()], comm)
     files = DeckFiles(lmp, comm, checkpoint)
-    files.run("deck.before.lmp", deck.first_file(), deck.other_files)
+    first = deck.first_file()
+    assert first is not None
+    files.run("deck.before.lmp", first, deck.other_files)
     begin = lmp.extract_global("ntimestep")
     lmp.command(f"variable {ENTER} string 1")
     files.run("deck.production.lmp", deck.production_file(), deck.other_files)

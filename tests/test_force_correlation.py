@@ -32,7 +32,7 @@ def test_correlations_are_those_of_the_definition() -> None:
     found = correlate_forces(forces, lags, pairs)
     for part, half in enumerate((slice(0, 30), slice(30, 60))):
         assert found.mean_force[part] == pytest.approx(forces[half].mean(axis=0), abs=1e-12)
-        for k, lag in enumerate(lags):
+        for k, lag in enumerate(lags.tolist()):
             for p, (i, j) in enumerate(pairs):
                 assert found.pair[part, k, p] == pytest.approx(naive(forces, i, j, lag, half), rel=2e-5, abs=1e-4)
             for i in range(4):

@@ -9,7 +9,7 @@ from scipy import optimize, stats
 from mlgle_lammps.chains.rouse import RouseSource, rouse_diffusion
 from mlgle_lammps.chains.spectrum import Spectrum, linear_spectrum
 from mlgle_lammps.diffusion.gle_fit import _points, _rough_fit, fit_gle
-from mlgle_lammps.records import Frames, joined
+from mlgle_lammps.records import Estimate, Frames, GleFit, joined
 from mlgle_lammps.statistics.moments import MomentAccumulator
 from mlgle_lammps.statistics.msd_covariance import msd_covariance
 
@@ -71,7 +71,8 @@ def test_coupled_melt_gives_back_beta_and_D():
 
 def test_a_melt_moved_by_even_modes_is_fitted_by_them_alone():
     """The centre is made to follow the even modes of another chain, as symmetry has it."""
-    known, fits = rouse_diffusion(N_BEADS), {"even": [], "all": []}
+    known = rouse_diffusion(N_BEADS)
+    fits: dict[str, list[GleFit]] = {"even": [], "all": []}
     for seed in range(12):
         frames = joined(list(RouseSource(30, N_BEADS, 6, 500, DT, seed)))
         moved = frames.com + 0.8 * np.roll(frames.modes[:, :, 1::2].sum(axis=2, dtype=np.float64), 1, axis=1)
@@ -197,7 +198,8 @@ def test_a_motion_that_the_modes_cannot_explain_is_reported():
 
 def test_a_centre_apart_from_the_beads_takes_a_constant_and_no_diffusion():
     """An Ornstein-Uhlenbeck distance between the two, relaxed within two frames, of a size as in combs."""
-    known, fits = rouse_diffusion(N_BEADS), {}
+    known = rouse_diffusion(N_BEADS)
+    fits: dict[bool, list[Estimate]] = {}
     for apart in (True, False):
         fits[apart] = []
         for seed in range(14):

@@ -6,6 +6,7 @@ import gc
 import logging
 import math
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -49,7 +50,14 @@ def window():
 def trained(preset, device, frames=None, system=SOURCE.system):
     frames = window() if frames is None else frames
     options = LearnOptions(
-        "nowhere", preset=preset, modes=MODES, memory=MEMORY, train_frames=80, val_frames=40, device=device, seed=3
+        Path("nowhere"),
+        preset=preset,
+        modes=MODES,
+        memory=MEMORY,
+        train_frames=80,
+        val_frames=40,
+        device=device,
+        seed=3,
     )
     moments = MomentAccumulator(system.n_chains, MODES, MEMORY)
     for frame in frames:
@@ -83,7 +91,7 @@ def moved(model, device, n_steps, n_trajectories=10, seed=5):
 
 def filled(kind, device, dtype, n_steps, n_trajectories=4):
     """Return what the steppers make of one and the same start and noise, by mode."""
-    result = {}
+    result: dict[int, torch.Tensor] = {}
     for stepper in made_up(kind).dynamics.steppers(torch.device(device), dtype):
         generator = torch.Generator().manual_seed(2)
         rows, shape = len(stepper.modes), (3, n_trajectories)

@@ -26,7 +26,7 @@ def plan_of(folder, **changes):
 
 def replace_case(monkeypatch, name, run):
     module = type(sys)(f"gpu_case_{name}")
-    module.run = run
+    vars(module)["run"] = run
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setitem(gpu.CASES, name, (module.__name__, "run", 60))
 

@@ -104,6 +104,7 @@ def test_ions_of_a_stream_diffuse_and_conduct_as_they_were_made():
         assert D is not None
         assert abs(D.value - exact) < 4 * D.se
         assert D.se < 0.1 * exact
+    assert found.D["Li"] is not None
     assert found.conduction is not None
     own = found.conduction.conductivity
     assert abs(own.value - 20 * 0.4 / float(np.prod(BOX))) < 4 * own.se

@@ -46,8 +46,8 @@ def ids(tmp_path):
 
 def read(folder, paths, **options):
     """Return steps, segments, com and modes of what is replayed, and all that is said."""
-    given = {"timestep": 0.01} if "dt" not in options else {}
-    streams = open_streams(paths, TrajectoryOptions(topology=folder / "m.data", **given, **options), 4)
+    given = options if "dt" in options else options | {"timestep": 0.01}
+    streams = open_streams(paths, TrajectoryOptions(topology=folder / "m.data", **given), 4)
     return collected(streams)
 
 

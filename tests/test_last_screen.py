@@ -29,8 +29,12 @@ class FromMd(RouseSource):
 def finished(tmp_path_factory):
     """What was logged in a short run, its folder and its result."""
     lines = []
-    handler = logging.Handler()
-    handler.emit = lambda record: lines.append((record.levelname, record.getMessage()))
+
+    class Listing(logging.Handler):
+        def emit(self, record):
+            lines.append((record.levelname, record.getMessage()))
+
+    handler = Listing()
     logger = logging.getLogger("mlgle")
     level = logger.level
     logger.addHandler(handler)

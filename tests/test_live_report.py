@@ -39,7 +39,8 @@ class Tags(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.seen = [], set()
+        self.open: list[str] = []
+        self.seen: set[str] = set()
         self.feed(text)
         assert not self.open
 
@@ -91,6 +92,7 @@ def test_the_curve_is_where_the_numbers_are():
     curve = curve_of(
         [{"frames": 10, "value": 1.0, "ci95": [0.0, 2.0]}, {"frames": 20, "value": 2.0, "ci95": [1.5, 2.5]}]
     )
+    assert curve is not None
     left, top, right, bottom = curve["box"]
     points = [tuple(map(float, pair.split(","))) for pair in curve["line"].split()]
     assert [x for x, _ in points] == [left, right]
@@ -139,8 +141,9 @@ def test_a_page_that_cannot_be_written_stops_no_run(tmp_path, monkeypatch):
         raise pipeline_run.RunFailure("disk full")
 
     monkeypatch.setattr(pipeline_run, "write_live_page", full)
-    setup = Setup(RouseSource(8, 12, 2, 80, 0.5, seed=1).system, LearnOptions(tmp_path / "run"), 2)
-    run = pipeline_run.Run(None, RunFolder.create(tmp_path / "run"), setup, Findings(), 0.0)
+    source = RouseSource(8, 12, 2, 80, 0.5, seed=1)
+    setup = Setup(source.system, LearnOptions(tmp_path / "run"), 2)
+    run = pipeline_run.Run(source, RunFolder.create(tmp_path / "run"), setup, Findings(), 0.0)
     run.show(Stages())
     assert run.write_result(Stages())["status"] == "partial"
     assert run.folder.result.is_file()

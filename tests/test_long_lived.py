@@ -34,7 +34,8 @@ def cores(y, segments=SEGMENT):
 
 
 def test_a_stretched_mode_relaxes_as_it_should_with_further_orders_and_too_soon_without():
-    lag, errors = 60, {"short": [], "long": []}
+    lag = 60
+    errors: dict[str, list[float]] = {"short": [], "long": []}
     for seed in range(8):
         y, exact = sums_of_ou(*STRETCHED, 60, seed)
         short, (longer, _, notes) = cores(y)

@@ -17,7 +17,9 @@ pytestmark = pytest.mark.light
 
 def mixture(*species):
     """Return bonds and types of (number, types along the molecule) in turn."""
-    bonds, types, atom = [], {}, 1
+    bonds: list[tuple[int, int]] = []
+    types: dict[int, str] = {}
+    atom = 1
     for count, sequence in species:
         for _ in range(count):
             ids = range(atom, atom + len(sequence))

@@ -8,6 +8,7 @@ import sys
 import types
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,13 +73,13 @@ class Walk:
 @pytest.fixture
 def stand_ins(monkeypatch):
     """Modules of the model's half, and what they were given."""
-    given = {}
+    given: dict[str, Any] = {}
 
     def train(held, frames, system, settings, should_stop):
         given.update(held=held, frames=frames, settings=settings)
         return Walk(frames.com[-1].copy(), settings.preset)
 
-    parts = {
+    parts: dict[str, dict[str, Any]] = {
         "surrogates.nm_mb.trainer": {"train": train, "TrainSettings": lambda **own: types.SimpleNamespace(**own)},
         "surrogates.nm_mb.model": {"NmMbModel": types.SimpleNamespace(load=lambda path: given["model"])},
         "evaluate.centres": {
@@ -180,6 +181,7 @@ def test_generate_makes_the_runs_box_or_another(made, tmp_path, stand_ins, monke
         path = tmp_path / f"{n}.h5"
         assert generate.main([*common, *words, "--out", str(path)]) == 0
         with FramesReader(path) as read:
+            assert read.system.box is not None
             assert (read.system.n_chains, read.system.box[:3]) == (n, (edge, edge, edge))
             assert (len(read.steps), read.start_step) == (20, start)
     assert generate.main([*common, "--temperature", "2", "--out", str(tmp_path / "T.h5")]) == 2

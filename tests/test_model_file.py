@@ -39,6 +39,7 @@ def small_model(preset="default"):
     generator = torch.Generator().manual_seed(1)
     sigma, increment = np.array([2.0, 1.0]), np.array([0.3, 0.2])
     reports = (ModeReport(1, "AR(2)", 1.5, NAN, {"order": 2}), ModeReport(2, "AR(1)+network", 1.0, 1.1, {"gain": None}))
+    dynamics: ModeModel | PublishedModes
     if preset == "paper":
         weights = network.initial_weights(16, 2, generator)
         dynamics = PublishedModes(16, sigma, increment, weights, reports, ("a note",))

@@ -62,7 +62,7 @@ def held(rng, duration=DURATION):
     """Return a constrained run without noise: what its two halves show of the true memory on average."""
     centres = grid_of(rng)
     pairs = pairs_within(torch.as_tensor(centres)[None], torch.as_tensor(BOX), EDGE)
-    times, grid = LAGS * 0.02, np.concatenate([[0.0], np.geomspace(1e-3, duration, 1500)])
+    times, grid = LAGS.astype(float) * 0.02, np.concatenate([[0.0], np.geomspace(1e-3, duration, 1500)])
     with torch.no_grad():
         kernel = products_of(true_memory(), configuration(centres, pairs)).numpy().reshape(2, -1)
     decays = np.stack([part.decay(grid)[:, 0, 0] for part in PARTS], 1)
@@ -242,7 +242,9 @@ def test_strengths_are_found_that_supply_what_is_lacking():
     found = factors(lacking, times, parts, strengths, np.ones(300), slow=2.0, hold=1e-3)
     assert found == pytest.approx([1.0, 1.8], abs=0.01)
     memory = background(parts, strengths)
-    assert rescaled(memory, found).groups[0].strengths.square().numpy() == pytest.approx(strengths * found)
+    strengths_found = rescaled(memory, found).groups[0].strengths
+    assert strengths_found is not None
+    assert strengths_found.square().numpy() == pytest.approx(strengths * found)
     assert [part.matrix.tolist() for part in separated(beside(PARTS))] == [part.matrix.tolist() for part in PARTS]
 
 

@@ -75,13 +75,13 @@ def test_the_exponent_of_a_power_law_is_exact():
 
 def test_the_exponent_of_brownian_motion_is_one_within_its_error():
     lags = np.array([2, 4, 16, 64])
-    scores = []
+    found_scores = []
     for seed in range(8):
         msd = mean_squared_displacements(walk(3000, 20, seed), np.zeros(3000, dtype=int), 200)
         found = anomalous_exponent(msd.T, lags)
-        scores.append((found.value - 1) / found.se)
+        found_scores.append((found.value - 1) / found.se)
         assert np.all(np.abs(found.value - 0.8) > 4 * found.se)
-    scores = np.array(scores)
+    scores = np.array(found_scores)
     assert np.all(np.abs(scores.mean(axis=0)) < 4 / np.sqrt(8))
     assert np.all((scores.std(axis=0, ddof=1) > 0.3) & (scores.std(axis=0, ddof=1) < 2.5))
 
@@ -139,6 +139,8 @@ def moments_of(path, lag):
 def test_equation_35_agrees_with_the_slope_for_brownian_motion():
     moments = moments_of(walk(2000, 30, 7), 500)
     mean, slope = mean_over_time(moments, 2.0), normal_diffusion(moments, 2.0)
+    assert mean is not None
+    assert slope is not None
     assert abs(mean.value - 0.25) < 4 * mean.se
     assert mean.se < 0.1 * 0.25
     assert mean.method.split("lags")[1] == slope.method.split("lags")[1]
@@ -148,7 +150,10 @@ def test_equation_35_agrees_with_the_slope_for_brownian_motion():
 def test_equation_35_is_too_large_after_subdiffusion_and_refused_before_diffusion():
     source = RouseSource(20, 20, 1, 3000, 1.0, 8, coupling=3.0)
     moments = moments_of(joined(list(source)).com, 750)
-    assert mean_over_time(moments, 1.0, 14.0).value > normal_diffusion(moments, 1.0, 14.0).value
+    mean, slope = mean_over_time(moments, 1.0, 14.0), normal_diffusion(moments, 1.0, 14.0)
+    assert mean is not None
+    assert slope is not None
+    assert mean.value > slope.value
     assert mean_over_time(moments_of(walk(30, 5, 9), 7), 1.0) is None
 
 
@@ -235,6 +240,8 @@ def test_reading_few_chains_at_a_time_changes_nothing(recording, monkeypatch):
     monkeypatch.setattr("mlgle_lammps.evaluate.trajectories._BYTES_AT_ONCE", 1)
     one_by_one = observe(read_trajectory(path), (1, 8))
     np.testing.assert_array_equal(at_once.msd, one_by_one.msd)
+    assert at_once.correlation is not None
+    assert one_by_one.correlation is not None
     np.testing.assert_array_equal(at_once.correlation.nacf, one_by_one.correlation.nacf)
     assert at_once.displacements[8].excess_kurtosis == one_by_one.displacements[8].excess_kurtosis
 
@@ -251,6 +258,7 @@ def test_observables_of_rouse_chains(recording):
         value, se = distribution.excess_kurtosis
         assert abs(value) < 4 * se
         assert distribution.std == pytest.approx(np.sqrt(rouse_mode_variance(p, 20)), rel=0.2)
+    assert found.size is not None
     assert found.size.missing == pytest.approx(0.12, abs=0.02)
     expected = 6 * rouse_mode_variance(np.arange(1, 5), 20).sum()
     assert abs(found.size.gyration - expected) < 4 * found.size.gyration_se
@@ -263,6 +271,7 @@ def test_curves_of_rouse_chains_are_the_exact_ones(tmp_path):
         writer.append(joined(list(source)))
     found = observe(read_trajectory(tmp_path / "modes.h5")).curves
     modes = np.arange(1, k + 1)
+    assert found is not None
     variance = rouse_mode_variance(modes, n_beads)
     weights = np.where(modes % 2, np.cos(modes * np.pi / (2 * n_beads)) ** 2, 0.0) * variance
     basis = linear_basis(n_beads).vectors[:k, (n_beads - 5) // 2 :][:, :5]

@@ -103,6 +103,7 @@ def test_every_field_says_what_it_means_and_has_a_default_within_its_bounds(kind
         assert details.meaning
         assert "%" not in details.meaning + details.shown  # argparse would fill it in
         if details.least is not None and entry.default is not None:
+            assert entry.default is not MISSING
             assert details.least <= entry.default <= details.most
 
 

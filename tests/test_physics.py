@@ -59,6 +59,7 @@ def test_a_temperature_that_drifts_is_a_warning(tmp_path):
     assert run(2, deck, *many, "--out", tmp_path / "out") == (0, "")
     (warning,) = read_ending(tmp_path / "out")["warnings"]
     found = re.match(r"the kinetic temperature went from (\S+) to (\S+) \(\+\d+%, means over 16 frames", warning)
+    assert found
     assert float(found[1]) == pytest.approx(1.0, abs=0.3)
     assert float(found[2]) == pytest.approx(3.0, abs=0.7)
 
@@ -93,7 +94,7 @@ class FakeLammps:
 
 
 def watch(edge=10.0):
-    return PhysicsWatch(FakeLammps(), np.eye(3) * edge)
+    return PhysicsWatch(FakeLammps(), np.eye(3) * edge)  # type: ignore[arg-type]
 
 
 def judge(watch, temperature, com=None, n_atoms=1000):

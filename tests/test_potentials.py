@@ -160,7 +160,7 @@ def _long_engine(noise: float):
 
 
 def test_calibration_with_noise_ends_within_its_own_errors_for_long_chains():
-    evaluations = []
+    evaluations: list[calibrate.Evaluation] = []
     chosen = calibrate.calibrate(_engine(0.5), evaluations, 20, KNOWN, WANTED, measure_long=_long_engine(0.5))
     long = [i for i, e in enumerate(evaluations) if e.long]
     assert long == [6, 10, 14, 18]
@@ -178,7 +178,7 @@ def test_calibration_with_noise_ends_within_its_own_errors_for_long_chains():
 
 
 def test_long_evaluations_may_lack_a_target():
-    evaluations = []
+    evaluations: list[calibrate.Evaluation] = []
     calibrate.calibrate(_engine(0.1), evaluations, 6, KNOWN, WANTED)
     x = calibrate.logarithms(evaluations[-1].parameters, KNOWN)
     before = calibrate.fit(evaluations, KNOWN, WANTED)
@@ -192,7 +192,7 @@ def test_long_evaluations_may_lack_a_target():
 
 def test_no_step_of_the_calibration_is_longer_than_allowed_or_beyond_the_limits():
     narrow = (calibrate.Parameter("depth", 1.0, 0.9, 1.1), KNOWN[1])
-    evaluations = []
+    evaluations: list[calibrate.Evaluation] = []
     calibrate.calibrate(_engine(0.0), evaluations, 8, narrow, WANTED)
     assert all(0.9 - 1e-9 <= e.parameters["depth"] <= 1.1 + 1e-9 for e in evaluations)
     points = np.array([calibrate.logarithms(e.parameters, narrow) for e in evaluations])
@@ -203,7 +203,7 @@ def test_no_step_of_the_calibration_is_longer_than_allowed_or_beyond_the_limits(
 
 def test_a_calibration_goes_on_from_its_log(tmp_path):
     log = tmp_path / "log"
-    evaluations = []
+    evaluations: list[calibrate.Evaluation] = []
     both = {"known": KNOWN, "targets": WANTED, "measure_long": _long_engine(0.2)}
     calibrate.calibrate(_engine(0.2), evaluations, 8, **both)
     log.write_text("".join(json.dumps(asdict(e)) + "\n" for e in evaluations))
@@ -371,13 +371,14 @@ def _melt(T: int) -> dict[str, object]:
     """Return what `melt_runs.default_melt` finds, made up."""
     curve = {"t": [0.1, 0.2], "msd": [1.0, 2.0], "se": [0.1, 0.2], "t_exponent": [0.1], "exponent": [0.9]}
     counts = dict.fromkeys(("between_chains", "lasting", "in_a_chain", "next_bonds", "bonds"), 0)
+    curves = dict.fromkeys(("msd", "msd_fine"), curve | {"exponent_se": [0.1]})
     return {
         "T": T, "n_beads": 20, "n_chains": 20, "ns": 1.0, "tau_1_ns": None, "D_slope": None, "g_peak": [5.2, 1.0],
         "kinetic_T": [T, 1.0], "T_config": [1.1 * T, 1.0], "pressure": [0.0, 5.0], "D": [0.003 * T, 0.01],
         "size": [0.76, 0.02], "R_ee_sq": [750.0, 20.0], "segments": {"s": [1], "value": [20.0], "se": [1.0]},
         "g": {"r": [1.0, 5.0], "value": [0.0, 1.2], "se": [0.0, 0.1]},
-        "crossings": {**counts, "ns": 1.0, "per_bond_ns": [0.0, 0.01]},
-    } | dict.fromkeys(("msd", "msd_fine"), curve | {"exponent_se": [0.1]})  # fmt: skip
+        "crossings": {**counts, "ns": 1.0, "per_bond_ns": [0.0, 0.01]}, **curves,
+    }  # fmt: skip
 
 
 def test_a_report_is_written_anew_with_longer_runs(tmp_path, capsys):

@@ -146,12 +146,15 @@ def test_green_kubo_finds_the_viscosity_of_maxwell_s_liquid_and_joins_nothing_to
     correlator = MultipleTau(6)
     correlator.add(x * scale)
     tau = -1 / np.log(a)
-    found = stress_relaxation(correlator.correlation(), 1.0, V / kT, 7 * tau, float(correlator.block_samples))
+    correlation = correlator.correlation()
+    assert correlation is not None
+    found = stress_relaxation(correlation, 1.0, V / kT, 7 * tau, float(correlator.block_samples))
+    assert found is not None
     G0 = V / kT * (SHEAR * scale[:3] ** 2).sum() + V / kT * (NORMAL * scale[3:] ** 2).sum()
     eta = found.viscosity(7 * tau)
     assert abs(float(eta.value) - G0 * tau) < 4 * float(eta.se)
     assert abs(float(eta.value) - 1.3 * G0 * tau) > 4 * float(eta.se)
-    assert stress_relaxation(correlator.correlation(), 1.0, V / kT, 30_000.0, 1024.0) is None
+    assert stress_relaxation(correlation, 1.0, V / kT, 30_000.0, 1024.0) is None
 
 
 def test_moduli_of_one_exponential_cross_at_its_rate():

@@ -4,6 +4,7 @@ import pickle
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -31,7 +32,8 @@ def write_h5(path, frames=FRAMES, system=ROUSE.system):
 
 
 def write_npz(path, **arrays):
-    np.savez(path, **({"com": COM, "modes": MODES, "dt": 0.5} | arrays))
+    whole: dict[str, Any] = {"com": COM, "modes": MODES, "dt": 0.5}
+    np.savez(path, **(whole | arrays))
     return path
 
 
@@ -295,7 +297,7 @@ def test_wrong_arrays_are_refused(tmp_path, arrays, words):
 
 @pytest.mark.parametrize("name", ["com", "modes", "dt"])
 def test_missing_arrays_are_named(tmp_path, name):
-    arrays = {"com": COM, "modes": MODES, "dt": 0.5}
+    arrays: dict[str, Any] = {"com": COM, "modes": MODES, "dt": 0.5}
     del arrays[name]
     np.savez(tmp_path / "s.npz", **arrays)
     assert f"no array '{name}'" in refused(tmp_path / "s.npz")

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ from mlgle_lammps.statistics.correlation import autocorrelation
 from mlgle_lammps.statistics.moments import MomentAccumulator
 from mlgle_lammps.store.run_folder import RunFolder
 
-RESULT = {
+RESULT: dict[str, Any] = {
     "schema": 1,
     "status": "complete",
     "source": "in.melt",

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -186,7 +187,7 @@ def test_slow_learner_does_not_stall_md(tmp_path):
 
 
 RINGS = {"data": "ring"}
-BAD_DECKS = {
+BAD_DECKS: dict[str, tuple[dict[str, Any], str]] = {
     "no bonds": ({"data": "none"}, "the system has no bonds"),
     "rings": (RINGS, r"molecules differ: 9 molecules of 10 beads, 1 molecule of 10 beads \(ring 10\)"),
     "branched": ({"data": "branched"}, r"molecules differ: 9 molecules of 10 beads, 1 molecule .* \((star|branched)"),

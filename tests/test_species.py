@@ -22,7 +22,7 @@ from mlgle_lammps.chains.percolation import percolates
 from mlgle_lammps.chains.spectrum import spectrum_of
 from mlgle_lammps.chains.topology import find_chains, followed
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.records import Frames, Species
+from mlgle_lammps.records import Frames, Int64, Species
 from mlgle_lammps.statistics.species_moments import SpeciesMoments
 
 
@@ -124,17 +124,17 @@ def test_the_basis_follows_the_rule():
 def melt(*kinds, seed=None):
     """Return bonds, a function of types, and the ids of each molecule; (count, edges, types) in turn, ids shuffled."""
     random = np.random.default_rng(seed)
-    bonds, types, molecules, atom = [], {}, [], 0
+    pairs, types, molecules, atom = [], dict[int, str](), [], 0
     total = sum(count * len(own_types) for count, _, own_types in kinds)
     ids = np.arange(1, total + 1) if seed is None else random.permutation(3 * total)[:total] + 1
     for count, edges, own_types in kinds:
         for _ in range(count):
             own = ids[atom : atom + len(own_types)]
-            bonds += [(own[i], own[j]) for i, j in edges]
+            pairs += [(own[i], own[j]) for i, j in edges]
             types |= dict(zip(own.tolist(), own_types, strict=True))
             molecules.append(own)
             atom += len(own_types)
-    bonds = np.array(bonds, dtype=np.int64).reshape(-1, 2)
+    bonds: Int64 = np.array(pairs, dtype=np.int64).reshape(-1, 2)
     if seed is not None:
         bonds = random.permutation(bonds)
     return bonds, lambda wanted: [types[i] for i in wanted.tolist()], molecules
@@ -212,7 +212,8 @@ def test_rings_that_colours_cannot_tell_apart_are_two_species():
     two = (*ring(5), *((i + 5, j + 5) for i, j in ring(5)), (0, 5))  # the same numbers of neighbours everywhere
     found, _ = species_of((12, decalin, "A" * 10), (11, two, "A" * 10), seed=2)
     assert sorted(own.species.n_molecules for own in (found.main, *found.others)) == [11, 12]
-    assert isomorphic_order(np.array(decalin), np.zeros(10), np.array(two), np.zeros(10)) is None
+    alike = np.zeros(10, dtype=np.int64)
+    assert isomorphic_order(np.array(decalin), alike, np.array(two), alike) is None
 
 
 def test_species_are_picked_by_name():
@@ -242,7 +243,9 @@ def test_modes_that_are_alike_are_taken_together():
 def test_symmetry_says_which_modes_the_centre_knows():
     def invariant(edges, types):
         own = species_of((12, edges, types), n_modes=40)[0].main.species
-        return [p + 1 for p, kept in enumerate(spectrum_of(own).invariant) if kept]
+        spectrum = spectrum_of(own)
+        assert spectrum is not None
+        return [p + 1 for p, kept in enumerate(spectrum.invariant) if kept]
 
     assert invariant(path(8), "A" * 8) == [2, 4, 6]
     assert invariant(path(8), "AAAABBBB") == [1, 2, 3, 4, 5, 6, 7]
@@ -304,7 +307,9 @@ def test_a_centre_at_rest_needs_no_factor():
     still = {name: {"com": own["com"] - held} for name, own in frames.channels.items()}
     moments.add(Frames(frames.steps, frames.segments, still))
     assert not moments.moments().center_diffuses
-    assert moments.moments("ions").lag_factors.tolist() == [1.0] * len(moments.moments().lags)
+    factors = moments.moments("ions").lag_factors
+    assert factors is not None
+    assert factors.tolist() == [1.0] * len(moments.moments().lags)
 
 
 def test_one_species_is_what_it_was():

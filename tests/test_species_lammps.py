@@ -239,7 +239,7 @@ def test_species_are_recorded_and_replayed_bit_for_bit(world, tmp_path):
 def test_a_network_is_refused_by_name(world, tmp_path):
     grid = np.stack(np.meshgrid(*[np.arange(4)] * 3, indexing="ij"), axis=-1).reshape(1, -1, 3) * 1.0
     number = np.arange(64).reshape(4, 4, 4)
-    edges = []
+    edges: list[tuple[int, int]] = []
     for axis in range(3):
         edges += zip(number.ravel().tolist(), np.roll(number, -1, axis).ravel().tolist(), strict=True)
     pair = np.concatenate([grid, grid + 0.5])  # two of them, one in the other

@@ -86,7 +86,7 @@ def test_quick_run_leaves_a_table_and_json_and_goes_on_after_a_failure(tmp_path,
         raise RuntimeError("no luck\nat all")
 
     module = type(sys)("speed_generation")
-    module.run = fail
+    vars(module)["run"] = fail
     monkeypatch.setitem(sys.modules, "speed_generation", module)
     arguments = ["--quick", "--out", str(tmp_path)]
     assert speed.main([*arguments, "--cases", "generation,estimators"]) == 1

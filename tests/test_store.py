@@ -317,7 +317,8 @@ def test_a_file_that_cannot_grow_gives_one_line_and_leaves_no_half_file(tmp_path
 
 def test_generated_file_has_the_announced_size_and_the_layout_of_the_stream(tmp_path):
     random = np.random.default_rng(1)
-    com, modes = random.normal(size=(4000, 6, 3)), random.normal(size=(4000, 6, 3, 3))
+    com = random.normal(size=(4000, 6, 3))
+    modes = random.normal(size=(4000, 6, 3, 3)).astype(np.float32)
     frames = Frames.of_chains(np.arange(4, 16001, 4), np.zeros(4000, dtype=int), com, modes)
     path = tmp_path / "generated.h5"
     with GeneratedWriter(path, SYSTEM, 6, 4000, save_every=4, attributes={"seed": 9}) as writer:
@@ -341,7 +342,7 @@ def test_generated_file_has_the_announced_size_and_the_layout_of_the_stream(tmp_
 def test_generation_that_breaks_leaves_no_file(tmp_path):
     def generate():
         with GeneratedWriter(tmp_path / "generated.h5", SYSTEM, 6, 40) as writer:
-            writer.append(Frames.single(1, 0, np.zeros((6, 3)), np.zeros((6, 3, 3))))
+            writer.append(Frames.single(1, 0, np.zeros((6, 3)), np.zeros((6, 3, 3), np.float32)))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -360,7 +361,7 @@ def test_the_writer_refuses_frames_that_do_not_fit(tmp_path):
     with FramesWriter(tmp_path / "modes.h5", SYSTEM) as writer:
         writer.append(Frames.single(0, 0, np.zeros((4, 3)), None))
         with pytest.raises(ValueError, match="after frames without"):
-            writer.append(Frames.single(5, 0, np.zeros((4, 3)), np.zeros((4, 3, 3))))
+            writer.append(Frames.single(5, 0, np.zeros((4, 3)), np.zeros((4, 3, 3), np.float32)))
         with pytest.raises(ValueError, match="do not fit"):
             writer.append(Frames.single(5, 0, np.zeros((5, 3)), None))
 

@@ -75,9 +75,11 @@ def test_stress_of_rouse_chains_relaxes_as_it_must_and_a_wrong_friction_is_seen(
     assert rouse.correlator.n_samples == 100_000 // EVERY
     assert rouse.gaps == 0
     assert rouse.volume == pytest.approx(EDGE**3)
-    slowest = rouse_relaxation_time(1, N)
+    slowest = float(rouse_relaxation_time(1, N))
     block = spacing * rouse.correlator.block_samples
-    found = stress_relaxation(rouse.correlator.correlation(), spacing, EDGE**3 / kT, 3 * slowest, block)
+    correlation = rouse.correlator.correlation()
+    found = stress_relaxation(correlation, spacing, EDGE**3 / kT, 3 * slowest, block)
+    assert found is not None
     chosen = np.unique(np.searchsorted(found.times, np.geomspace(3 * spacing, slowest, 20)))
     assert len(chosen) > 14
 
@@ -99,6 +101,8 @@ def test_a_record_is_read_back_and_a_damaged_one_refused(rouse, tmp_path):
     again = read_stress(path)
     assert (again.every, again.kinetic, again.last_step) == (EVERY, False, 100_000)
     one, other = rouse.correlator.correlation(), again.correlator.correlation()
+    assert one is not None
+    assert other is not None
     assert one.sums.tobytes() == other.sums.tobytes()
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(UserError, match=r"stress\.npz"):

@@ -32,12 +32,18 @@ def run_at(T, seed, error=0.08, slow_mode=1.0):
         other = joined(list(RouseSource(P, N, 6, 400, DT, seed + 77, friction=friction(T) * slow_mode)))
         modes = np.concatenate([modes[:, :, :2], other.modes[:, :, 2:]], axis=2)
     found = autocorrelation(modes, frames.segments, 200)
-    correlations = ModeCorrelations(found.by_group, np.ones(len(found.by_group)), DT)
+    correlations = ModeCorrelations(found.by_group, np.ones(len(found.by_group), dtype=np.int64), DT)
     noise = np.random.default_rng(seed).standard_normal() * error
     D = float(np.exp(np.log(1 / (N * friction(T))) + noise))
     estimate = Estimate(D, error * D, (D * (1 - 2 * error), D * (1 + 2 * error)), "given")
     mean = correlations.mean()
-    slowest = mean.map(lambda own: float(np.log(relaxation_times(own[:, :1] / own[0, :1], DT)[0])))
+
+    def slowest_of(own):
+        (time,) = relaxation_times(own[:, :1] / own[0, :1], DT)
+        assert time is not None
+        return float(np.log(time))
+
+    slowest = mean.map(slowest_of)
     return PooledRun(T, estimate, correlations, mean.map(lambda own: own[0]), slowest, None, (np.zeros(1), mean))
 
 
@@ -114,7 +120,9 @@ def test_vogel_s_law_is_found_where_shifts_bend():
     law = shift_law(T, shifts, covariance, 3)
     assert law.name == VOGEL
     assert law.parameters[1] == pytest.approx(zero, abs=5)
-    first, second = law.wlf()
+    constants = law.wlf()
+    assert constants is not None
+    first, second = constants
     assert second == pytest.approx(T[3] - zero, abs=5)
     assert first == pytest.approx(B / (np.log(10) * (T[3] - zero)), rel=0.05)
     assert law.influence.shape == (2, 7)
@@ -179,9 +187,10 @@ def test_a_surrogate_is_scaled_in_time_and_length(tmp_path):
     assert shift.run.name == "a"
     assert shift.time == pytest.approx(friction(320.0) / friction(300.0))
     assert shift.lengths == pytest.approx(np.exp(0.5 * 20 * np.array([-0.002, -0.001])))
-    model = shifted_model(StillModel(), shift)
+    started = joined(list(RouseSource(3, N, 2, 4, DT, 1)))
+    model = shifted_model(StillModel(), shift)  # type: ignore[arg-type]
     assert model.dt == pytest.approx(2.0 * shift.time)
-    (block,) = model.start(None, 1, n_trajectories=3).advance(5)
+    (block,) = model.start(started, 1, n_trajectories=3).advance(5)
     assert np.allclose(block.modes[0, 0, :, 0], shift.lengths)
     assert np.allclose(block.com, np.exp(0.5 * 20 * -0.0015))
     system = RouseSource(P, N, 2, 4, DT, 1).system

@@ -93,9 +93,11 @@ def test_a_model_file_keeps_the_tie(tmp_path):
 def test_ties_of_coupled_chains_are_found_and_those_of_free_ones_are_not():
     coupled, free = (joined(list(RouseSource(40, 20, 4, 400, 0.5, 4, coupling=c))) for c in (0.5, 0.0))
     found = centre_tie(coupled)
+    assert found is not None
     assert np.all(np.abs(found.value - 0.5) < 4 * found.se)
     assert np.all(found.se < 0.1)
     none = centre_tie(free)
+    assert none is not None
     assert np.all(np.abs(none.value) < 4 * none.se)
     assert centre_tie(coupled[:3]) is None
 

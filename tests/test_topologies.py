@@ -106,10 +106,16 @@ def test_selections_by_number_and_by_label(tmp_path):
     path = tmp_path / "x.data"
     path.write_text(data_text(more=LABELS))
     light = set(IDS[1::2].tolist())
+
+    def selected(words):
+        found = read_topology(path, words).selected
+        assert found is not None
+        return set(found.tolist())
+
     for selection in ("type 2", "type end_x", "name end_x", "mass 1.5"):
-        assert set(read_topology(path, selection).selected.tolist()) == light
-    assert set(read_topology(path, f"id {IDS[2]}").selected.tolist()) == {IDS[2]}
-    assert set(read_topology(path, "prop x < 1.5").selected.tolist()) == set(IDS[:2].tolist())
+        assert selected(selection) == light
+    assert selected(f"id {IDS[2]}") == {IDS[2]}
+    assert selected("prop x < 1.5") == set(IDS[:2].tolist())
     with pytest.raises(UserError, match="`select` 'type nothing' finds no atom"):
         read_topology(path, "type nothing")
 

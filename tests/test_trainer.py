@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,7 +56,7 @@ def drift_to_a_shell(n_times, n_chains, seed):
     """z_t = [1 + 0.12 tanh(1 - |z_{t-1}|²/1.5²)] z_{t-1} + 0.25 ε: not Gaussian in z; and its exact NLL per frame."""
     generator = np.random.default_rng(seed)
     z = np.zeros((n_times + 200, n_chains, 3))
-    noise = generator.standard_normal(z.shape)
+    noise = generator.standard_normal((len(z), n_chains, 3))
     for t in range(1, len(z)):
         pull = 0.12 * np.tanh(1 - np.square(z[t - 1]).sum(-1, keepdims=True) / 1.5**2)
         z[t] = (1 + pull) * z[t - 1] + 0.25 * noise[t]
@@ -151,7 +152,7 @@ def test_few_frames_still_give_a_core(both_processes, n_frames):
 
 def test_published_network_learns_and_stops(both_processes):
     window, default, _ = both_processes
-    rounds = []
+    rounds: list[dict[str, Any]] = []
     options = PublishedOptions(
         memory=16, train_frames=400, val_frames=200, epochs=4, patience=2, learning_rate=1e-3
     )  # fmt: skip

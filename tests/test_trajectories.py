@@ -102,7 +102,9 @@ class TestAgainstTheLiveRun:
     def test_the_dump_was_wrapped_and_in_no_order(self, live):
         frames = list(read_dump(live[0] / "full.dump", print))
         assert any((np.diff(frame.ids) < 0).any() for frame in frames)
-        first, last = (frame.images[np.argsort(frame.ids)] for frame in (frames[0], frames[-1]))
+        assert frames[0].images is not None
+        assert frames[-1].images is not None
+        first, last = frames[0].images[np.argsort(frames[0].ids)], frames[-1].images[np.argsort(frames[-1].ids)]
         assert np.abs(first - last).max() >= 1  # some crossed the boundary
         assert all(((frame.positions > -0.5) & (frame.positions < 5.5)).all() for frame in frames)
 
@@ -151,7 +153,12 @@ class TestAgainstTheLiveRun:
         import mlgle_lammps.pipeline.learning
 
         taken = []
-        monkeypatch.setattr(mlgle_lammps.pipeline.learning, "learn", lambda source, *_: taken.extend(source) or 0)
+
+        def take(source, *_):
+            taken.extend(source)
+            return 0
+
+        monkeypatch.setattr(mlgle_lammps.pipeline.learning, "learn", take)
         options = ["--topology", live[0] / "data.small", "--timestep", 0.01, "--stride", 2, "--skip", 1]
         arguments = [live[0] / "full.dump", *options, "--modes", 5, "--out", tmp_path / "out"]
         assert replay([str(a) for a in arguments]) == 0

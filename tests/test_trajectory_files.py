@@ -5,6 +5,7 @@ import gzip
 import lzma
 import struct
 import sys
+from collections.abc import Callable
 
 import h5py
 import numpy as np
@@ -46,7 +47,12 @@ def zstd(data):
     return b"".join(zstandard.ZstdCompressor().compress(part) for part in (data[:half], data[half:]))
 
 
-PACKS = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "zst": zstd}
+PACKS: dict[str, Callable[[bytes], bytes]] = {
+    "gz": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zst": zstd,
+}
 
 
 @pytest.mark.parametrize("pack", PACKS)
@@ -484,7 +490,7 @@ def test_a_reader_that_is_missing_is_one_line(melt, capsys, monkeypatch):
     """MDAnalysis' half-made readers complain once more as they are deleted; nobody must see that."""
     folder, _, _, topology = melt
     monkeypatch.setitem(sys.modules, "gsd", None)
-    complaints = []
+    complaints: list[sys.UnraisableHookArgs] = []
     monkeypatch.setattr(sys, "unraisablehook", complaints.append)
     (folder / "t.gsd").write_bytes(b"x" * 100)
     with pytest.raises(UserError, match=r"t\.gsd cannot be read") as caught:

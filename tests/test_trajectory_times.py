@@ -1,6 +1,7 @@
 """When frames are: steps, times, --timestep and --dt compared; even pieces of uneven frames; appended files."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,9 @@ def plan(steps, times, needed=2, **options):
     """Return the plan of a file with these steps and times (None for none)."""
     n = len(times if steps is None else steps)
     stamps = [Stamp(*pair) for pair in zip(steps or [None] * n, times or [None] * n, strict=True)]
-    return plan_frames(BeadTrajectory("x.dump", None), TrajectoryOptions(**options), needed, stamps)
+    return plan_frames(
+        BeadTrajectory(Path("x.dump"), lambda warn: iter(())), TrajectoryOptions(**options), needed, stamps
+    )
 
 
 def used(found):

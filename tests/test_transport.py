@@ -51,7 +51,8 @@ def test_frames_pass_the_journal_first_and_come_in_order(ends):
         outbox.send(make_frame(step))
     outbox.end(Ending(step=4, md_s=2.0))
     assert inbox.wait_for_system() == SYSTEM
-    journalled, closed = [], []
+    journalled: list[Frames] = []
+    closed: list[int] = []
     inbox.begin(journalled.append, lambda ending: closed.append(len(journalled)))
     frames = list(inbox)
     assert [frame.last_step for frame in frames] == [frame.last_step for frame in journalled] == [0, 1, 2, 3, 4]
@@ -62,7 +63,7 @@ def test_frames_pass_the_journal_first_and_come_in_order(ends):
 def test_frames_wait_in_memory_and_keep_their_modes_after_the_hand_off(ends):
     outbox, inbox = ends
     outbox.hello(SYSTEM)
-    journalled = []
+    journalled: list[Frames] = []
     inbox.begin(journalled.append)
     for step in range(6):
         outbox.send(make_frame(step))
@@ -137,7 +138,7 @@ def test_frames_that_nobody_takes_are_journalled_only(ends):
     outbox, inbox = ends
     outbox.hello(SYSTEM)
     inbox.wait_for_system()
-    journalled = []
+    journalled: list[Frames] = []
     inbox.begin(journalled.append)
     inbox.record_on(5)
     for step in range(7):

@@ -83,6 +83,7 @@ def test_the_command_holds_a_generated_stream_against_md(md, generated, tmp_path
 def test_a_spoiled_stream_is_named_and_a_sound_one_is_not(md, tmp_path, factor, off):
     found = compare_streams(write_generated(tmp_path / "generated.h5", 102, factor=factor), md)
     assert found.subject == "generated"  # nothing beside it says by what
+    assert found.judgement is not None
     assert found.judgement.summary()["off"]["variance"] == off
     assert bool(found.judgement.words()) == bool(off)
     sizes = [abs(z) > 4 for z in found.size_z_scores.values()]
@@ -94,6 +95,7 @@ def test_two_streams_of_md_agree_also_where_they_are_short(tmp_path):
     for first, second in pairwise(md):
         found = compare_streams(first, second)
         assert found.subject == "other MD"
+        assert found.judgement is not None
         assert found.judgement.modes_off == ()
         assert not any("not independent" in note for note in found.notes)
 
@@ -116,6 +118,7 @@ def test_frames_that_are_kept_less_often_are_compared_at_common_times(md, tmp_pa
     found = compare_streams(write_generated(tmp_path / "generated.h5", 103, save_every=3), md)
     assert {label: stream.dt for label, stream in found.streams.items()} == {"MD": 3.0, "generated": 3.0}
     assert found.streams["MD"].n_frames == 167
+    assert found.judgement is not None
     assert found.judgement.modes_off == ()
     assert any("one frame in 3 is used" in note for note in found.notes)
 
@@ -127,6 +130,7 @@ def test_an_npz_and_a_run_that_was_killed_are_streams_too(md, tmp_path):
     folder.mkdir()
     write_md(folder / "modes.h5", 1)
     found = compare_streams(tmp_path / "other.npz", folder)
+    assert found.judgement is not None
     assert found.judgement.modes_off == ()
     same = compare_streams(tmp_path / "other.npz", md)
     np.testing.assert_array_equal(found.streams["MD"].msd, same.streams["MD"].msd)
@@ -135,6 +139,7 @@ def test_an_npz_and_a_run_that_was_killed_are_streams_too(md, tmp_path):
 def test_frames_in_common_are_told(md):
     found = compare_streams(md, md)
     assert any("500 frames are in both" in note for note in found.notes)
+    assert found.differences is not None
     assert np.all(found.differences.variance.value == pytest.approx(0.0, abs=1e-3))
 
 
@@ -169,6 +174,8 @@ def test_frames_that_stream_by_say_what_the_file_of_them_says(tmp_path):
         statistics.add(seam[start : start + 70])
     summary, moments = statistics.summary().modes, statistics.summary().moments
     found = observe(read_trajectory(tmp_path / "modes.h5"))
+    assert found.correlation is not None
+    assert found.summary is not None
     np.testing.assert_array_equal(summary.correlation.nacf, found.correlation.nacf)
     np.testing.assert_array_equal(summary.correlation.by_group, found.correlation.by_group)
     assert summary.segment_lengths == found.summary.segment_lengths == moments.segment_lengths == (150, 250)

@@ -72,6 +72,7 @@ def test_temperatures_in_other_units_give_one_law(tmp_path):
         in_units(runs[2], {"units": "nano", "time_unit": "ns", "length_unit": "nm"}, 1e-6, 0.1),
     ]
     found = compare_temperatures(mixed, Temperatures(T, "given"))
+    assert found.arrhenius is not None
     assert found.arrhenius.activation == pytest.approx(900.0, rel=1e-6)
     assert [run.D.value for run in found.runs] == pytest.approx([run.D.value for run in runs], rel=1e-9)
     assert any("every D is given in Angstrom^2/fs" in note for note in found.notes)

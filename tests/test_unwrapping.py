@@ -223,6 +223,8 @@ def test_wrapped_vectors_are_found(width):
     generator = np.random.default_rng(2)
     for _ in range(20):
         start, bond = generator.random((300, 3)), generator.normal(size=(300, 3)) * width
-        vector, far = reaching_across((start + bond) % 1.0 - start)
+        found = reaching_across((start + bond) % 1.0 - start)
+        assert found is not None
+        vector, far = found
         assert far > 0.5
         assert ((start + bond) // 1.0)[vector].any()

@@ -113,6 +113,7 @@ def main(folder):
     state = take_state(lmp, comm, in_callback=False)
     dump = folder / "toy.dump"
     if comm.rank == 0:
+        assert state is not None
         write_state(dump, state, lmp)
     comm.bcast(None, root=0)
     lmp.command("velocity all set 0 0 0")
@@ -139,6 +140,8 @@ def main(folder):
             folder / "toy.npz", positions=positions, velocities=velocities, forces=forces, stride=stride,
             stopped=nothing is None, seconds=held.seconds,
         )  # fmt: skip
+        assert record is not None
+        assert again is not None
         write_constrained(folder / "toy.h5", [record, again], ConstrainedFacts())
     lmp.close()
 

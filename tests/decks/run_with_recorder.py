@@ -32,7 +32,7 @@ def learn(source, options, folder, variables=None):
 
 
 stand_in = types.ModuleType("mlgle_lammps.pipeline.learning")
-stand_in.learn = learn
+vars(stand_in)["learn"] = learn
 sys.modules["mlgle_lammps.pipeline.learning"] = stand_in
 
 from mlgle_lammps.commands.run import main  # noqa: E402

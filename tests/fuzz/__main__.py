@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -56,7 +57,8 @@ class Table:
     """What the cases of each kind came to."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._sound = folder, {}
+        self._folder = folder
+        self._sound: dict[str, Any] = {}
         self.verdicts: dict[str, Verdict] = {}
         self.counts: dict[str, Counter[str]] = {}
 
@@ -85,7 +87,7 @@ class Table:
 
     def lines(self) -> list[str]:
         """Return the table."""
-        rows = [("kind", "mutations", *WORDS)]
+        rows: list[tuple[str, ...]] = [("kind", "mutations", *WORDS)]
         total: Counter[str] = Counter()
         for kind, counts in self.counts.items():
             rows.append((kind, str(sum(counts.values())), *(str(counts[word]) for word in WORDS)))

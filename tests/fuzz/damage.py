@@ -24,7 +24,7 @@ NUMBERS = (
 )
 
 
-def lines_changed(text: str, change: Callable[[list[str]], None]) -> str:
+def lines_changed(text: str, change: Callable[[list[str]], object]) -> str:
     """Return the text with its list of lines changed in place."""
     lines = text.split("\n")
     change(lines)

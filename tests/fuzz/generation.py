@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +146,14 @@ def _rouse(chains: int, beads: int, frames: int, dt: float, seed: int) -> Frames
     return window_of(RouseSource(chains, beads, MODES, frames, dt, seed))
 
 
+def _learned_rouse(chains: int, beads: int, frames: int, dt: float, seed: int, memory: int) -> ModeModel:
+    return learned(_rouse(chains, beads, frames, dt, seed), memory)
+
+
+def _learned_autoregressive(root: float, seed: int) -> ModeModel:
+    return learned(autoregressive_window(3, 83, root, seed), 9)
+
+
 def models(seed: int) -> Iterator[tuple[str, Callable[[], ModeModel | PublishedModes]]]:
     """Yield 20 models by name, made when called."""
     for chains, beads, frames, dt, memory in (
@@ -156,12 +165,12 @@ def models(seed: int) -> Iterator[tuple[str, Callable[[], ModeModel | PublishedM
     ):
         yield (
             f"Rouse, {chains} chains of {beads}, {frames} frames of {dt}, m {memory}",
-            lambda a=(chains, beads, frames, dt, seed), m=memory: learned(_rouse(*a), m),
+            partial(_learned_rouse, chains, beads, frames, dt, seed, memory),
         )
     for root in (0.9999, 0.5, -0.99):
         yield (
             f"AR({root}) of 3 chains, 83 frames, m 9",
-            lambda r=root: learned(autoregressive_window(3, 83, r, seed), 9),
+            partial(_learned_autoregressive, root, seed),
         )
     for kind, memory in (
         ("any", 5),
@@ -171,7 +180,7 @@ def models(seed: int) -> Iterator[tuple[str, Callable[[], ModeModel | PublishedM
         ("near minus one", 16),
         ("near minus one", 2),
     ):
-        yield f"random core, {kind}, m {memory}", lambda k=kind, m=memory: random_core(k, m, seed + m)
+        yield f"random core, {kind}, m {memory}", partial(random_core, kind, memory, seed + memory)
     yield "random networks", lambda: with_networks(random_core("any", 16, seed), seed, 0.3)
     yield (
         "random networks times 30, near one",

@@ -280,13 +280,17 @@ def _global(module: str, name: str) -> bytes:
     return f"c{module}\n{name}\n(S'touch ran'\ntR.".encode()
 
 
+def _in_place_of_all(data: bytes) -> Callable[[bytes], bytes]:
+    return lambda sound: data
+
+
 BYTES_REFUSED: dict[str, Callable[[bytes], bytes]] = {
     "malicious, of torch": lambda data: _torch_of(Hostile("ran")),
     "malicious, of old torch": lambda data: _torch_of(Hostile("ran"), legacy=True),
     "malicious entry": lambda data: _torch_of({"format": "mlgle surrogate", "schema": 1, "x": Hostile("ran")}),
     "malicious, a pickle": lambda data: pickle.dumps(Hostile("ran")),
     **{
-        f"a pickle that calls {m}.{n}": lambda data, m=m, n=n: _global(m, n)
+        f"a pickle that calls {m}.{n}": _in_place_of_all(_global(m, n))
         for m, n in (
             ("os", "system"),
             ("posix", "system"),
@@ -400,7 +404,7 @@ RESULTS: dict[str, dict[str, Any]] = {
 }
 
 
-def _finished(make: Callable[[Path], None], source: Path) -> Callable[[Path], None]:
+def _finished(make: Callable[[Path], object], source: Path) -> Callable[[Path], None]:
     def prepare(folder: Path) -> None:
         make(material.copy_run(source, folder / "run"))
 
@@ -415,7 +419,7 @@ def _result(changes: dict[str, Any]) -> Callable[[Path], None]:
     return edit
 
 
-def _file(name: str, edit: Callable[[Path], None]) -> Callable[[Path], None]:
+def _file(name: str, edit: Callable[[Path], object]) -> Callable[[Path], object]:
     return lambda folder: edit(folder / name)
 
 

@@ -47,7 +47,7 @@ def launched(
     started = time.monotonic()
     with tempfile.TemporaryFile() as err:
         process = subprocess.Popen(
-            [*launcher, sys.executable, "-m", f"mlgle_lammps.{command}", *map(os.fspath, map(_plain, arguments))],
+            [*launcher, sys.executable, "-m", f"mlgle_lammps.{command}", *map(_plain, arguments)],
             cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=err, start_new_session=True,
         )  # fmt: skip
@@ -67,7 +67,7 @@ def launched(
 def lammps_alone(deck: str, folder: Path, limit: float = 30) -> bool:
     """Tell whether LAMMPS by itself comes to an end with a deck within the limit, well or badly."""
     command = [
-        Path(sys.executable).parent / "lmp",
+        str(Path(sys.executable).parent / "lmp"),
         "-in",
         deck,
         "-log",

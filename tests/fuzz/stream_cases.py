@@ -20,7 +20,7 @@ from fuzz.cases import Case, Hostile, mutated_file
 from fuzz.damage import damaged_bytes, damaged_text
 
 LONG = 10**12
-Change = Callable[[h5py.File], None]
+Change = Callable[[h5py.File], object]
 
 
 def replay(source: str, *more: object) -> tuple[str, tuple[object, ...]]:
@@ -86,6 +86,10 @@ def linked(name: str, link: Callable[[Path], Any]) -> Change:
         file[name] = link(Path(file.filename).parent)
 
     return change
+
+
+def _elsewhere(target: str) -> Callable[[Path], Any]:
+    return lambda folder: h5py.ExternalLink("secret.h5", target)
 
 
 def virtual(name: str) -> Change:
@@ -200,9 +204,7 @@ REFUSED: dict[str, Change] = {
         for name in ("com", "modes")
     },
     **{
-        f"{name} behind an external link": linked(
-            f"mlgle/{name}", lambda f, n=name: h5py.ExternalLink("secret.h5", f"/mlgle/{n}")
-        )
+        f"{name} behind an external link": linked(f"mlgle/{name}", _elsewhere(f"/mlgle/{name}"))
         for name in ("com", "modes", "step")
     },
     "group behind an external link": linked("mlgle", lambda f: h5py.ExternalLink("secret.h5", "/mlgle")),
@@ -345,7 +347,7 @@ DOUBTFUL: dict[str, Change] = {
 }
 
 
-def _in_h5(change: Change) -> Callable[[Path], None]:
+def _in_h5(change: Change) -> Callable[[Path], object]:
     def edit(path: Path) -> None:
         with h5py.File(path, "r+") as file:
             change(file)
@@ -370,7 +372,7 @@ def _h5(name: str, change: Change, expected: str) -> Case:
 # ------------------------------------------------------------------ .npz
 
 
-def npz(**changes: Any) -> Callable[[Path], None]:
+def npz(**changes: Any) -> Callable[[Path], object]:
     """Change arrays of an .npz; None removes one, a function gets the array."""
 
     def edit(path: Path) -> None:
@@ -383,7 +385,7 @@ def npz(**changes: Any) -> Callable[[Path], None]:
     return edit
 
 
-def npz_member(name: str, content: bytes, compressed: bool = False) -> Callable[[Path], None]:
+def npz_member(name: str, content: bytes, compressed: bool = False) -> Callable[[Path], object]:
     """Replace the bytes of one member."""
 
     def edit(path: Path) -> None:
@@ -438,7 +440,7 @@ def _pickled() -> bytes:
 
 
 SOUND = np.array([f.com for f in material.frames()])
-NPZ_REFUSED: dict[str, Callable[[Path], None]] = {
+NPZ_REFUSED: dict[str, Callable[[Path], object]] = {
     **{f"no {name}": npz(**{name: None}) for name in ("com", "modes", "dt")},
     **{f"{name} is NaN": npz(**{name: lambda v: np.full_like(v, np.nan)}) for name in ("com", "modes", "dt")},
     **{f"{name} as text": npz(**{name: lambda v: v.astype(str)}) for name in ("com", "modes", "dt")},
@@ -486,7 +488,7 @@ NPZ_REFUSED: dict[str, Callable[[Path], None]] = {
     "a text file": lambda path: path.write_text("com modes dt\n"),
     "an empty file": lambda path: path.write_bytes(b""),
 }
-NPZ_DOUBTFUL: dict[str, Callable[[Path], None]] = {
+NPZ_DOUBTFUL: dict[str, Callable[[Path], object]] = {
     "members outside": _zip_slip,
     "com twice": _twice,
     "com big-endian": npz(com=lambda v: v.astype(">f8")),
@@ -510,7 +512,7 @@ NPZ_DOUBTFUL: dict[str, Callable[[Path], None]] = {
 # ------------------------------------------------------------------ journals and folders
 
 
-def system_json(**changes: Any) -> Callable[[Path], None]:
+def system_json(**changes: Any) -> Callable[[Path], object]:
     """Change what a journal says its stream is about; None removes an entry."""
 
     def edit(folder: Path) -> None:
@@ -521,12 +523,12 @@ def system_json(**changes: Any) -> Callable[[Path], None]:
     return edit
 
 
-def chunk(edit: Callable[[Path], None], number: int = 1) -> Callable[[Path], None]:
+def chunk(edit: Callable[[Path], object], number: int = 1) -> Callable[[Path], object]:
     """Change one chunk of a journal."""
     return lambda folder: edit(folder / "checkpoint" / f"stream-{number:06d}.npz")
 
 
-def _text(text: str) -> Callable[[Path], None]:
+def _text(text: str) -> Callable[[Path], object]:
     return lambda folder: (folder / "checkpoint" / "system.json").write_text(text)
 
 
@@ -535,7 +537,7 @@ def _fifo(path: Path) -> None:
     os.mkfifo(path)
 
 
-def _link(target: str) -> Callable[[Path], None]:
+def _link(target: str) -> Callable[[Path], object]:
     def edit(path: Path) -> None:
         path.unlink()
         path.symlink_to(target)
@@ -543,7 +545,12 @@ def _link(target: str) -> Callable[[Path], None]:
     return edit
 
 
-JOURNAL_REFUSED: dict[str, Callable[[Path], None]] = {
+def _without_chunks(folder: Path) -> None:
+    for path in folder.glob("checkpoint/*.npz"):
+        path.unlink()
+
+
+JOURNAL_REFUSED: dict[str, Callable[[Path], object]] = {
     **{f"no {name}": system_json(**{name: None}) for name in ("n_chains", "n_modes", "dt")},
     **{
         f"{name} is text": system_json(**{name: "x"})
@@ -576,13 +583,13 @@ JOURNAL_REFUSED: dict[str, Callable[[Path], None]] = {
     "a chunk of float steps": chunk(npz(step=lambda v: v * 1.0)),
     "a chunk of another time": chunk(npz(step=lambda v: v - 500)),
     "a chunk of an earlier segment": chunk(npz(segment=lambda v: v - 5)),
-    "no chunk": lambda folder: [path.unlink() for path in folder.glob("checkpoint/*.npz")],
+    "no chunk": _without_chunks,
     "first chunk a FIFO": chunk(_fifo, 0),
     "first chunk /dev/zero": chunk(_link("/dev/zero"), 0),
     "system.json a FIFO": lambda folder: _fifo(folder / "checkpoint" / "system.json"),
     "system.json /dev/zero": lambda folder: _link("/dev/zero")(folder / "checkpoint" / "system.json"),
 }
-JOURNAL_DOUBTFUL: dict[str, Callable[[Path], None]] = {
+JOURNAL_DOUBTFUL: dict[str, Callable[[Path], object]] = {
     "modes.h5 beside it, empty": lambda folder: (folder / "modes.h5").write_bytes(b""),
     "modes.h5 a FIFO": lambda folder: os.mkfifo(folder / "modes.h5"),
     "modes.h5 /dev/zero": lambda folder: (folder / "modes.h5").symlink_to("/dev/zero"),
@@ -601,21 +608,21 @@ JOURNAL_DOUBTFUL: dict[str, Callable[[Path], None]] = {
 }
 
 
-def _journal(name: str, edit: Callable[[Path], None], expected: str) -> Case:
+def _journal(name: str, edit: Callable[[Path], object], expected: str) -> Case:
     return Case("journal", name, mutated_file(material.write_killed_run, "run", edit), *replay("run"), expected)
 
 
 # ------------------------------------------------------------------ random damage
 
 
-def _bytes(seed: int) -> Callable[[Path], None]:
+def _bytes(seed: int) -> Callable[[Path], object]:
     def edit(path: Path) -> None:
         path.write_bytes(damaged_bytes(path.read_bytes(), seed)[0])
 
     return edit
 
 
-def _words(seed: int) -> Callable[[Path], None]:
+def _words(seed: int) -> Callable[[Path], object]:
     def edit(folder: Path) -> None:
         path = folder / ("traj.dump" if seed % 2 else "chains.data")
         path.write_text(damaged_text(path.read_text(), seed)[0])
@@ -657,9 +664,9 @@ def named_cases() -> Iterator[Case]:
     for table, expected in ((REFUSED, "refuse"), (DOUBTFUL, "any")):
         for name, change in table.items():
             yield _h5(name, change, expected)
-    for table, expected in ((NPZ_REFUSED, "refuse"), (NPZ_DOUBTFUL, "any")):
-        for name, edit in table.items():
+    for edits, expected in ((NPZ_REFUSED, "refuse"), (NPZ_DOUBTFUL, "any")):
+        for name, edit in edits.items():
             yield Case(".npz", name, mutated_file(material.write_npz, "s.npz", edit), *replay("s.npz"), expected)
-    for table, expected in ((JOURNAL_REFUSED, "refuse"), (JOURNAL_DOUBTFUL, "any")):
-        for name, edit in table.items():
+    for edits, expected in ((JOURNAL_REFUSED, "refuse"), (JOURNAL_DOUBTFUL, "any")):
+        for name, edit in edits.items():
             yield _journal(name, edit, expected)
