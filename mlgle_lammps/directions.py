@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.plain import AnyArray, JsonObject
 
 AXES = "xyz"
 LONGEST_REASON = 400
@@ -89,7 +89,7 @@ class Directions:
         free = "".join(axis for axis in AXES if axis not in found)
         return Directions(free, tuple((axis, found[axis]) for axis in AXES if axis in found), self.given)
 
-    def embedded(self, values: NDArray[Any]) -> NDArray[Any]:
+    def embedded(self, values: AnyArray) -> AnyArray:
         """Return (.., d) as (.., 3), zero in closed directions."""
         if values.shape[-1] == len(AXES):
             return values
@@ -97,11 +97,11 @@ class Directions:
         whole[..., self.columns] = values
         return whole
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> JsonObject:
         """Return what a file holds."""
         return {"free": self.free, "reasons": [list(reason) for reason in self.reasons], "given": self.given}
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> JsonObject:
         """Return what result.json says."""
         return {"free": self.free, "closed": self.closed, "given": self.given}
 

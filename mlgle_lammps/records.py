@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlgle_lammps.directions import ALL_FREE, Directions
+from mlgle_lammps.plain import AnyArray, JsonObject
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -186,12 +187,12 @@ class Frames:
 
     steps: Int64
     segments: Int64
-    channels: Mapping[str, Mapping[str, NDArray[Any]]]
+    channels: Mapping[str, Mapping[str, AnyArray]]
 
     @classmethod
     def of_chains(cls, steps: Int64, segments: Int64, com: Float64, modes: Float32 | None) -> Frames:
         """Return frames of the main species: com (time, chain, 3) and modes (time, chain, mode, 3), None without."""
-        own: dict[str, NDArray[Any]] = {"com": com} if modes is None else {"com": com, "modes": modes}
+        own: dict[str, AnyArray] = {"com": com} if modes is None else {"com": com, "modes": modes}
         return cls(steps, segments, {CHAINS: own})
 
     @classmethod
@@ -266,7 +267,7 @@ class Frames:
         for i in range(len(self)):
             yield self[i : i + 1]
 
-    def arrays(self) -> Iterator[tuple[str, str, NDArray[Any]]]:
+    def arrays(self) -> Iterator[tuple[str, str, AnyArray]]:
         """Yield species, channel and values of all channels."""
         for species, own in self.channels.items():
             for channel, values in own.items():
@@ -281,10 +282,10 @@ class Frames:
             b is not None and a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes() for a, b in pairs
         )
 
-    def _changed(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Frames:
+    def _changed(self, change: Callable[[AnyArray], AnyArray]) -> Frames:
         return Frames(self.steps, self.segments, self._each(change))
 
-    def _each(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> dict[str, dict[str, NDArray[Any]]]:
+    def _each(self, change: Callable[[AnyArray], AnyArray]) -> dict[str, dict[str, AnyArray]]:
         return {
             species: {channel: change(values) for channel, values in own.items()}
             for species, own in self.channels.items()
@@ -418,4 +419,4 @@ class ModeReport:
     model: str
     val_nll: float
     core_nll: float
-    details: dict[str, Any]
+    details: JsonObject

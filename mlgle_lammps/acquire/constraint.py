@@ -18,12 +18,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from mlgle_lammps.acquire.lammps_handle import Lammps
 from mlgle_lammps.chains.atom_places import AtomPlaces
 from mlgle_lammps.errors import RunFailure, one_line
+from mlgle_lammps.plain import AnyArray
 from mlgle_lammps.records import Float64, Int64
 from mlgle_lammps.stream.communicator import Communicator
 
@@ -56,7 +56,7 @@ class CentreConstraint:
         self._to_deck = float(lmp.extract_global("ftm2v") or 1.0)
         self._energy = float(lmp.extract_global("mvv2e") or 1.0)
         self._dt = float(lmp.extract_global("dt"))
-        self._ids: NDArray[Any] = np.empty(0, dtype=np.int64)
+        self._ids: AnyArray = np.empty(0, dtype=np.int64)
         self._sum, self._share = csr_matrix((len(sizes), 0)), csr_matrix((0, len(sizes)))
         self._callback: Any = None
         self._every, self._first, self._wanted = 1, 0, 0
@@ -124,7 +124,7 @@ class CentreConstraint:
         part = np.array([math.fsum(self._kinetic) / max(len(self._kinetic), 1)])
         return float(self._over_ranks(part)[0])
 
-    def centres(self, unwrapped: Callable[[], tuple[NDArray[Any], Float64]]) -> Float64:
+    def centres(self, unwrapped: Callable[[], tuple[AnyArray, Float64]]) -> Float64:
         """Return (M, 3) centres of mass.
 
         Args:
@@ -184,7 +184,7 @@ class CentreConstraint:
         velocities = self._lmp.numpy.extract_atom("v")[:n_local] + kick
         return float(np.sum(masses * velocities**2))
 
-    def _look_up(self, ids: NDArray[Any]) -> None:
+    def _look_up(self, ids: AnyArray) -> None:
         """Make the sums over this rank's atoms, whose order changes when they are exchanged or sorted."""
         self._ids = ids.copy()
         self._slots = self._places(ids)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from numpy.typing import NDArray
+from mlgle_lammps.plain import AnyArray
 
 
 class Arrays(Protocol):
     """LAMMPS' memory as numpy arrays, views that hold until LAMMPS moves on."""
 
-    def extract_atom(self, name: str, /) -> NDArray[Any]: ...  # noqa: D102
-    def iarray(self, c_type: Any, pointer: Any, n: int, dimensions: int, /) -> NDArray[Any]: ...  # noqa: D102
-    def darray(self, pointer: Any, n: int, dimensions: int, /) -> NDArray[Any]: ...  # noqa: D102
+    def extract_atom(self, name: str, /) -> AnyArray: ...  # noqa: D102
+    def iarray(self, c_type: Any, pointer: Any, n: int, dimensions: int, /) -> AnyArray: ...  # noqa: D102
+    def darray(self, pointer: Any, n: int, dimensions: int, /) -> AnyArray: ...  # noqa: D102
 
 
 class Lammps(Protocol):

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mlgle_lammps.acquire.fixes import Setup
 from mlgle_lammps.acquire.lammps_handle import Lammps
@@ -25,6 +24,7 @@ from mlgle_lammps.chains.percolation import percolates
 from mlgle_lammps.chains.topology import Chains, Followed, bonds_apart, find_chains, followed, keep_group, of_main
 from mlgle_lammps.directions import ALL_FREE, Directions
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.plain import AnyArray
 from mlgle_lammps.records import UNITS, Float64, Int64, System
 from mlgle_lammps.stream.communicator import Communicator
 
@@ -247,20 +247,20 @@ def _has_labels(data: str) -> bool:
         return False
 
 
-def _gathered(lmp: Lammps, comm: Communicator, values: NDArray[Any]) -> Callable[[Int64], NDArray[Any]]:
+def _gathered(lmp: Lammps, comm: Communicator, values: AnyArray) -> Callable[[Int64], AnyArray]:
     """Return what gives a quantity of all ranks' atoms by their ids; ``values`` are those of this rank's own."""
     parts = comm.allgather((_local(lmp, "id").astype(np.int64), values))
     ids, whole = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.argsort(ids)
     ids, whole = ids[order], whole[order]
 
-    def of(wanted: Int64) -> NDArray[Any]:
+    def of(wanted: Int64) -> AnyArray:
         places = np.searchsorted(ids, wanted)
         there = (places < len(ids)) & (ids[np.minimum(places, len(ids) - 1)] == wanted)
         if not there.all():
             gone = np.count_nonzero(~there)
             raise UserError(f"{gone} atoms of the chains' molecules are gone: LAMMPS has lost atoms")
-        found: NDArray[Any] = whole[places]
+        found: AnyArray = whole[places]
         return found
 
     return of

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from mlgle_lammps.chains.laplacian import Edges
+from mlgle_lammps.plain import AnyArray
 
 
 class BondWalk:
@@ -27,14 +26,14 @@ class BondWalk:
                 before[high] = max(before[high], low)
             self._before = before[1:]
 
-    def bonds(self, beads: NDArray[Any]) -> NDArray[Any]:
+    def bonds(self, beads: AnyArray) -> AnyArray:
         """Return the vector to each bead from the one before it, (bead - 1, ..) of (bead, ..)."""
         if self._before is None:
             return np.diff(beads, axis=0)
-        result: NDArray[Any] = beads[1:] - beads[self._before]
+        result: AnyArray = beads[1:] - beads[self._before]
         return result
 
-    def along(self, steps: NDArray[Any]) -> NDArray[Any]:
+    def along(self, steps: AnyArray) -> AnyArray:
         """Return the sums of steps up to each bead, (bead - 1, ..) of (bead - 1, ..)."""
         if self._before is None:
             return np.cumsum(steps, axis=0)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mlgle_lammps.chains.bond_graph import BondGraph
 from mlgle_lammps.chains.laplacian import (
@@ -22,6 +21,7 @@ from mlgle_lammps.chains.molecules import MASS_TOLERANCE, Centres, centres_of_ma
 from mlgle_lammps.chains.names import names_of
 from mlgle_lammps.chains.spectrum import ends_alike
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.plain import AnyArray
 from mlgle_lammps.records import CHAINS, Float64, Int64, Species
 
 LEAST_WITH_MODES = 5
@@ -79,9 +79,7 @@ class Chains:
         assert self.main is not None
         return tuple(block for own in (self.main, *self.others) for block in own.blocks)
 
-    def channels(
-        self, sums: Sequence[Float64], velocities: Sequence[Float64] = ()
-    ) -> dict[str, dict[str, NDArray[Any]]]:
+    def channels(self, sums: Sequence[Float64], velocities: Sequence[Float64] = ()) -> dict[str, dict[str, AnyArray]]:
         """Return the channels of one frame from the sums of each block; modes and beads are rounded here and now.
 
         Args:
@@ -89,14 +87,14 @@ class Chains:
             velocities: the same of the beads' velocities, where momenta of the main species are wanted.
         """
         assert self.main is not None
-        found: dict[str, dict[str, NDArray[Any]]] = {}
+        found: dict[str, dict[str, AnyArray]] = {}
         first = 0
         for own in (self.main, *self.others):
             parts = sums[first : first + len(own.blocks)]
             first += len(own.blocks)
             total = parts[0] if len(parts) == 1 else np.concatenate(parts)
             end = 1 + own.species.n_modes
-            filled: dict[str, NDArray[Any]] = {
+            filled: dict[str, AnyArray] = {
                 "com": total[:, 0].copy(), "modes": total[:, 1:end].astype(np.float32),
             }  # fmt: skip
             if "beads" in own.species.channels:

@@ -6,13 +6,14 @@ import logging
 import os
 import shutil
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mlgle_lammps.commands.execution import run_command
 from mlgle_lammps.commands.parsers import parse_compare
 from mlgle_lammps.directions import Directions
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.compare import CompareOptions
+from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.store.run_folder import PREVIOUS, RunFolder
 
 if TYPE_CHECKING:  # commands import what is slow to load where they need it
@@ -99,7 +100,7 @@ def _of_molecules(options: CompareOptions) -> bool:
     return True
 
 
-def _molecules(options: CompareOptions, folder: RunFolder) -> dict[str, Any]:
+def _molecules(options: CompareOptions, folder: RunFolder) -> JsonObject:
     """Hold generated molecules against MD of them, draw both, and return the numbers."""
     from mlgle_lammps.evaluate.molecule_sizes import described
     from mlgle_lammps.evaluate.molecules_against_md import compare_molecules
@@ -124,7 +125,7 @@ def _require_own_directions(options: CompareOptions, run: RunResult) -> None:
         )
 
 
-def _against_md(options: CompareOptions, folder: RunFolder) -> dict[str, Any]:
+def _against_md(options: CompareOptions, folder: RunFolder) -> JsonObject:
     """Compare a run with full MD, draw it, and return the numbers."""
     from mlgle_lammps.evaluate.run_against_md import compare_with_md
     from mlgle_lammps.evaluate.run_results import open_run
@@ -142,7 +143,7 @@ def _against_md(options: CompareOptions, folder: RunFolder) -> dict[str, Any]:
     return numbers_of_run(found)
 
 
-def _two_streams(options: CompareOptions, folder: RunFolder) -> dict[str, Any]:
+def _two_streams(options: CompareOptions, folder: RunFolder) -> JsonObject:
     """Hold a stream against one of MD, draw both, and return the numbers."""
     from mlgle_lammps.evaluate.two_streams import compare_streams
     from mlgle_lammps.report.comparison_numbers import numbers_of_streams
@@ -169,7 +170,7 @@ def _log_estimates(found: SideBySide) -> None:
         logger.info("note: %s", note)
 
 
-def _over_T(options: CompareOptions, temperatures: Temperatures, folder: RunFolder) -> dict[str, Any]:
+def _over_T(options: CompareOptions, temperatures: Temperatures, folder: RunFolder) -> JsonObject:
     """Put runs in the order of their temperatures, fit the laws, draw, and return the numbers."""
     from mlgle_lammps.evaluate.over_temperatures import activation_energy, compare_temperatures
     from mlgle_lammps.evaluate.run_results import open_run

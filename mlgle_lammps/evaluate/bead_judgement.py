@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from mlgle_lammps.chains.laplacian import Edges
 from mlgle_lammps.evaluate.judgement import SIGNIFICANT, excess
 from mlgle_lammps.observe.bead_motion import BeadMotion
+from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.records import Float64
 
 LEAST = {"bead_msd": 0.15, "centre_tie": 0.15}
@@ -46,7 +46,7 @@ class BeadJudgement:
         """Whether the centre moves with some mode otherwise than MD's."""
         return _off("centre_tie", self.centre_tie, self.centre_tie_se)
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> JsonObject:
         """Return what result.json says."""
         beads = None if self.bead_msd is None else (1 + self.bead_msd[:, _shown(self.bead_msd)]).tolist()
         return {

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from mlgle_lammps.evaluate.centres import CURVES, CentreCurves
+from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.records import Float64
 from mlgle_lammps.statistics.errors import left_out_means
 
@@ -18,7 +18,7 @@ def distance(model: Float64, md: Float64, scale_by_peak: bool) -> float:
     return difference / float(np.abs(md).max()) if scale_by_peak else difference
 
 
-def score(model: CentreCurves, md: CentreCurves) -> dict[str, Any]:
+def score(model: CentreCurves, md: CentreCurves) -> JsonObject:
     """Return how a model's motion differs from MD's.
 
     rms differences are over all lags and hold the noise of both; "noise" says how large they would be for a perfect
@@ -44,7 +44,7 @@ def score(model: CentreCurves, md: CentreCurves) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def scores(models: Mapping[str, CentreCurves], md: CentreCurves) -> dict[str, Any]:
+def scores(models: Mapping[str, CentreCurves], md: CentreCurves) -> JsonObject:
     """Return the scores of all models by name, as under "nm_mb": {"models": ..} of result.json."""
     return {name: score(model, md) for name, model in models.items()}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from mlgle_lammps.observe.ions import (
     edges_of,
     species_distribution,
 )
+from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.records import Estimate, Frames, System, joined
 from mlgle_lammps.statistics.species_moments import SpeciesMoments
 from mlgle_lammps.store.recording import checked_blocks, open_recording
@@ -51,9 +51,9 @@ class IonTransport:
     peaks: Mapping[tuple[str, str], tuple[float, float]]
     closest: Mapping[tuple[str, str], float]
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> JsonObject:
         """Return it as JSON values."""
-        found: dict[str, Any] = {"time": self.time}
+        found: JsonObject = {"time": self.time}
         for name, D in self.D.items():
             found[f"D_{name}"] = None if D is None else {"value": D.value, "se": D.se, "ci95": list(D.ci95)}
         if self.conduction is not None:

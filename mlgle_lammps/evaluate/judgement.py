@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlgle_lammps.evaluate.mode_differences import Differences, ModeDifferences, mode_differences
 from mlgle_lammps.evaluate.stream_statistics import StreamSummary, summarize_window
+from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.records import Float64, Frames
 from mlgle_lammps.statistics.correlation import Autocorrelation
 
@@ -59,7 +59,7 @@ class Judgement:
         off = self.variance.off | self.nacf.off | self.kurtosis.off
         return tuple(int(mode) + 1 for mode in np.flatnonzero(off))
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> JsonObject:
         """Return what result.json says of the stream as a whole."""
         named = {"variance": self.variance, "nacf": self.nacf, "kurtosis": self.kurtosis}
         off = {name: [int(i) + 1 for i in np.flatnonzero(found.off)] for name, found in named.items()}

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.plain import JsonMapping
 from mlgle_lammps.store.json_object import read_object
 from mlgle_lammps.store.run_folder import MAX_RESULT_BYTES, RunFolder
 
@@ -21,7 +20,7 @@ _FIRST_SURROGATE = "ml-gle"
 _NAME = re.compile(r"[a-z0-9-]{1,20}")
 
 
-def surrogate_label(result: Mapping[str, Any]) -> str:
+def surrogate_label(result: JsonMapping) -> str:
     """Return how a run's surrogate is called, "ML-GLE" for "ml-gle".
 
     Args:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.stats import wasserstein_distance
 
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.observe.bead_structure import squared_gyration_of
+from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.records import CHAINS, Estimate, Float64, Frames, System
 from mlgle_lammps.statistics.errors import student_estimate
 from mlgle_lammps.statistics.series import Series
@@ -114,9 +114,9 @@ def _samples(values: Float64) -> Float64:
     return values[:: max(1, len(values) // MOST_SAMPLES)]
 
 
-def described(difference: SizeDifference) -> dict[str, Any]:
+def described(difference: SizeDifference) -> JsonObject:
     """Return a difference as numbers by name, each with its standard error."""
-    found: dict[str, Any] = {}
+    found: JsonObject = {}
     for name in ("mean", "md_mean", "fluctuation_ratio", "relaxation_ratio"):
         estimate = getattr(difference, name)
         found[name] = None if estimate is None else estimate.value

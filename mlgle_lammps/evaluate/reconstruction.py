@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.random import default_rng  # loaded lazily, numpy.random swallows the exception of a signal
@@ -24,6 +23,7 @@ from mlgle_lammps.chains.beads import (
 )
 from mlgle_lammps.chains.laplacian import bond_weights
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.records import Float64, Frames, System
 from mlgle_lammps.store.journal import require_finite
 from mlgle_lammps.store.reader import FramesReader
@@ -128,7 +128,7 @@ def generated_beads(
         yield int(chunk.steps[0]), bead_positions(centres, modes, melt.system.n_beads or 0, melt.system.edges)
 
 
-def compare_sizes(reconstructed: Float64, md: Float64) -> dict[str, Any]:
+def compare_sizes(reconstructed: Float64, md: Float64) -> JsonObject:
     """Return each size with its standard error over chains, and the ratio of the two.
 
     Args:

@@ -15,6 +15,7 @@ from mlgle_lammps.errors import UserError
 from mlgle_lammps.evaluate.labels import surrogate_label
 from mlgle_lammps.evaluate.units import system_in_units, unit_factors
 from mlgle_lammps.options.learn import NO_SURROGATE
+from mlgle_lammps.plain import JsonMapping
 from mlgle_lammps.records import Estimate, System
 from mlgle_lammps.store.recording import open_recording
 from mlgle_lammps.store.run_folder import RunFolder
@@ -39,7 +40,7 @@ class RunResult:
     """
 
     folder: RunFolder
-    result: Mapping[str, Any]
+    result: JsonMapping
     system: System
     D: Estimate
     D_generated: Estimate | None
@@ -128,7 +129,7 @@ def open_run(path: Path) -> RunResult:
     )  # fmt: skip
 
 
-def _read_directions(folder: RunFolder, result: Mapping[str, Any]) -> Directions:
+def _read_directions(folder: RunFolder, result: JsonMapping) -> Directions:
     """Return the directions that a run's D is of, all for a result of before; raise UserError on damage."""
     told = result.get("directions")
     if told is None:
@@ -142,11 +143,11 @@ def _read_directions(folder: RunFolder, result: Mapping[str, Any]) -> Directions
     return found
 
 
-def _mapping(result: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def _mapping(result: JsonMapping, name: str) -> JsonMapping:
     return result.get(name) or {}
 
 
-def _require_numbers(folder: RunFolder, result: Mapping[str, Any]) -> None:
+def _require_numbers(folder: RunFolder, result: JsonMapping) -> None:
     """Raise UserError where result.json has something else in the place of a number or of numbers by name."""
     places: list[tuple[Any, str, tuple[str, ...]]] = [(result, "", ("k", "m", "dt", "n_frames", "n_beads"))]
     for name, inner in (("handoff", ("frames",)), ("timing", ("md_s", "train_s", "generate_s")), ("fit", ("p",))):
@@ -196,7 +197,7 @@ def set_temperature(run: RunResult) -> float | None:
     return variable_temperature(run.result)
 
 
-def variable_temperature(result: Mapping[str, Any]) -> float | None:
+def variable_temperature(result: JsonMapping) -> float | None:
     """Return what `set_temperature` does from the content of result.json."""
     variables = result.get("variables")
     if not isinstance(variables, Mapping):

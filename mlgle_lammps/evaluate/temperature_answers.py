@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -13,6 +12,7 @@ from mlgle_lammps.errors import UserError
 from mlgle_lammps.evaluate.over_temperatures import OverTemperatures
 from mlgle_lammps.evaluate.scales import scales_of
 from mlgle_lammps.evaluate.temperature_pool import Prediction, TemperaturePool, leave_one_out, pool_of, predict
+from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.records import Estimate
 from mlgle_lammps.store.run_folder import plain
 
@@ -40,7 +40,7 @@ class TemperatureAnswers:
     left_out: tuple[tuple[float, Prediction, float], ...] = ()
     lines: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    numbers: dict[str, Any] | None = field(default=None)
+    numbers: JsonObject | None = field(default=None)
 
 
 def answers_of(found: OverTemperatures, at: Sequence[float]) -> TemperatureAnswers:
@@ -123,7 +123,7 @@ def _notes(pool: TemperaturePool, predictions: Sequence[Prediction]) -> list[str
     return notes
 
 
-def _numbers(answers: TemperatureAnswers, pool: TemperaturePool) -> dict[str, Any]:
+def _numbers(answers: TemperatureAnswers, pool: TemperaturePool) -> JsonObject:
     """Return what comparison.json says of the pool, all that `generate --temperature` needs among it."""
     wlf = pool.law.wlf()
     vogel = None

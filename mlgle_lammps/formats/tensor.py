@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
 
 from mlgle_lammps.errors import UserError, one_line
+from mlgle_lammps.plain import AnyArray
 
 
-def open_mode_tensor(path: Path) -> NDArray[Any]:
+def open_mode_tensor(path: Path) -> AnyArray:
     """Return the tensor of a torch file, from disk as it is used where the file allows; no code in it is ever run.
 
     Args:
@@ -46,7 +44,7 @@ def open_mode_tensor(path: Path) -> NDArray[Any]:
             f"{path} holds a tensor of shape {tuple(tensor.shape)}; (time, chain, mode, 3) with mode 0 the centre of "
             "mass belongs there"
         )
-    array: NDArray[Any] = tensor.detach().numpy()
+    array: AnyArray = tensor.detach().numpy()
     return array
 
 

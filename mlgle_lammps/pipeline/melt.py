@@ -7,13 +7,13 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from mlgle_lammps.diffusion.slope import normal_diffusion, slope_accumulator
 from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.options.declaring import as_flags
 from mlgle_lammps.options.learn import LearnOptions
 from mlgle_lammps.pipeline.melt_model import Learned, compare_with_production, generate_centres, learn_model
+from mlgle_lammps.plain import JsonMapping, JsonObject
 from mlgle_lammps.records import Ending, Estimate, Frames, FrameSource, System, joined
 from mlgle_lammps.report.result import SCHEMA, versions
 from mlgle_lammps.resources.compute import available_cores, describe_device, resolve_device, use_threads
@@ -68,7 +68,7 @@ class _MeltRun:
         self._D: Estimate | None = None
         self._held: ConstrainedSet | None = None
         self._learned: Learned | None = None
-        self._scores: Mapping[str, Any] = {}
+        self._scores: JsonMapping = {}
         self._generate_s = 0.0
         self._warnings: list[str] = []
 
@@ -147,7 +147,7 @@ class _MeltRun:
             raise RunFailure(f"{self._folder.modes} holds no frame")
         return joined(blocks)
 
-    def _result(self, ending: Ending, complete: bool) -> dict[str, Any]:
+    def _result(self, ending: Ending, complete: bool) -> JsonObject:
         """Return the content of result.json."""
         system, options = self._system, self._options
         return {
@@ -194,14 +194,14 @@ class _MeltRun:
             "versions": versions(),
         }
 
-    def _diffusion(self) -> dict[str, Any] | None:
+    def _diffusion(self) -> JsonObject | None:
         """Return D of the centres in production, MD itself."""
         if self._D is None:
             return None
         D, units = self._D, f"{self._system.length_unit}^2/{self._system.time_unit}"
         return {"value": D.value, "ci95": list(D.ci95), "se": D.se, "units": units, "method": D.method}
 
-    def _constrained(self) -> dict[str, Any] | None:
+    def _constrained(self) -> JsonObject | None:
         """Return what the constrained runs were."""
         if self._held is None:
             return None

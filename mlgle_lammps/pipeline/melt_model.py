@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.observe.pair_distribution import intermolecular_distribution
 from mlgle_lammps.options.generate import GenerateOptions
 from mlgle_lammps.options.learn import LearnOptions
+from mlgle_lammps.plain import JsonMapping
 from mlgle_lammps.records import CHAINS, Float64, Frames, System
 from mlgle_lammps.resources.progress import Progress
 from mlgle_lammps.store.constrained_file import ConstrainedSet
@@ -114,7 +115,7 @@ def generate_centres(
 
 def compare_with_production(
     model: Any, frames: Frames, system: System, generated: Frames, save_every: int = 1
-) -> Mapping[str, Any]:
+) -> JsonMapping:
     """Return how a model's motion compares with the part of production that it was not learned from.
 
     Args:
@@ -140,7 +141,7 @@ def compare_with_production(
             f"{len(held_out)} of production that were not learned from and {len(generated)} that were generated: ask "
             "for more `frames` or `generate_steps`"
         )
-    found: Mapping[str, Any] = scores.scores({model.preset: centres.look_at(made, plan)}, centres.look_at(md, plan))
+    found: JsonMapping = scores.scores({model.preset: centres.look_at(made, plan)}, centres.look_at(md, plan))
     return found
 
 

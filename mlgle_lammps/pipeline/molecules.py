@@ -17,6 +17,7 @@ import numpy as np
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.generate import GenerateOptions
 from mlgle_lammps.options.learn import LearnOptions
+from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.records import CHAINS, Frames, System, joined
 from mlgle_lammps.report.result import SCHEMA, versions
 from mlgle_lammps.resources.progress import Progress
@@ -111,7 +112,7 @@ def learn_runs(runs: Sequence[RecordedRun], options: LearnOptions, folder: RunFo
     return 0
 
 
-def _learned(runs: Sequence[RecordedRun], options: LearnOptions, model: Any, seconds: float) -> dict[str, Any]:
+def _learned(runs: Sequence[RecordedRun], options: LearnOptions, model: Any, seconds: float) -> JsonObject:
     first = runs[0].system
     return {
         "schema": SCHEMA, "status": "complete", "message": "", "source": f"{len(runs)} runs", "D": None,
@@ -199,7 +200,7 @@ def _system_of(model: CgGnnModel, run: RecordedRun, options: GenerateOptions) ->
 def _generate(
     model: CgGnnModel, runs: Sequence[RecordedRun], systems: Sequence[System], folders: Sequence[RunFolder],
     n_steps: int, options: GenerateOptions,
-) -> list[dict[str, Any]]:  # fmt: skip
+) -> list[JsonObject]:  # fmt: skip
     """Generate molecules side by side; return what is said of each."""
     began = time.monotonic()
     starts = [(_beginning(run.frames), run.system) for run in runs]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass
-from typing import Any
 
 from mlgle_lammps.errors import RunFailure
+from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.records import Ending, Estimate, FrameSource
 from mlgle_lammps.report.live import write_live_page
 from mlgle_lammps.report.result import Findings, Setup, build_result
@@ -41,7 +41,7 @@ class Run:
         """Return the seconds since learning began."""
         return time.monotonic() - self.started
 
-    def write_result(self, stages: Stages, ending: Ending | None = None, complete: bool = False) -> dict[str, Any]:
+    def write_result(self, stages: Stages, ending: Ending | None = None, complete: bool = False) -> JsonObject:
         """Write result.json with what is known and return it; raise RunFailure where it cannot be written."""
         self.findings.total_s = self.elapsed()
         result = build_result(self.setup, self.findings, stages, ending, complete)
@@ -55,12 +55,12 @@ class Run:
         self.findings.total_s = self.elapsed()
         self._show(build_result(self.setup, self.findings, stages), stages)
 
-    def show_end(self, result: dict[str, Any]) -> None:
+    def show_end(self, result: JsonObject) -> None:
         """Write report.html for the last time, where there is no time for the report itself."""
         with contextlib.suppress(RunFailure):
             write_live_page(self.folder.path, plain(result), f"Ended: {result['message'] or 'broken off'}", False)
 
-    def _show(self, result: dict[str, Any], stages: Stages) -> None:
+    def _show(self, result: JsonObject, stages: Stages) -> None:
         with contextlib.suppress(RunFailure):  # result.json tells where nothing can be written
             write_live_page(self.folder.path, plain(result), self._stage(stages))
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from mlgle_lammps.evaluate.ion_transport import IonTransport, collisions_in_time
 from mlgle_lammps.evaluate.parity import scores
 from mlgle_lammps.pipeline.set_file import PlannedRun, SetFile
 from mlgle_lammps.pipeline.set_tasks import generated_folder, run_folder
+from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.records import Estimate, Frames, System
 from mlgle_lammps.report.parity_plot import ParityRow, draw_parity
 from mlgle_lammps.report.result import versions
@@ -43,7 +43,7 @@ def write_ions(plan: SetFile, out: Path) -> list[str]:
         for run in plan.of_part("train") if _has(out, run)
     ]  # fmt: skip
     reference = [(name, kind, D) for name, own in long.items() for kind, D in own.D.items() if D is not None]
-    baselines: dict[str, Any] = {}
+    baselines: JsonObject = {}
     rows: list[ParityRow] = []
     if training:
         length = float(np.median([own.time for own in training]))
@@ -52,7 +52,7 @@ def write_ions(plan: SetFile, out: Path) -> list[str]:
             entry, row = _against(label, pieces, reference)
             baselines[label] = entry | {"time": time}
             rows += row
-    models: dict[str, Any] = {}
+    models: JsonObject = {}
     for model in plan.models:
         files = {name: generated_folder(out, model) / "test" / name / "generated.h5" for name in known}
         if all(path.exists() for path in files.values()):
@@ -98,10 +98,10 @@ def _beginning(plan: SetFile, system: System, frames: Frames, time: float) -> Io
 
 def _against(
     label: str, found: dict[str, IonTransport], reference: Sequence[tuple[str, str, Estimate]]
-) -> tuple[dict[str, Any], list[ParityRow]]:
+) -> tuple[JsonObject, list[ParityRow]]:
     """Return what parity.json says of one way to the ions' D, and its row in the picture where it has one."""
     values = [found[name].D[kind] for name, kind, _ in reference]
-    entry: dict[str, Any] = {"molecules": {name: own.summary() for name, own in found.items()}}
+    entry: JsonObject = {"molecules": {name: own.summary() for name, own in found.items()}}
     both = [(own, D) for own, (_, _, D) in zip(values, reference, strict=True) if own is not None]
     entry["without_D"] = len(values) - len(both)
     if both:
@@ -117,7 +117,7 @@ def _against(
     return entry | asdict(score), [ParityRow(label.replace("_", " "), x, errors, score.r2)]
 
 
-def _line(name: str, entry: dict[str, Any]) -> str:
+def _line(name: str, entry: JsonObject) -> str:
     if "ratio" not in entry:
         return f"{name}: no D"
     r2 = f", r2 {entry['r2']:.2f}" if "r2" in entry else ""

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -31,6 +30,7 @@ from mlgle_lammps.evaluate.parity import (
 from mlgle_lammps.pipeline.molecules import GENERATED
 from mlgle_lammps.pipeline.set_file import PlannedModel, PlannedRun, SetFile
 from mlgle_lammps.pipeline.set_tasks import generated_folder, run_folder
+from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.records import Estimate
 from mlgle_lammps.report.parity_plot import ParityRow, draw_parity
 from mlgle_lammps.report.result import versions
@@ -69,7 +69,7 @@ def write_parity(plan: SetFile, out: Path) -> list[str]:
 
         return write_ions(plan, out)
     training = _known(out, plan.of_part("train"))
-    found: dict[str, Any] = {"schema": SCHEMA, "quantity": "rg2", "set": str(plan.path), "versions": versions()}
+    found: JsonObject = {"schema": SCHEMA, "quantity": "rg2", "set": str(plan.path), "versions": versions()}
     lines: list[str] = []
     for part in ("test", "longer"):
         unseen = _known(out, plan.of_part(part))
@@ -102,11 +102,11 @@ def _known(out: Path, runs: Sequence[PlannedRun]) -> list[Known]:
 
 def _table(
     plan: SetFile, out: Path, part: str, unseen: Sequence[Known], training: Sequence[Known]
-) -> tuple[dict[str, Any], list[ParityRow]]:
+) -> tuple[JsonObject, list[ParityRow]]:
     """Return what parity.json says of a part, and what is drawn of it."""
     reference = [own.mean for own in unseen]
     baselines, rows = _baselines(unseen, training)
-    models: dict[str, Any] = {}
+    models: JsonObject = {}
     for kind in dict.fromkeys(model.kind for model in plan.models):
         entry, row = _model(plan, out, part, unseen, kind)
         if entry is not None and row is not None:
@@ -139,9 +139,9 @@ def _table(
 
 def _model(
     plan: SetFile, out: Path, part: str, unseen: Sequence[Known], kind: str
-) -> tuple[dict[str, Any] | None, ParityRow | None]:
+) -> tuple[JsonObject | None, ParityRow | None]:
     """Return the entry of a kind of model, the mean over its seeds, and its row in the picture."""
-    by_seed: dict[str, Any] = {}
+    by_seed: JsonObject = {}
     differences: list[list[SizeDifference]] = []
     for model in plan.models:
         if model.kind == kind and (own := _differences(out, part, unseen, model)) is not None:
@@ -171,13 +171,13 @@ def _differences(out: Path, part: str, unseen: Sequence[Known], model: PlannedMo
     ]
 
 
-def _entry(unseen: Sequence[Known], differences: Sequence[SizeDifference]) -> dict[str, Any]:
+def _entry(unseen: Sequence[Known], differences: Sequence[SizeDifference]) -> JsonObject:
     found = scores([own.mean for own in unseen], [own.mean.value for own in differences])
     molecules = {own.name: described(one) for own, one in zip(unseen, differences, strict=True)}
     return _scored(found) | _ratios(differences) | {"molecules": molecules}
 
 
-def _ratios(differences: Sequence[SizeDifference]) -> dict[str, Any]:
+def _ratios(differences: Sequence[SizeDifference]) -> JsonObject:
     fluctuation, relaxation = (
         geometric_mean([getattr(own, f"{name}_ratio") for own in differences]) for name in ("fluctuation", "relaxation")
     )
@@ -189,16 +189,16 @@ def _ratios(differences: Sequence[SizeDifference]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _scored(found: Scores) -> dict[str, Any]:
+def _scored(found: Scores) -> JsonObject:
     return asdict(found)
 
 
 # ------------------------------------------------------------------ baselines
 
 
-def _baselines(unseen: Sequence[Known], training: Sequence[Known]) -> tuple[dict[str, Any], list[ParityRow]]:
+def _baselines(unseen: Sequence[Known], training: Sequence[Known]) -> tuple[JsonObject, list[ParityRow]]:
     """Return MD of the training's length and of twice that, and fits on composition."""
-    found: dict[str, Any] = {}
+    found: JsonObject = {}
     rows: list[ParityRow] = []
     reference = [own.mean for own in unseen]
     shares = [own.sizes.composition for own in unseen]
@@ -225,7 +225,7 @@ def _baselines(unseen: Sequence[Known], training: Sequence[Known]) -> tuple[dict
     return found, rows
 
 
-def _short_md(unseen: Sequence[Known], time: float) -> tuple[dict[str, Any] | None, ParityRow | None]:
+def _short_md(unseen: Sequence[Known], time: float) -> tuple[JsonObject | None, ParityRow | None]:
     """Return how pieces of the long runs, so long, agree with what is left of these, averaged over the pieces."""
     series = [own.sizes.squared_radius for own in unseen]
     n_pieces = min(int(own.total_time / time) for own in series)
@@ -252,14 +252,14 @@ def _split(series: Series, time: float, number: int) -> tuple[Series, Series]:
     return Series((whole[first:last],), series.dt), Series(rest, series.dt)
 
 
-def _lines(part: str, table: dict[str, Any]) -> list[str]:
+def _lines(part: str, table: JsonObject) -> list[str]:
     """Return a table for people."""
     head = f"{part}: {len(table['molecules'])} molecules; r2 can be {table['best_r2']:.2f} at most"
     title = f"{'':32s}{'r2':>14s}{'MAE':>14s}{'bias':>14s}{'fluctuation':>14s}{'relaxation':>14s}"
     return [head, title, *(_row(name, own) for name, own in (*table["models"].items(), *table["baselines"].items()))]
 
 
-def _row(name: str, entry: dict[str, Any]) -> str:
+def _row(name: str, entry: JsonObject) -> str:
     cells = []
     for key in ("r2", "mae", "bias", "fluctuation_ratio", "relaxation_ratio"):
         value, se = entry.get(key), entry.get(f"{key}_se")

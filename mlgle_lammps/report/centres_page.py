@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from mlgle_lammps.plain import JsonMapping
 from mlgle_lammps.report.figures_centres import draw_centres
 from mlgle_lammps.report.page import number, write_page
 
@@ -20,7 +21,7 @@ COLUMNS = (
 
 
 def write_centres(
-    folder: Path, md: CentreCurves, models: Mapping[str, CentreCurves], found: Mapping[str, Mapping[str, Any]],
+    folder: Path, md: CentreCurves, models: Mapping[str, CentreCurves], found: Mapping[str, JsonMapping],
     versions: Mapping[str, str], *, title: str, notes: Sequence[str] = (), length_unit: str = "sigma",
     time_unit: str = "tau",
 ) -> Path:  # fmt: skip
@@ -52,7 +53,7 @@ def write_centres(
     )  # fmt: skip
 
 
-def headline(found: Mapping[str, Mapping[str, Any]]) -> str:
+def headline(found: Mapping[str, JsonMapping]) -> str:
     """Return which model's velocity correlations are nearest to MD's."""
     if not found:
         return "No model was held against MD"
@@ -61,7 +62,7 @@ def headline(found: Mapping[str, Mapping[str, Any]]) -> str:
     return f"{best}: VACF off by {own['vacf_rms']:.3f}, D {own['D_ratio']:.2f} times MD's"
 
 
-def _cell(own: Mapping[str, Any], key: str, which: int | None) -> str:
+def _cell(own: JsonMapping, key: str, which: int | None) -> str:
     value, error = own[key], own[f"{key}_se"]
     if which is not None:
         value, error = value[which], error[which]

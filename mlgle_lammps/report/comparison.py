@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.report import comparison_distributions as distributions
 from mlgle_lammps.report import comparison_dynamics as dynamics
 from mlgle_lammps.report.page import Picture, duration, number, traffic_light, write_page
@@ -107,7 +108,7 @@ def _verdict(found: RunAgainstMd) -> list[str]:
     return lines
 
 
-def estimate_rows(found: SideBySide, base: Estimate | None) -> list[dict[str, Any]]:
+def estimate_rows(found: SideBySide, base: Estimate | None) -> list[JsonObject]:
     """Return the rows of D by its several ways, over ``base`` where there is one."""
     return [
         {
@@ -139,7 +140,7 @@ def _cost(found: RunAgainstMd) -> list[tuple[str, str]]:
     return rows
 
 
-def size_rows(found: SideBySide) -> list[dict[str, Any]]:
+def size_rows(found: SideBySide) -> list[JsonObject]:
     """Return the rows of chain sizes; dashes where a stream has no modes."""
     rows = []
     for label, stream in found.streams.items():

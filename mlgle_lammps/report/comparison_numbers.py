@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlgle_lammps.evaluate.chain_curves import CURVES, ChainCurves
+from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.records import Estimate
 from mlgle_lammps.report.result import versions
 from mlgle_lammps.store.atomic import write_bytes_atomically
@@ -23,13 +24,13 @@ NUMBERS = "comparison.json"
 SCHEMA = 1
 
 
-def write_numbers(folder: Path, numbers: dict[str, Any]) -> None:
+def write_numbers(folder: Path, numbers: JsonObject) -> None:
     """Write ``folder``/comparison.json atomically, with versions; raise RunFailure where that fails."""
     text = json.dumps(plain({**numbers, "versions": versions()}), indent=1, ensure_ascii=False, allow_nan=False)
     write_bytes_atomically(folder / NUMBERS, (text + "\n").encode())
 
 
-def numbers_of_run(found: RunAgainstMd) -> dict[str, Any]:
+def numbers_of_run(found: RunAgainstMd) -> JsonObject:
     """Return what comparison.json says of a run against MD."""
     kernel = asdict(found.kernel) | {"nu": found.kernel.subdiffusive_power}
     return {
@@ -52,7 +53,7 @@ def numbers_of_run(found: RunAgainstMd) -> dict[str, Any]:
     }
 
 
-def numbers_of_streams(found: TwoStreams) -> dict[str, Any]:
+def numbers_of_streams(found: TwoStreams) -> JsonObject:
     """Return what comparison.json says of a stream against MD."""
     judgement = found.judgement
     n_modes = 0 if judgement is None else len(judgement.nacf_lag)
@@ -80,7 +81,7 @@ def numbers_of_streams(found: TwoStreams) -> dict[str, Any]:
     }
 
 
-def numbers_of_temperatures(found: OverTemperatures, energy: tuple[float, float, str] | None) -> dict[str, Any]:
+def numbers_of_temperatures(found: OverTemperatures, energy: tuple[float, float, str] | None) -> JsonObject:
     """Return what comparison.json says of runs over temperatures; ``energy`` as in ``write_temperatures``."""
     return {
         "schema": SCHEMA,
@@ -107,11 +108,11 @@ def numbers_of_temperatures(found: OverTemperatures, energy: tuple[float, float,
     }
 
 
-def _estimates(found: SideBySide) -> dict[str, Any]:
+def _estimates(found: SideBySide) -> JsonObject:
     return {way: _estimate(e) | {"z": found.z_scores.get(way)} for way, e in found.estimates.items()}
 
 
-def _sizes_and_modes(found: SideBySide) -> dict[str, Any]:
+def _sizes_and_modes(found: SideBySide) -> JsonObject:
     return {
         "size": {label: asdict(s.size) if s.size else None for label, s in found.streams.items()},
         "modes": {label: asdict(statistics) for label, statistics in found.relaxations.items()},
@@ -119,7 +120,7 @@ def _sizes_and_modes(found: SideBySide) -> dict[str, Any]:
     }
 
 
-def _curves(found: ChainCurves) -> dict[str, Any]:
+def _curves(found: ChainCurves) -> JsonObject:
     """Return time, g_1, g_2, g_3 and the correlations of R and Rg² with their standard errors."""
     rows = {name: getattr(found, name) for name in CURVES}
     return {
@@ -128,9 +129,9 @@ def _curves(found: ChainCurves) -> dict[str, Any]:
     }
 
 
-def _estimate(estimate: Estimate) -> dict[str, Any]:
+def _estimate(estimate: Estimate) -> JsonObject:
     return {"value": estimate.value, "se": estimate.se, "ci95": list(estimate.ci95), "method": estimate.method}
 
 
-def _law(fit: Any) -> dict[str, Any] | None:
+def _law(fit: Any) -> JsonObject | None:
     return None if fit is None else asdict(fit) | {"covariance": fit.covariance.tolist()}

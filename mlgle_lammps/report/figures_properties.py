@@ -11,9 +11,10 @@ from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mlgle_lammps.plain import JsonMapping
 from mlgle_lammps.report.plots import BLACK, BLUE, GREEN, GREY, STYLE, VERMILION, save, unit_symbol
 
-Columns = Mapping[str, Any]
+Columns = JsonMapping
 _SIZE = (7.2, 4.6)
 MODULUS = {"epsilon/sigma^3": "ε/σ³"}
 

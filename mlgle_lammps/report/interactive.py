@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from mlgle_lammps.errors import UserError, one_line
 from mlgle_lammps.evaluate.labels import FULL_MD, MD, surrogate_label
+from mlgle_lammps.plain import JsonMapping
 from mlgle_lammps.report.page import write_page
 from mlgle_lammps.report.plots import BLUE, Curve, look_of, unit_symbol
 from mlgle_lammps.statistics.errors import NORMAL
@@ -35,7 +35,7 @@ def import_plotly() -> Any:
     return plotly.graph_objects
 
 
-def write_interactive(folder: Path, result: Mapping[str, Any], curves: RunCurves) -> Path:
+def write_interactive(folder: Path, result: JsonMapping, curves: RunCurves) -> Path:
     """Write ``folder``/interactive.html: D against frames, displacements, correlations of all modes; return it.
 
     The page is some 5 MB, nearly all of it plotly itself, so that it needs no network.
@@ -72,14 +72,14 @@ def _traces(go: Any, curve: Curve, name: str, colour: str, *, dash: str = "solid
     return [_band(go, x, y - half, y + half, colour, common), line]
 
 
-def _band(go: Any, x: Any, low: Any, high: Any, colour: str, common: Mapping[str, Any]) -> Any:
+def _band(go: Any, x: Any, low: Any, high: Any, colour: str, common: JsonMapping) -> Any:
     return go.Scatter(
         x=np.concatenate([x, x[::-1]]), y=np.concatenate([high, low[::-1]]), fill="toself", fillcolor=colour,
         opacity=_SHADES, line={"width": 0}, hoverinfo="skip", showlegend=False, **common,
     )  # fmt: skip
 
 
-def _diffusion(go: Any, result: Mapping[str, Any]) -> Any:
+def _diffusion(go: Any, result: JsonMapping) -> Any:
     online = [e for e in result.get("D_online") or [] if e.get("value") is not None and None not in e["ci95"]]
     if not online:
         return None
@@ -95,7 +95,7 @@ def _diffusion(go: Any, result: Mapping[str, Any]) -> Any:
     return figure
 
 
-def _displacements(go: Any, result: Mapping[str, Any], curves: RunCurves) -> Any:
+def _displacements(go: Any, result: JsonMapping, curves: RunCurves) -> Any:
     dt, label = float(result["dt"]), surrogate_label(result)
     shown: dict[str, Moments | None] = {
         MD: curves.moments, label: curves.generated.moments if curves.generated else None, FULL_MD: curves.full_md,
@@ -119,7 +119,7 @@ _AT_FIRST = 4
 """Modes that are shown before anything is clicked."""
 
 
-def _correlations(go: Any, result: Mapping[str, Any], curves: RunCurves) -> Any:
+def _correlations(go: Any, result: JsonMapping, curves: RunCurves) -> Any:
     dt = float(result["dt"])
     if curves.correlation is None:
         return None

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from mlgle_lammps.plain import JsonMapping
 from mlgle_lammps.report.page import traffic_light
 from mlgle_lammps.report.report import comparisons_of, direction_lines, headline_of, species_rows
 
 
-def last_screen(result: Mapping[str, Any], folder: Path) -> tuple[list[str], list[str]]:
+def last_screen(result: JsonMapping, folder: Path) -> tuple[list[str], list[str]]:
     """Return warnings, and the lines that follow them, the last of which is D with its interval and the folder.
 
     Args:
@@ -35,16 +34,16 @@ def last_screen(result: Mapping[str, Any], folder: Path) -> tuple[list[str], lis
     return warnings, [*lines, f"D = {_described(result, headline['metric'])}; results in {folder}"]
 
 
-def _other_species(row: Mapping[str, Any]) -> str:
+def _other_species(row: JsonMapping) -> str:
     found = _estimate(row) if row["value"] is not None else f"not known: {row['reason']}"
     return f"{row['name']} ({row['words']}): D = {found}"
 
 
-def _other_way(row: Mapping[str, Any]) -> str:
+def _other_way(row: JsonMapping) -> str:
     return f"{row['name']}: D = {_estimate(row)}" + (f", z = {row['z']:+.1f}" if row["z"] is not None else "")
 
 
-def _described(result: Mapping[str, Any], metric: str) -> str:
+def _described(result: JsonMapping, metric: str) -> str:
     D = result.get("D")
     if not D or D.get("value") is None:
         return "not known yet"
@@ -52,7 +51,7 @@ def _described(result: Mapping[str, Any], metric: str) -> str:
     return f"{_estimate(D)} {units}" + (f" ({metric})" if metric else "")
 
 
-def _estimate(D: Mapping[str, Any]) -> str:
+def _estimate(D: JsonMapping) -> str:
     """Return the value with its interval."""
     bounds = D.get("ci95") or [None, None]
     interval = f" [{bounds[0]:.4g}, {bounds[1]:.4g}]" if None not in bounds else " (no interval)"

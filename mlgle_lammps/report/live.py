@@ -7,11 +7,12 @@ browser that shows it reads it again and again; the final report takes its place
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mlgle_lammps.evaluate.labels import surrogate_label
+from mlgle_lammps.plain import JsonMapping, JsonObject
 from mlgle_lammps.report.page import Gaps, number, write_page
 from mlgle_lammps.report.report import D_units, direction_lines, headline_of, species_rows
 
@@ -23,7 +24,7 @@ SHOWN = 3.0
 """Half-widths of the last interval that the curve shows on either side of D, more only where D itself was there."""
 
 
-def write_live_page(folder: Path, result: Mapping[str, Any], stage: str, refresh: bool = True) -> Path:
+def write_live_page(folder: Path, result: JsonMapping, stage: str, refresh: bool = True) -> Path:
     """Write ``folder``/report.html as far as a run has come; return it.
 
     Args:
@@ -54,7 +55,7 @@ def write_live_page(folder: Path, result: Mapping[str, Any], stage: str, refresh
     )
 
 
-def curve_of(online: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+def curve_of(online: Sequence[JsonMapping]) -> JsonObject | None:
     """Return D against frames as coordinates of an SVG picture; None where there are fewer than two points.
 
     Args:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from mlgle_lammps.plain import JsonMapping, JsonObject
 from mlgle_lammps.report.page import Picture, write_page
 from mlgle_lammps.report.plots import STYLE, look_of, save, unit_symbol
 
@@ -21,7 +22,7 @@ SHOWN_TIMES = 5.0
 """Autocorrelations are drawn up to so many of their 1/e times."""
 
 
-def numbers_of_molecules(found: MoleculeComparison, sizes: Mapping[str, Any]) -> dict[str, Any]:
+def numbers_of_molecules(found: MoleculeComparison, sizes: JsonMapping) -> JsonObject:
     """Return what comparison.json says; ``sizes`` are the differences by name."""
     groups = None
     if found.groups is not None and found.md_groups is not None:
@@ -36,9 +37,7 @@ def numbers_of_molecules(found: MoleculeComparison, sizes: Mapping[str, Any]) ->
     }  # fmt: skip
 
 
-def write_molecules(
-    folder: Path, found: MoleculeComparison, sizes: Mapping[str, Any], versions: Mapping[str, str]
-) -> Path:
+def write_molecules(folder: Path, found: MoleculeComparison, sizes: JsonMapping, versions: Mapping[str, str]) -> Path:
     """Draw the pictures into ``folder``/figures and write report.html; return the page.
 
     Raises:
@@ -58,12 +57,12 @@ def write_molecules(
     )  # fmt: skip
 
 
-def _headline(sizes: Mapping[str, Any], unit: str) -> str:
+def _headline(sizes: JsonMapping, unit: str) -> str:
     ratio = sizes["mean"] / sizes["md_mean"] - 1.0
     return f"⟨Rg²⟩ is {sizes['mean']:.3g} {unit}², {100 * ratio:+.0f}% of MD's {sizes['md_mean']:.3g}"
 
 
-def _rows(sizes: Mapping[str, Any], unit: str) -> list[tuple[str, str]]:
+def _rows(sizes: JsonMapping, unit: str) -> list[tuple[str, str]]:
     def shown(name: str, what: str = "") -> str:
         value, se = sizes.get(name), sizes.get(f"{name}_se")
         return "–" if value is None else f"{value:.4g}" + ("" if se is None else f" ± {se:.2g}") + what

@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mlgle_lammps.errors import RunFailure, one_line
+from mlgle_lammps.plain import JsonMapping, JsonObject
 from mlgle_lammps.store.atomic import write_bytes_atomically
 
 ANSATZ_LEVEL = 0.01
@@ -48,7 +49,7 @@ class TrafficLight:
     reasons: tuple[str, ...] = ()
 
 
-def traffic_light(result: Mapping[str, Any]) -> TrafficLight:
+def traffic_light(result: JsonMapping) -> TrafficLight:
     """Return green without warnings, amber with some, red where D should not be used as it stands.
 
     Args:
@@ -114,7 +115,7 @@ def _environment() -> Environment:
     return environment
 
 
-class Gaps(dict[str, Any]):
+class Gaps(JsonObject):
     """A mapping whose absent keys are None, all the way down, as null in result.json is."""
 
     def __missing__(self, key: str) -> None:

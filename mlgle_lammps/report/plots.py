@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, LogFormatterSciNotation, LogLocator, NullFormatter, ScalarFormatter
-from numpy.typing import NDArray
 
 from mlgle_lammps.errors import RunFailure, one_line
+from mlgle_lammps.plain import AnyArray
 
 DPI = 150
 # Okabe and Ito's palette: told apart by readers of every colour vision, and in grey by dash and marker
@@ -55,9 +55,9 @@ class Curve:
         se: (point,) standard error of y, None where unknown.
     """
 
-    x: NDArray[Any]
-    y: NDArray[Any]
-    se: NDArray[Any] | None = None
+    x: AnyArray
+    y: AnyArray
+    se: AnyArray | None = None
 
     def positive(self) -> Curve:
         """Return the points that logarithmic axes can show."""
@@ -142,7 +142,7 @@ def draw_diffusion(
         return save(figure, folder, "diffusion")
 
 
-def _limit_to_late(axes: Axes, values: NDArray[Any], levels: Mapping[str, Level]) -> None:
+def _limit_to_late(axes: Axes, values: AnyArray, levels: Mapping[str, Level]) -> None:
     """Choose the y range by every value and by the intervals of the later half, not by the first wide ones."""
     late = values[len(values) // 2 :]
     shown = np.concatenate([values[:, 0], late.ravel(), [x for e in levels.values() for x in (e.low, e.high)]])
@@ -207,7 +207,7 @@ def draw_msd(
         return save(figure, folder, "msd")
 
 
-def _draw_with_band(axes: Axes, label: str, curve: Curve, divisor: NDArray[Any]) -> None:
+def _draw_with_band(axes: Axes, label: str, curve: Curve, divisor: AnyArray) -> None:
     """Draw a curve over ``divisor``, in the look that its label has in every picture, with its 95% band."""
     colour, dash, width = look_of(label)
     y = curve.y / divisor

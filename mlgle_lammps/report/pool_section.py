@@ -10,6 +10,7 @@ from matplotlib import colormaps, rc_context
 from matplotlib.figure import Figure
 
 from mlgle_lammps.observe.moduli import moduli_of
+from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.report.page import Picture, number
 from mlgle_lammps.report.plots import BLACK, STYLE, save, unit_symbol
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:  # records of the evaluation, for their types only
 SHOWN = (1, 2, 4, 8)
 
 
-def pool_section(answers: TemperatureAnswers, T_unit: str, time: str) -> dict[str, Any] | None:
+def pool_section(answers: TemperatureAnswers, T_unit: str, time: str) -> JsonObject | None:
     """Return what the page's template shows of the pool; None without one."""
     pool = answers.pool
     if pool is None:

@@ -7,11 +7,12 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mlgle_lammps.formats.reptate import reptate_text
+from mlgle_lammps.plain import JsonMapping, JsonObject
 from mlgle_lammps.records import PICOSECONDS
 from mlgle_lammps.report import figures_properties as figures
 from mlgle_lammps.report.page import Picture, number, write_page
@@ -64,10 +65,10 @@ def write_properties(folder: Path, own: RunProperties, versions: Mapping[str, st
     return _write_page(folder, own, versions)
 
 
-def numbers_of(own: RunProperties, versions: Mapping[str, str]) -> dict[str, Any]:
+def numbers_of(own: RunProperties, versions: Mapping[str, str]) -> JsonObject:
     """Return what properties.json says."""
     found, system = own.found, own.trajectory.system
-    told: dict[str, Any] = {"schema": SCHEMA, "run": str(own.source)}
+    told: JsonObject = {"schema": SCHEMA, "run": str(own.source)}
     for name in NAMES:
         told[name] = _number(found, name)
     for name in TABLES:
@@ -83,7 +84,7 @@ def numbers_of(own: RunProperties, versions: Mapping[str, str]) -> dict[str, Any
     }  # fmt: skip
 
 
-def _number(found: Properties, name: str) -> dict[str, Any]:
+def _number(found: Properties, name: str) -> JsonObject:
     estimate = found.numbers.get(name)
     if estimate is None:
         why = found.reasons.get(name, "there is only one route to it here")
@@ -94,7 +95,7 @@ def _number(found: Properties, name: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _table(table: Table) -> dict[str, Any]:
+def _table(table: Table) -> JsonObject:
     return {"method": table.method, "units": table.units, **table.columns}
 
 
@@ -196,7 +197,7 @@ def _pictures(folder: Path, own: RunProperties) -> list[Picture]:
     return pictures
 
 
-def _motion(folder: Path, tables: Mapping[str, Any], time: str, length: str) -> Picture:
+def _motion(folder: Path, tables: JsonMapping, time: str, length: str) -> Picture:
     labels = {"g1": "g₁, inner beads", "g2": "g₂, about the centre", "g3": "g₃, centres"}
     curves = [(label, tables[name]) for name, label in labels.items()]
     generated = [tables[f"{name}_generated"] for name in labels if f"{name}_generated" in tables]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mlgle_lammps.plain import JsonMapping
 from mlgle_lammps.report.page import Gaps, number
 from mlgle_lammps.report.plots import unit_symbol
 
@@ -47,7 +47,7 @@ class Reconstruction:
     warnings: tuple[str, ...]
 
 
-def reconstruction_of(numbers: Mapping[str, Any] | None) -> Reconstruction | None:
+def reconstruction_of(numbers: JsonMapping | None) -> Reconstruction | None:
     """Return what to show of reconstruct.json; None without any size in it.
 
     Args:
@@ -82,7 +82,7 @@ def _measured(entry: Any) -> str:
     return _with_error(entry.get("value"), entry.get("se"), 4) if isinstance(entry, dict) else "–"
 
 
-def _ratio(row: Mapping[str, Any]) -> str:
+def _ratio(row: JsonMapping) -> str:
     return _with_error(row.get("ratio"), row.get("ratio_se"), 4)
 
 

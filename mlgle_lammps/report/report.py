@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mlgle_lammps.directions import AXES
 from mlgle_lammps.evaluate.labels import FULL_MD, MD, surrogate_label
+from mlgle_lammps.plain import JsonMapping, JsonObject
 from mlgle_lammps.records import ANGSTROMS, PICOSECONDS
 from mlgle_lammps.report import plots
 from mlgle_lammps.report.interactive import PAGE, write_interactive
@@ -75,7 +76,7 @@ class RunCurves:
     md_relaxation_times: Sequence[float | None] = ()
 
 
-def write_run_report(folder: RunFolder, result: dict[str, Any], curves: RunCurves, interactive: bool = False) -> Path:
+def write_run_report(folder: RunFolder, result: JsonObject, curves: RunCurves, interactive: bool = False) -> Path:
     """Draw a run's pictures into its folder and write report.html around them; return the page.
 
     Args:
@@ -112,19 +113,19 @@ def remake_run_report(folder: RunFolder) -> Path | None:
     return write_report(folder.path, result, pictures, folder.read_reconstruction())
 
 
-def _picture(png: Path, result: Mapping[str, Any]) -> Picture:
+def _picture(png: Path, result: JsonMapping) -> Picture:
     title, caption = _SHOWN[png.stem]
     free = free_directions(result)
     axes = " and ".join(filter(None, (", ".join(free[:-1]), free[-1])))
     return Picture(png, title, caption.format(surrogate=surrogate_label(result), axes=axes, slope=2 * len(free)))
 
 
-def free_directions(result: Mapping[str, Any]) -> str:
+def free_directions(result: JsonMapping) -> str:
     """Return the free directions, "xyz" where a result does not tell them, as those of before."""
     return str((result.get("directions") or {}).get("free") or AXES)
 
 
-def direction_lines(result: Mapping[str, Any]) -> list[str]:
+def direction_lines(result: JsonMapping) -> list[str]:
     """Return what the page says of directions; nothing where all are free."""
     told = result.get("directions") or {}
     free = free_directions(result)
@@ -136,7 +137,7 @@ def direction_lines(result: Mapping[str, Any]) -> list[str]:
     return [said, *(f"{axis} is closed: {why}." for axis, why in closed.items())]
 
 
-def _direction_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _direction_rows(result: JsonMapping) -> list[JsonObject]:
     """Return the rows of D by direction; none where there is one direction, or a result of before."""
     found = result.get("D_by_direction") or {}
     rows = [{"axis": axis, **Gaps(found.get(axis) or {})} for axis in free_directions(result)]
@@ -145,9 +146,9 @@ def _direction_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def write_report(
     folder: Path,
-    result: Mapping[str, Any],
+    result: JsonMapping,
     pictures: Sequence[Picture],
-    reconstruction: Mapping[str, Any] | None = None,
+    reconstruction: JsonMapping | None = None,
 ) -> Path:
     """Write ``folder``/report.html, which needs no other file and no network.
 
@@ -184,7 +185,7 @@ def write_report(
     )
 
 
-def species_rows(result: Mapping[str, Any]) -> list[Gaps]:
+def species_rows(result: JsonMapping) -> list[Gaps]:
     """Return an entry for each of several species; none where there is one, or where a result does not list them."""
     found = result.get("species") or []
     if len(found) < 2:
@@ -198,13 +199,13 @@ def species_rows(result: Mapping[str, Any]) -> list[Gaps]:
     return rows
 
 
-def D_units(result: Mapping[str, Any]) -> str:
+def D_units(result: JsonMapping) -> str:
     """Return the unit of D for people, empty where it is unknown."""
     length, time = result.get("length_unit"), result.get("time_unit")
     return f"{unit_symbol(str(length))}²/{unit_symbol(str(time))}" if length and time else ""
 
 
-def headline_of(result: Mapping[str, Any]) -> dict[str, str]:
+def headline_of(result: JsonMapping) -> dict[str, str]:
     """Return D as text, and in cm²/s where the deck's units are real ones."""
     D = Gaps(result.get("D") or {})
     length, time = ANGSTROMS.get(str(result.get("length_unit")), 0.0), PICOSECONDS.get(str(result.get("time_unit")))
@@ -217,14 +218,14 @@ def headline_of(result: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _standard_error(estimate: Mapping[str, Any]) -> float | None:
+def _standard_error(estimate: JsonMapping) -> float | None:
     if isinstance(estimate.get("se"), int | float):
         return float(estimate["se"])
     bounds = estimate.get("ci95") or [None, None]
     return None if None in bounds else (bounds[1] - bounds[0]) / (2 * 1.96)
 
 
-def comparisons_of(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+def comparisons_of(result: JsonMapping) -> list[JsonObject]:
     """Return the rows of D by its several ways, with their distance from the headline in standard errors."""
     own = result.get("D") or {}
     ways = (
@@ -251,13 +252,13 @@ def comparisons_of(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _level(estimate: Mapping[str, Any] | None) -> Level | None:
+def _level(estimate: JsonMapping | None) -> Level | None:
     if not estimate or estimate.get("value") is None or None in (estimate.get("ci95") or [None]):
         return None
     return Level(estimate["value"], *estimate["ci95"])
 
 
-def _diffusion(folder: Path, result: dict[str, Any], curves: RunCurves) -> Picture | None:
+def _diffusion(folder: Path, result: JsonObject, curves: RunCurves) -> Picture | None:
     online = [(e["frames"], level) for e in result.get("D_online") or [] if (level := _level(e)) is not None]
     if not online:
         return None
@@ -278,7 +279,7 @@ def _msd_curve(moments: Moments, dt: float, with_error: bool = True) -> Curve:
     return Curve(moments.lags * dt, moments.n_dimensions * moments.msd_com, se)
 
 
-def _msd(folder: Path, result: dict[str, Any], curves: RunCurves) -> Picture | None:
+def _msd(folder: Path, result: JsonObject, curves: RunCurves) -> Picture | None:
     dt = result["dt"]
     shown = {MD: _msd_curve(curves.moments, dt)}
     if curves.generated is not None:
@@ -298,7 +299,7 @@ def _msd(folder: Path, result: dict[str, Any], curves: RunCurves) -> Picture | N
     return _picture(png, result)
 
 
-def _nacf(folder: Path, result: dict[str, Any], curves: RunCurves) -> Picture | None:
+def _nacf(folder: Path, result: JsonObject, curves: RunCurves) -> Picture | None:
     dt = result["dt"]
 
     def by_mode(correlation: Autocorrelation | None, with_error: bool) -> dict[int, Curve]:
@@ -319,7 +320,7 @@ def _nacf(folder: Path, result: dict[str, Any], curves: RunCurves) -> Picture | 
     return _picture(png, result)
 
 
-def _modes(folder: Path, result: dict[str, Any], curves: RunCurves) -> Picture | None:
+def _modes(folder: Path, result: JsonObject, curves: RunCurves) -> Picture | None:
     entries = result.get("modes") or []
     generated = {e["mode"]: e["relaxation_time"] for e in entries if e.get("relaxation_time")}
     ratio = {e["mode"]: e["stationary_variance_ratio"] for e in entries if e.get("stationary_variance_ratio")}

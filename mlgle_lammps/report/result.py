@@ -7,11 +7,12 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mlgle_lammps import __version__
 from mlgle_lammps.directions import ALL_FREE, Directions
 from mlgle_lammps.options.learn import LearnOptions
+from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.records import Ending, Estimate, GleFit, System
 from mlgle_lammps.report.stages import Generated, HandOff, SpeciesD, Stages
 
@@ -82,7 +83,7 @@ class Findings:
 
 def build_result(
     setup: Setup, findings: Findings, stages: Stages, ending: Ending | None = None, complete: bool = False
-) -> dict[str, Any]:
+) -> JsonObject:
     """Return the content of result.json; numbers that are absent are None.
 
     Args:
@@ -143,7 +144,7 @@ def build_result(
     }
 
 
-def _species(setup: Setup, findings: Findings, units: str) -> list[dict[str, Any]]:
+def _species(setup: Setup, findings: Findings, units: str) -> list[JsonObject]:
     """Return an entry for each species, the main one first; before the hand-off the others have no D yet."""
     system, fit = setup.system, findings.fits[-1] if findings.fits else None
     found = findings.species
@@ -167,14 +168,14 @@ def _species(setup: Setup, findings: Findings, units: str) -> list[dict[str, Any
     ]
 
 
-def _check(generated: Generated | None) -> dict[str, Any] | None:
+def _check(generated: Generated | None) -> JsonObject | None:
     """Return how the ensemble compares with the frames it was learned from: its modes, and its beads' motion."""
     if generated is None:
         return None
     return generated.check.summary() | {"beads": generated.beads.summary() if generated.beads else None}
 
 
-def _by_direction(handoff: HandOff | None, units: str) -> dict[str, Any] | None:
+def _by_direction(handoff: HandOff | None, units: str) -> JsonObject | None:
     """Return D of each free direction by its letter, and how likely chance alone sets them so far apart."""
     if handoff is None:
         return None
@@ -183,7 +184,7 @@ def _by_direction(handoff: HandOff | None, units: str) -> dict[str, Any] | None:
     return D | {"equal_p": found.equal_p, "spread": found.spread}
 
 
-def _handoff(handoff: HandOff | None) -> dict[str, Any] | None:
+def _handoff(handoff: HandOff | None) -> JsonObject | None:
     if handoff is None:
         return None
     return {
@@ -191,7 +192,7 @@ def _handoff(handoff: HandOff | None) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-def _estimate(estimate: Estimate | None, units: str) -> dict[str, Any] | None:
+def _estimate(estimate: Estimate | None, units: str) -> JsonObject | None:
     if estimate is None:
         return None
     return {
@@ -200,14 +201,14 @@ def _estimate(estimate: Estimate | None, units: str) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-def _fit(fit: GleFit | None) -> dict[str, Any] | None:
+def _fit(fit: GleFit | None) -> JsonObject | None:
     if fit is None:
         return None
     return {"lags": list(fit.lags), "chi2": fit.chi2, "dof": fit.dof, "p": fit.p, "beta_sq": fit.beta_sq,
             "modes": list(fit.modes)}  # fmt: skip
 
 
-def _mode(stages: Stages, i: int) -> dict[str, Any]:
+def _mode(stages: Stages, i: int) -> JsonObject:
     reports = stages.trained.model.reports if stages.trained else ()
     report, generated = reports[i] if i < len(reports) else None, stages.generated
     return {
@@ -223,7 +224,7 @@ def _mode(stages: Stages, i: int) -> dict[str, Any]:
     }
 
 
-def _md_mode(md: ModeStatistics | None, i: int) -> dict[str, Any]:
+def _md_mode(md: ModeStatistics | None, i: int) -> JsonObject:
     if md is None:
         return {}
     return {

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.report import comparison_distributions as distributions
 from mlgle_lammps.report import comparison_dynamics as dynamics
 from mlgle_lammps.report.comparison import estimate_rows, size_rows, sizes_note
@@ -79,7 +80,7 @@ def _verdict(found: TwoStreams) -> list[str]:
     return lines + [f"{names[name]}: z = {z:+.1f}." for name, z in found.size_z_scores.items()]
 
 
-def _mode_rows(found: Judgement) -> list[dict[str, Any]]:
+def _mode_rows(found: Judgement) -> list[JsonObject]:
     named = {"variance": found.variance, "NACF": found.nacf, "kurtosis": found.kurtosis}
     (value, value_se), (md, md_se) = found.stream_kurtosis, found.md_kurtosis
     return [

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.report import figures_estimates
 from mlgle_lammps.report.page import Picture, number, traffic_light, write_page
 from mlgle_lammps.report.plots import Curve, Level, unit_symbol
@@ -98,7 +99,7 @@ def _verdict(found: OverTemperatures) -> list[str]:
     return lines
 
 
-def _row(found: OverTemperatures, i: int) -> dict[str, Any]:
+def _row(found: OverTemperatures, i: int) -> JsonObject:
     run = found.runs[i]
     return {
         "name": run.name,

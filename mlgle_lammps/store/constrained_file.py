@@ -14,13 +14,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from mlgle_lammps.errors import UserError, one_line
+from mlgle_lammps.plain import AnyArray, JsonObject
 from mlgle_lammps.records import Float32, Float64, Int64
 from mlgle_lammps.store.atomic import write_bytes_atomically
 
@@ -154,7 +153,7 @@ def write_constrained(path: Path, runs: Sequence[ConstrainedRun], facts: Constra
     write_bytes_atomically(path, buffer.getvalue())
 
 
-def _store(group: h5py.Group, name: str, values: NDArray[Any]) -> None:
+def _store(group: h5py.Group, name: str, values: AnyArray) -> None:
     """Write an array with checksums, which need chunks, in pieces of about a megabyte."""
     row = max(values[:1].nbytes, 1)
     rows = min(max(2**20 // row, 1), max(len(values), 1))
@@ -225,7 +224,7 @@ def _read_run(path: Path, group: h5py.Group, number: str) -> ConstrainedRun:
     if not isinstance(group.get(number, getlink=True), h5py.HardLink) or not isinstance(group[number], h5py.Group):
         raise UserError(f"{where} is missing")
     own, sizes = group[number], dict[str, int]()
-    values: dict[str, Any] = {
+    values: JsonObject = {
         name: _array(path, own, f"{where}/{name}", name, kind, shape, sizes).astype(dtype)
         for name, (dtype, kind, shape) in _ARRAYS.items()
     }
@@ -240,7 +239,7 @@ def _read_run(path: Path, group: h5py.Group, number: str) -> ConstrainedRun:
 
 def _array(
     path: Path, group: h5py.Group, where: str, name: str, kind: str, shape: tuple[str | int, ...], sizes: dict[str, int]
-) -> NDArray[Any]:
+) -> AnyArray:
     """Return a dataset after checks of what reading it would do; ``sizes`` learns what M, L and P are."""
     if not isinstance(group.get(name, getlink=True), h5py.HardLink):
         raise UserError(f"{where} is missing")
@@ -257,7 +256,7 @@ def _array(
     wanted = tuple(sizes.setdefault(n, found) if isinstance(n, str) else n for n, found in named)
     if dataset.shape != wanted:
         raise UserError(f"{where} has shape {dataset.shape}, not {wanted}")
-    values: NDArray[Any] = dataset[()]
+    values: AnyArray = dataset[()]
     return values
 
 

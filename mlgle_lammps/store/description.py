@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
 from mlgle_lammps.directions import ALL_FREE, Directions
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.plain import JsonMapping, JsonObject
 from mlgle_lammps.records import CHAINS, CHANNELS, Species, System
 
 MOST_SPECIES = 1000
@@ -24,7 +24,7 @@ SHORTEST, LONGEST = 1e-50, 1e50
 """Times between two frames beyond these come from a damaged file."""
 
 
-def described(system: System) -> dict[str, Any]:
+def described(system: System) -> JsonObject:
     """Return the fields of a System as they are written; those of ``ARCHITECTURE`` only where they say something."""
     values = asdict(system)
     for name in ARCHITECTURE:
@@ -33,7 +33,7 @@ def described(system: System) -> dict[str, Any]:
     return values
 
 
-def system_from_mapping(values: Mapping[str, Any], where: str) -> System:
+def system_from_mapping(values: JsonMapping, where: str) -> System:
     """Return the System that a file describes; raise UserError naming the first value that cannot be one."""
     kept = {field.name: values[field.name] for field in fields(System) if field.name in values}
     for name in ("n_chains", "n_beads", "n_modes", "every"):
@@ -83,7 +83,7 @@ def system_from_mapping(values: Mapping[str, Any], where: str) -> System:
     return System(**kept)
 
 
-def _channels_of(values: Mapping[str, Any], where: str) -> tuple[str, ...]:
+def _channels_of(values: JsonMapping, where: str) -> tuple[str, ...]:
     """Return the channels that a description names, those of today's streams where it names none."""
     found = values.get("channels", ("com", "modes"))
     names = tuple(found) if isinstance(found, list | tuple) else ()
@@ -93,7 +93,7 @@ def _channels_of(values: Mapping[str, Any], where: str) -> tuple[str, ...]:
     return names
 
 
-def _others_of(described: Mapping[str, Any], where: str) -> tuple[Species, ...]:
+def _others_of(described: JsonMapping, where: str) -> tuple[Species, ...]:
     """Return the further species that a description names; raise UserError where one cannot be."""
     found = described.get("others", ())
     try:
@@ -108,7 +108,7 @@ def _others_of(described: Mapping[str, Any], where: str) -> tuple[Species, ...]:
     return tuple(others)
 
 
-def _directions_of(described: Mapping[str, Any], where: str) -> Directions:
+def _directions_of(described: JsonMapping, where: str) -> Directions:
     """Return the directions that a description names, all where it names none."""
     found = described.get("directions", ALL_FREE)
     try:
@@ -137,7 +137,7 @@ def _named(name: Any) -> bool:
     return bool(name.strip(". ")) and "/" not in name and name.isprintable()
 
 
-def _architecture(values: Mapping[str, Any], n_molecules: Any, n_beads: Any) -> dict[str, Any]:
+def _architecture(values: JsonMapping, n_molecules: Any, n_beads: Any) -> JsonObject:
     """Return what a description says of molecules; raise TypeError or ValueError naming what cannot be."""
     edges = [tuple(pair) for pair in values.get("edges") or ()]
     ends = [end for pair in edges for end in pair]

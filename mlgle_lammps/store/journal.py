@@ -15,12 +15,11 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.plain import AnyArray
 from mlgle_lammps.records import CHAINS, CHANNELS, Ending, Frames, System
 from mlgle_lammps.store.atomic import write_bytes_atomically, written_atomically
 from mlgle_lammps.store.description import described, system_from_mapping
@@ -81,7 +80,7 @@ class Journal:
                 raise ValueError(f"{channel} {values.shape[1:]} of {species} in a stream of {self._system}")
         if wanted.keys() - {(CHAINS, "modes")}:
             raise ValueError(f"frames lack {sorted(wanted)} in a stream of {self._system}")
-        channels: dict[str, dict[str, NDArray[Any]]] = {}
+        channels: dict[str, dict[str, AnyArray]] = {}
         for species, channel, values in like.arrays():
             room = np.zeros((self._size, *values.shape[1:]), dtype=CHANNELS[channel][0])
             channels.setdefault(species, {})[channel] = room
@@ -180,7 +179,7 @@ def read_chunk(path: Path, system: System) -> Frames:
     """
     with NpzReader(path) as archive:
         steps, segments = archive.read("step"), archive.read("segment")
-        channels: dict[str, dict[str, NDArray[Any]]] = {}
+        channels: dict[str, dict[str, AnyArray]] = {}
         for own in system.species:
             stored = {name: _stored_name(own.name, name) for name in own.channels}
             optional = {"modes"} if own.name == CHAINS else set()

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import types
 import typing
-from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from mlgle_lammps.errors import UserError, one_line
+from mlgle_lammps.plain import JsonMapping, JsonObject
 
 Record = TypeVar("Record")
 _WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 
-def read_object(path: Path, most_bytes: int, purpose: str, schema: int | None = None) -> dict[str, Any]:
+def read_object(path: Path, most_bytes: int, purpose: str, schema: int | None = None) -> JsonObject:
     """Return the JSON object in a file.
 
     Args:
@@ -41,7 +41,7 @@ def read_object(path: Path, most_bytes: int, purpose: str, schema: int | None = 
     return values
 
 
-def record_from(kind: type[Record], values: Mapping[str, Any], path: Path) -> Record:
+def record_from(kind: type[Record], values: JsonMapping, path: Path) -> Record:
     """Return the record whose fields a JSON object holds; what else is in it is left alone.
 
     A field's type decides what may stand there: int, float (a finite number), str, bool, a tuple of these or of further

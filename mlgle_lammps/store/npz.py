@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mlgle_lammps.errors import UserError, one_line
+from mlgle_lammps.plain import AnyArray
 
 MAX_ROW_BYTES = 2**28
 """Largest row (one frame) that is read: 256 MiB."""
@@ -72,7 +72,7 @@ class NpyStream:
         """Bytes of one row; of the whole where the array has no axis."""
         return math.prod(self.shape[1:]) * self.dtype.itemsize
 
-    def read(self, n_rows: int) -> NDArray[Any]:
+    def read(self, n_rows: int) -> AnyArray:
         """Return the next ``n_rows`` rows (fewer at the end) as a new array; raise UserError on damage."""
         n_rows = min(n_rows, self.shape[0] - self._rows_read)
         wanted = n_rows * self.row_bytes
@@ -116,7 +116,7 @@ class NpzReader:
         """Return the array ``name`` from its first row on."""
         return NpyStream(self._archive, name, self.path)
 
-    def read(self, name: str) -> NDArray[Any]:
+    def read(self, name: str) -> AnyArray:
         """Return the whole array ``name``, which has at least one axis."""
         stream = self.stream(name)
         if not stream.shape:

@@ -10,9 +10,9 @@ from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from mlgle_lammps.errors import UserError, one_line
+from mlgle_lammps.plain import AnyArray, JsonObject
 from mlgle_lammps.records import CHAINS, CHANNELS, Frames, Int64, System
 from mlgle_lammps.store.description import system_from_mapping
 from mlgle_lammps.store.npz import MAX_COMPRESSION, MAX_ROW_BYTES
@@ -96,7 +96,7 @@ class FramesReader:
                 f"{self.path}: step {self.steps[frame]} of frame {frame} does not follow {self.steps[frame - 1]}"
             )
 
-    def _find_modes(self, attributes: dict[str, Any]) -> h5py.Dataset | None:
+    def _find_modes(self, attributes: JsonObject) -> h5py.Dataset | None:
         """Return the chains' modes; None where the stream was recorded without."""
         channels = attributes.get("channels", ("com", "modes"))
         without = isinstance(channels, list) and "modes" not in channels
@@ -141,7 +141,7 @@ class FramesReader:
             raise UserError(f"{where} of shape {dataset.shape} has frames or chunks of {unit_bytes} bytes")
         return dataset
 
-    def _read_attributes(self) -> dict[str, Any]:
+    def _read_attributes(self) -> JsonObject:
         """Return the attributes that describe the stream; texts from their checked copy where there is one."""
         stored = self._file["mlgle"].attrs
         names = ["dt", "every", "n_beads", "segments", "segment_numbers", "box", "mode_variances", "center_held"]
@@ -157,7 +157,7 @@ class FramesReader:
                 found[name] = _plain(stored[name])
         return found
 
-    def _read_segments(self, attributes: dict[str, Any]) -> Int64:
+    def _read_segments(self, attributes: JsonObject) -> Int64:
         n_frames = len(self.steps)
         starts = np.atleast_1d(attributes.get("segments", np.zeros(min(n_frames, 1), dtype=np.int64)))
         numbers = np.atleast_1d(attributes.get("segment_numbers", np.arange(len(starts))))
@@ -184,7 +184,7 @@ class FramesReader:
         """
         if with_modes and stop > self.n_mode_frames and self._modes is not None:
             raise ValueError(f"frame {stop - 1} has no modes; {self.n_mode_frames} frames do")
-        channels: dict[str, dict[str, NDArray[Any]]] = {CHAINS: {}}
+        channels: dict[str, dict[str, AnyArray]] = {CHAINS: {}}
         try:
             channels[CHAINS]["com"] = self._com[start:stop].astype(np.float64)
             if with_modes and self._modes is not None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from mlgle_lammps.errors import RunFailure, UserError, one_line
+from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.records import Ending, System
 from mlgle_lammps.store.atomic import write_bytes_atomically
 from mlgle_lammps.store.journal import Journal, chunk_paths, read_chunk, read_journal_system
@@ -156,7 +157,7 @@ class RunFolder:
         """Return the journal of this folder, to append the stream of ``system`` to; raise RunFailure if unwritable."""
         return Journal(self.checkpoint, system)
 
-    def write_result(self, result: dict[str, Any]) -> None:
+    def write_result(self, result: JsonObject) -> None:
         """Write result.json atomically: the schema's keys first, numpy values plain, NaN and infinity as null.
 
         Raises:
@@ -168,11 +169,11 @@ class RunFolder:
         write_bytes_atomically(self.result, (text + "\n").encode())
         shutil.rmtree(self.path / PREVIOUS, ignore_errors=True)
 
-    def read_result(self) -> dict[str, Any]:
+    def read_result(self) -> JsonObject:
         """Return result.json; raise UserError where it is missing or damaged."""
         return read_object(self.result, MAX_RESULT_BYTES, "hold a result")
 
-    def read_reconstruction(self) -> dict[str, Any] | None:
+    def read_reconstruction(self) -> JsonObject | None:
         """Return reconstruct.json; None where it is missing or damaged: no page fails for it."""
         try:
             return read_object(self.reconstruction, MAX_RESULT_BYTES, "hold a result")

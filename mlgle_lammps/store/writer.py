@@ -13,11 +13,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import h5py
 import numpy as np
@@ -26,6 +24,7 @@ from numpy.typing import DTypeLike
 from mlgle_lammps import __version__
 from mlgle_lammps.directions import ALL_FREE
 from mlgle_lammps.errors import RunFailure, UserError, one_line
+from mlgle_lammps.plain import JsonMapping
 from mlgle_lammps.records import CHAINS, CHANNELS, Frames, System
 from mlgle_lammps.store.description import ARCHITECTURE, described
 from mlgle_lammps.store.sink import Sink, uninterrupted
@@ -62,7 +61,7 @@ class FramesWriter:
         path: Path,
         system: System,
         com_dtype: DTypeLike = np.float64,
-        attributes: Mapping[str, Any] | None = None,
+        attributes: JsonMapping | None = None,
     ) -> None:
         """Start the file under a temporary name.
 
@@ -122,7 +121,7 @@ class FramesWriter:
             fletcher32=True,
         )
 
-    def _describe(self, attributes: Mapping[str, Any]) -> None:
+    def _describe(self, attributes: JsonMapping) -> None:
         h5md = self._file.create_group("h5md")
         h5md.attrs["version"] = np.array([1, 1], dtype=np.int32)
         h5md.create_group("author").attrs["name"] = "unknown"
@@ -242,7 +241,7 @@ class GeneratedWriter:
         n_frames: int,
         save_every: int = 1,
         start_step: int | None = None,
-        attributes: Mapping[str, Any] | None = None,
+        attributes: JsonMapping | None = None,
     ) -> None:
         """Start the file.
 

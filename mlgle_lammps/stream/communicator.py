@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from numpy.typing import NDArray
+from mlgle_lammps.plain import AnyArray
 
 
 class Request(Protocol):
@@ -36,9 +36,9 @@ class Communicator(Post, Protocol):
     def size(self) -> int: ...  # noqa: D102
     def allgather(self, value: Any, /) -> list[Any]: ...  # noqa: D102
     def bcast(self, value: Any, /, root: int) -> Any: ...  # noqa: D102
-    def Allreduce(self, mine: NDArray[Any], total: NDArray[Any], /, op: Any = ...) -> None: ...  # noqa: D102
-    def Iallreduce(self, mine: NDArray[Any], total: NDArray[Any], /, op: Any = ...) -> Request: ...  # noqa: D102
-    def Reduce(self, mine: NDArray[Any], total: NDArray[Any] | None, /, root: int) -> None: ...  # noqa: D102
+    def Allreduce(self, mine: AnyArray, total: AnyArray, /, op: Any = ...) -> None: ...  # noqa: D102
+    def Iallreduce(self, mine: AnyArray, total: AnyArray, /, op: Any = ...) -> Request: ...  # noqa: D102
+    def Reduce(self, mine: AnyArray, total: AnyArray | None, /, root: int) -> None: ...  # noqa: D102
     def Split(self, colour: int, key: int, /) -> Communicator: ...  # noqa: D102
     def Dup(self) -> Communicator: ...  # noqa: D102
     def Abort(self, code: int, /) -> None: ...  # noqa: D102

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mlgle_lammps.plain import AnyArray
 from mlgle_lammps.records import CHANNELS, Frames, Species
 
 
@@ -84,7 +83,7 @@ class RingBuffer:
             self._stride = stride
             self.n_appended += 1
 
-    def _pairs(self, frame: Frames) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    def _pairs(self, frame: Frames) -> Iterator[tuple[AnyArray, AnyArray]]:
         """Yield what is held of each channel and its values in a frame."""
         for species, channel, held in self._held.arrays():
             new = frame.channels.get(species, {}).get(channel)

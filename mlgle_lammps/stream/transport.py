@@ -16,12 +16,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mlgle_lammps.errors import RunFailure, UserError, one_line
+from mlgle_lammps.plain import AnyArray
 from mlgle_lammps.records import CHANNELS, Ending, Frames, System
 from mlgle_lammps.stream.links import POLL_SECONDS, Link
 
@@ -39,7 +38,7 @@ def unpack_frame(payload: bytes, system: System) -> Frames:
     """Return the frame that `pack_frame` packed for a stream of ``system``."""
     step, segment = HEADER.unpack_from(payload)
     place = HEADER.size
-    channels: dict[str, dict[str, NDArray[Any]]] = {}
+    channels: dict[str, dict[str, AnyArray]] = {}
     for own in system.species:
         channels[own.name] = {}
         for channel in own.channels:

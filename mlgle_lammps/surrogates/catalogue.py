@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mlgle_lammps.chains.laplacian import modes_taken
 from mlgle_lammps.diffusion.forms import FitForm
 from mlgle_lammps.directions import Directions
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.learn import LearnOptions
+from mlgle_lammps.plain import JsonMapping
 from mlgle_lammps.records import Frames, GleFit, System
 from mlgle_lammps.surrogates import cg_gnn, ml_gle, nm_mb
 from mlgle_lammps.surrogates.ml_gle import published
@@ -90,7 +91,7 @@ class Surrogate:
     channels: tuple[str, ...] = ("com", "modes")
     constrained: bool = False
     foreign: tuple[str, ...] = ()
-    defaults: Mapping[str, Any] = field(default_factory=dict)
+    defaults: JsonMapping = field(default_factory=dict)
 
     def preset(self, name: str | None) -> Preset:
         """Return a variant, the default one for None; raise UserError naming those there are."""

@@ -11,13 +11,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load as tensors_of
 from safetensors.torch import save as bytes_of
 
 from mlgle_lammps.errors import UserError, one_line
+from mlgle_lammps.plain import JsonMapping, JsonObject
 from mlgle_lammps.resources.room import available_memory, readable_bytes
 from mlgle_lammps.store.atomic import write_bytes_atomically
 
@@ -38,11 +38,11 @@ class StoredModel:
     """
 
     surrogate: str
-    values: dict[str, Any]
+    values: JsonObject
     tensors: dict[str, torch.Tensor]
 
 
-def write_model(path: Path, surrogate: str, values: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
+def write_model(path: Path, surrogate: str, values: JsonMapping, tensors: Mapping[str, torch.Tensor]) -> None:
     """Write a model to a file that gets its name when it is whole.
 
     Args:
@@ -131,7 +131,7 @@ def _metadata(path: Path) -> dict[str, str]:
     return metadata
 
 
-def _header(path: Path) -> dict[str, Any]:
+def _header(path: Path) -> JsonObject:
     """Return the header; raise ValueError and the like where the file is not as long as it says."""
     size = path.stat().st_size
     with path.open("rb") as file:

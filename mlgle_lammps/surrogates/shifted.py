@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mlgle_lammps.directions import Directions
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.records import CHAINS, Float64, Frames, ModeReport, System
 from mlgle_lammps.statistics.shift_law import VOGEL, log_shift
 from mlgle_lammps.store.json_object import read_object
@@ -82,7 +82,7 @@ def shift_to(folder: Path, T: float) -> Shift:
         raise UserError(f"{path} is damaged: {type(error).__name__}") from None
 
 
-def _shift(told: dict[str, Any], pool: dict[str, Any], T: float) -> Shift:
+def _shift(told: JsonObject, pool: JsonObject, T: float) -> Shift:
     known = [(float(run["T"]), Path(run["run"])) for run in told["runs"]]
     nearest = min(range(len(known)), key=lambda i: abs(known[i][0] - T))
     T_run, run = known[nearest]

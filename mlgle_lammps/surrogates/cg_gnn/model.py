@@ -6,13 +6,14 @@ import copy
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 
 from mlgle_lammps.directions import ALL_FREE, Directions
 from mlgle_lammps.errors import UserError, one_line
+from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.records import CHAINS, Float32, Frames, ModeReport, System
 from mlgle_lammps.resources.compute import resolve_device
 from mlgle_lammps.surrogates.cg_gnn import NAME
@@ -235,7 +236,7 @@ class CgGnnModel:
             raise UserError(f"{path} is damaged ({type(error).__name__}: {one_line(error)}); train again") from error
 
 
-def _from_plain(values: dict[str, Any], tensors: dict[str, torch.Tensor], most_bytes: int) -> CgGnnModel:
+def _from_plain(values: JsonObject, tensors: dict[str, torch.Tensor], most_bytes: int) -> CgGnnModel:
     preset = values["preset"]
     if preset not in PRESETS:
         raise ValueError(f"unknown preset {repr(preset)[:40]}")
@@ -255,7 +256,7 @@ def _from_plain(values: dict[str, Any], tensors: dict[str, torch.Tensor], most_b
     )  # fmt: skip
 
 
-def _molecule(values: dict[str, Any]) -> Molecule:
+def _molecule(values: JsonObject) -> Molecule:
     types = plain_values.lines(values["molecule"], "types")
     edges = tuple(
         (plain_values.whole(a, "bond"), plain_values.whole(b, "bond")) for a, b in values["molecule"]["edges"]

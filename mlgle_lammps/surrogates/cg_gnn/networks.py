@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
 
 import torch
 
+from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.surrogates.cg_gnn.equivariant import EquivariantNetwork, EquivariantSize
 from mlgle_lammps.surrogates.cg_gnn.linear_core import LinearCore
 from mlgle_lammps.surrogates.cg_gnn.published_network import PublishedNetwork, PublishedSize
@@ -26,7 +26,7 @@ def make_network(size: EquivariantSize | PublishedSize, n_types: int, core: Line
     return PublishedNetwork(n_types, size)
 
 
-def stored_size(equivariant: bool, plain: dict[str, Any]) -> EquivariantSize | PublishedSize:
+def stored_size(equivariant: bool, plain: JsonObject) -> EquivariantSize | PublishedSize:
     """Return a size in JSON values; raise ValueError where a number is none that a network has."""
     kind = EquivariantSize if equivariant else PublishedSize
     size = kind(**plain)

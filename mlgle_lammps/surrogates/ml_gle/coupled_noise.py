@@ -10,13 +10,12 @@ e = mean(w) + A (w - mean(w)), A the root of the correlation. Every e_p stays wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
+from mlgle_lammps.plain import JsonMapping
 from mlgle_lammps.records import Float64, Int64
 from mlgle_lammps.surrogates.ml_gle import plain_values
 from mlgle_lammps.surrogates.ml_gle.autoregressive import segment_slices
@@ -52,7 +51,7 @@ class CoupledNoise:
         return result
 
     @staticmethod
-    def from_plain(plain: Mapping[str, Any], n_modes: int, most_bytes: int) -> CoupledNoise | None:
+    def from_plain(plain: JsonMapping, n_modes: int, most_bytes: int) -> CoupledNoise | None:
         """Return what a model file holds, None for nothing; raise ValueError where it cannot be."""
         if "noise_correlation" not in plain:
             return None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
+from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.records import Float64, ModeReport
 from mlgle_lammps.surrogates.ml_gle.coupled_noise import CoupledNoise
 
@@ -69,6 +70,6 @@ class ModeDynamics(Protocol):
         """Return the steppers that together advance all modes."""
         ...
 
-    def to_plain(self) -> dict[str, Any]:
+    def to_plain(self) -> JsonObject:
         """Return the dynamics as plain values and tensors by name, the networks' own under "tensors"."""
         ...

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
+from mlgle_lammps.plain import JsonMapping, JsonObject
 from mlgle_lammps.records import Float64, ModeReport
 from mlgle_lammps.surrogates.ml_gle import equivariant, plain_values
 from mlgle_lammps.surrogates.ml_gle.coupled_noise import CoupledNoise
@@ -66,7 +66,7 @@ class ModeModel:
             steppers.append(NetworkStepper(self.core, self.networks, device, dtype))
         return steppers
 
-    def to_plain(self) -> dict[str, Any]:
+    def to_plain(self) -> JsonObject:
         """Return the dynamics as plain values and tensors by name."""
         networks, coupling = self.networks, self.coupling
         coupled = {} if coupling is None else {
@@ -85,7 +85,7 @@ class ModeModel:
         }  # fmt: skip
 
     @staticmethod
-    def from_plain(plain: Mapping[str, Any], most_bytes: int) -> ModeModel:
+    def from_plain(plain: JsonMapping, most_bytes: int) -> ModeModel:
         """Return the dynamics in a file of ``most_bytes``.
 
         Raises:

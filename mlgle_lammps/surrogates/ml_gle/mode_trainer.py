@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
+from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.records import Float64, Frames, ModeReport
 from mlgle_lammps.resources.progress import Progress
 from mlgle_lammps.surrogates.ml_gle import equivariant
@@ -82,7 +82,7 @@ class ModeTrainer:
     def __init__(
         self,
         options: TrainOptions,
-        on_round: Callable[[dict[str, Any]], None] | None = None,
+        on_round: Callable[[JsonObject], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
     ) -> None:
         self._options = options

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 
 from mlgle_lammps.directions import ALL_FREE, Directions
 from mlgle_lammps.errors import UserError, one_line
+from mlgle_lammps.plain import JsonMapping, JsonObject
 from mlgle_lammps.records import CHAINS, Float32, Float64, Frames, ModeReport
 from mlgle_lammps.surrogates.ml_gle import NAME, model_pt, plain_values
 from mlgle_lammps.surrogates.ml_gle.dynamics import ModeDynamics
@@ -25,7 +26,7 @@ from mlgle_lammps.surrogates.recorded import require_channels, require_history
 
 DT_BOUNDS = 1e-50, 1e50
 _NETWORK = "network."
-_OF_PRESET: dict[str, Callable[[Mapping[str, Any], int], ModeDynamics]] = {
+_OF_PRESET: dict[str, Callable[[JsonMapping, int], ModeDynamics]] = {
     ModeModel.preset: ModeModel.from_plain,
     PublishedModes.preset: PublishedModes.from_plain,
 }
@@ -159,17 +160,17 @@ class MlGleModel:
             raise UserError(f"{path} is damaged ({type(error).__name__}: {one_line(error)}); train again") from error
 
 
-def _read(path: Path) -> tuple[dict[str, Any], int]:
+def _read(path: Path) -> tuple[JsonObject, int]:
     """Return values and tensors by name, the networks' own under "tensors", and the bytes of the file."""
     found = read_model(path, NAME)
-    plain: dict[str, Any] = {**found.values, "tensors": {}}
+    plain: JsonObject = {**found.values, "tensors": {}}
     for name, tensor in found.tensors.items():
         target = plain["tensors"] if name.startswith(_NETWORK) else plain
         target[name.removeprefix(_NETWORK)] = tensor
     return plain, path.stat().st_size
 
 
-def _from_plain(plain: Mapping[str, Any], most_bytes: int) -> MlGleModel:
+def _from_plain(plain: JsonMapping, most_bytes: int) -> MlGleModel:
     """Return the model in a file of ``most_bytes``; raise ValueError and the like where anything is wrong with it."""
     if (preset := plain["preset"]) not in _OF_PRESET:
         raise ValueError(f"unknown preset {repr(preset)[:40]}")

@@ -5,17 +5,17 @@ from __future__ import annotations
 import warnings
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from mlgle_lammps.errors import UserError, one_line
+from mlgle_lammps.plain import JsonObject
 
 SCHEMA = 1
 _FORMAT = "mlgle surrogate"
 
 
-def read(path: Path) -> tuple[dict[str, Any], int]:
+def read(path: Path) -> tuple[JsonObject, int]:
     """Return values and tensors by name, the networks' own under "tensors", and the bytes of the file.
 
     Only tensors and plain values are read (``weights_only``): no code in the file can run.

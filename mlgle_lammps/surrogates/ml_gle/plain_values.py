@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mlgle_lammps.plain import JsonMapping, JsonObject
 from mlgle_lammps.records import Float64, ModeReport
 
 LARGEST = 1e15
@@ -17,7 +18,7 @@ LONGEST_UNIT = 40
 REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def number(plain: Mapping[str, Any], name: str, least: float = -LARGEST, most: float = LARGEST) -> float:
+def number(plain: JsonMapping, name: str, least: float = -LARGEST, most: float = LARGEST) -> float:
     """Return a real number between two bounds."""
     value = plain[name]
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
@@ -32,7 +33,7 @@ def whole(value: Any, name: str, least: int = 0, most: int = 10**9) -> int:
     return value
 
 
-def whole_numbers(plain: Mapping[str, Any], name: str, least: int = 0) -> tuple[int, ...]:
+def whole_numbers(plain: JsonMapping, name: str, least: int = 0) -> tuple[int, ...]:
     """Return a list of whole numbers, none below ``least``."""
     values = plain[name]
     if not isinstance(values, list | tuple) or len(values) > MOST_NUMBERS:
@@ -40,7 +41,7 @@ def whole_numbers(plain: Mapping[str, Any], name: str, least: int = 0) -> tuple[
     return tuple(whole(value, name, least) for value in values)
 
 
-def unit(plain: Mapping[str, Any], name: str) -> str:
+def unit(plain: JsonMapping, name: str) -> str:
     """Return the name of a unit."""
     value = plain[name]
     if not isinstance(value, str) or len(value) > LONGEST_UNIT or not value.isprintable():
@@ -48,7 +49,7 @@ def unit(plain: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def lines(plain: Mapping[str, Any], name: str) -> tuple[str, ...]:
+def lines(plain: JsonMapping, name: str) -> tuple[str, ...]:
     """Return a list of texts."""
     values = plain[name]
     if not isinstance(values, list | tuple) or not all(isinstance(value, str) for value in values):
@@ -56,7 +57,7 @@ def lines(plain: Mapping[str, Any], name: str) -> tuple[str, ...]:
     return tuple(values)
 
 
-def tensor(plain: Mapping[str, Any], name: str, most_bytes: int) -> torch.Tensor:
+def tensor(plain: JsonMapping, name: str, most_bytes: int) -> torch.Tensor:
     """Return a dense tensor of finite real numbers on the CPU.
 
     Args:
@@ -75,19 +76,19 @@ def tensor(plain: Mapping[str, Any], name: str, most_bytes: int) -> torch.Tensor
     return value.detach()
 
 
-def array(plain: Mapping[str, Any], name: str, most_bytes: int) -> Float64:
+def array(plain: JsonMapping, name: str, most_bytes: int) -> Float64:
     """Return such a tensor in double precision."""
     result: Float64 = tensor(plain, name, most_bytes).to(torch.float64).numpy()
     return result
 
 
-def tensors(plain: Mapping[str, Any], name: str, most_bytes: int) -> dict[str, torch.Tensor]:
+def tensors(plain: JsonMapping, name: str, most_bytes: int) -> dict[str, torch.Tensor]:
     """Return tensors by name, each such a one."""
     found = dict(plain[name])
     return {own: tensor(found, own, most_bytes) for own in found}
 
 
-def plain_reports(reports: Sequence[ModeReport]) -> list[dict[str, Any]]:
+def plain_reports(reports: Sequence[ModeReport]) -> list[JsonObject]:
     """Return the reports of modes as JSON has them, likelihoods that are not finite as None."""
     return [
         {
@@ -102,7 +103,7 @@ def _finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def reports(plain: Mapping[str, Any], name: str) -> tuple[ModeReport, ...]:
+def reports(plain: JsonMapping, name: str) -> tuple[ModeReport, ...]:
     """Return the reports of modes."""
     values = plain[name]
     if not isinstance(values, list | tuple) or len(values) > MOST_NUMBERS:

@@ -8,11 +8,10 @@ own as far as MD's does: X = αB + Σ_p [c_p Δz_p + √(β² - c_p²) Δz'_p] w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from mlgle_lammps.chains.spectrum import Spectrum
+from mlgle_lammps.plain import JsonMapping
 from mlgle_lammps.records import GleFit
 from mlgle_lammps.statistics.centre_tie import CentreTie
 from mlgle_lammps.surrogates.ml_gle import plain_values
@@ -33,7 +32,7 @@ class Tie:
     own: tuple[float, ...]
 
     @staticmethod
-    def from_plain(plain: Mapping[str, Any], n_modes: int) -> Tie:
+    def from_plain(plain: JsonMapping, n_modes: int) -> Tie:
         """Return what a model file holds; raise ValueError where it cannot be of ``n_modes`` modes."""
         modes = plain_values.whole_numbers(plain, "modes", 1)
         own = plain["own"]

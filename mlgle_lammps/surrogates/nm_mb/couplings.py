@@ -7,11 +7,12 @@ from features that belong to pairs. Either way they add up to zero, and so do th
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import nn
 
+from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.surrogates.nm_mb.neighbours import Pairs
 from mlgle_lammps.surrogates.nm_mb.splines import spline_values
 
@@ -31,7 +32,7 @@ class Coupling(Protocol):
         """Return (P, n, 3, 3), symmetric in the last two axes, of pairs within the cutoff."""
         ...
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> JsonObject:
         """Return what makes it again, but for its tensors."""
         ...
 
@@ -58,7 +59,7 @@ class RadialCoupling(nn.Module):
         values = spline_values(self.radial * self.scale, pairs.distance, self.cutoff)
         return along_and_across(values[:, : self.n], values[:, self.n :], pairs.unit)
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> JsonObject:
         """Return what makes it again, but for its tensors."""
         return {"kind": "radial", "n": self.n, "cutoff": self.cutoff, "n_knots": self.n_knots}
 
@@ -127,7 +128,7 @@ class EnvironmentCoupling(nn.Module):
         result: torch.Tensor = tensors + h[..., :1, None] * identity
         return result
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> JsonObject:
         """Return what makes it again, but for its tensors."""
         return {
             "kind": "environment", "n": self.n, "cutoff": self.cutoff, "n_encoders": self.n_encoders,
@@ -165,7 +166,7 @@ class ModulatedCoupling(nn.Module):
         factor = 1.0 + self.crowded * (crowding[pairs.first] + crowding[pairs.second])[:, None]
         return along_and_across(values[:, : self.n] * factor, values[:, self.n :] * factor, pairs.unit)
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> JsonObject:
         """Return what makes it again, but for its tensors."""
         return {
             "kind": "modulated", "n": self.n, "cutoff": self.cutoff, "n_knots": self.n_knots,
@@ -177,7 +178,7 @@ COUPLINGS = {"radial": RadialCoupling, "environment": EnvironmentCoupling, "modu
 """By the name that a file gives them."""
 
 
-def coupling_from(plain: dict[str, Any]) -> RadialCoupling | EnvironmentCoupling | ModulatedCoupling:
+def coupling_from(plain: JsonObject) -> RadialCoupling | EnvironmentCoupling | ModulatedCoupling:
     """Return a coupling as it was made; raise KeyError and the like for one that is not there."""
     arguments = dict(plain)
     return COUPLINGS[arguments.pop("kind")](**arguments)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 
 from mlgle_lammps.directions import ALL_FREE, Directions
 from mlgle_lammps.errors import RunFailure, UserError, one_line
+from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.records import CHAINS, Float64, Frames, ModeReport
 from mlgle_lammps.resources.compute import resolve_device
 from mlgle_lammps.surrogates.model_file import read_model, write_model
@@ -135,7 +136,7 @@ class NmMbModel:
         memory, tensors = memory_to_plain(self.kernel)
         tensors = {f"memory.{name}": values for name, values in tensors.items()}
         tensors |= {f"potential.{name}": values for name, values in self.potential.state_dict().items()}
-        values: dict[str, Any] = {
+        values: JsonObject = {
             "preset": self.preset, "memory": memory, "potential": self.potential.plain(), "kT": float(self.kT),
             "mass": float(self.mass), "dt": float(self.dt), "inner": self.inner, "renew": self.renew,
             "time_unit": self.time_unit, "length_unit": self.length_unit, "notes": list(self.notes),
@@ -160,7 +161,7 @@ class NmMbModel:
             raise UserError(f"{path} is damaged ({type(error).__name__}: {one_line(error)}); train again") from error
 
 
-def _from_plain(values: dict[str, Any], tensors: dict[str, torch.Tensor]) -> NmMbModel:
+def _from_plain(values: JsonObject, tensors: dict[str, torch.Tensor]) -> NmMbModel:
     numbers = {name: float(values[name]) for name in ("kT", "mass", "dt")}
     last, box = (tensors[name].to(torch.float64).numpy() for name in ("last", "box"))
     inner, renew = int(values["inner"]), int(values["renew"])

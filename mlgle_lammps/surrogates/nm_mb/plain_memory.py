@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from mlgle_lammps.plain import JsonMapping, JsonObject
 from mlgle_lammps.surrogates.nm_mb.couplings import coupling_from
 from mlgle_lammps.surrogates.nm_mb.memory import Memory, MemoryGroup
 from mlgle_lammps.surrogates.nm_mb.potential import Potential, potential_from
@@ -18,9 +18,9 @@ OWNERS = ("molecule", "pair", "background")
 MOST_FEATURES = 1000
 
 
-def memory_to_plain(memory: Memory) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+def memory_to_plain(memory: Memory) -> tuple[JsonObject, dict[str, torch.Tensor]]:
     """Return JSON values and tensors by name."""
-    groups: list[dict[str, Any]] = []
+    groups: list[JsonObject] = []
     tensors: dict[str, torch.Tensor] = {}
     for number, group in enumerate(memory.groups):
         coupling = group.coupling
@@ -41,7 +41,7 @@ def memory_to_plain(memory: Memory) -> tuple[dict[str, Any], dict[str, torch.Ten
     return {"name": memory.name, "groups": groups}, tensors
 
 
-def memory_from_plain(plain: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Memory:
+def memory_from_plain(plain: JsonMapping, tensors: Mapping[str, torch.Tensor]) -> Memory:
     """Return a memory as it was; raise ValueError and the like where anything is wrong with it."""
     groups = []
     for number, own in enumerate(plain["groups"]):
@@ -67,7 +67,7 @@ def memory_from_plain(plain: Mapping[str, Any], tensors: Mapping[str, torch.Tens
     return Memory(tuple(groups), str(plain["name"]))
 
 
-def _relaxations(own: Mapping[str, Any]) -> Relaxations:
+def _relaxations(own: JsonMapping) -> Relaxations:
     matrix = np.array(own["matrix"], dtype=np.float64)
     coupled = tuple(int(k) for k in own["coupled"])
     size = len(matrix)
@@ -88,7 +88,7 @@ def part_of(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch
     return mine
 
 
-def potential_from_plain(plain: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Potential:
+def potential_from_plain(plain: JsonMapping, tensors: Mapping[str, torch.Tensor]) -> Potential:
     """Return a potential as it was; raise ValueError and the like where anything is wrong with it."""
     made = potential_from(dict(plain))
     made.load_state_dict(part_of(tensors, "potential."))

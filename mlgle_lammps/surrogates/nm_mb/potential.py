@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import nn
 
+from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.surrogates.nm_mb.neighbours import Pairs, pairs_within
 from mlgle_lammps.surrogates.nm_mb.splines import spline_values, spline_weights
 
@@ -41,7 +40,7 @@ class PairPotential(nn.Module):
         flat = centres.new_zeros(pairs.n, 3).index_add(0, pairs.first, on_first)
         return flat.index_add(0, pairs.second, -on_first).reshape(centres.shape)
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> JsonObject:
         """Return what makes it again, but for its tensors."""
         return {"kind": "pair", "cutoff": self.cutoff, "n_knots": self.n_knots}
 
@@ -124,7 +123,7 @@ class ManyBodyPotential(nn.Module):
             (slope,) = torch.autograd.grad(energy, at, create_graph=keep)
         return -slope
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> JsonObject:
         """Return what makes it again, but for its tensors."""
         return {
             "kind": "many-body", "cutoff": self.cutoff, "n_knots": self.pair.n_knots, "n_radial": self.n_radial,
@@ -137,7 +136,7 @@ POTENTIALS = {"pair": PairPotential, "many-body": ManyBodyPotential}
 """By the name that a file gives them."""
 
 
-def potential_from(plain: dict[str, Any]) -> Potential:
+def potential_from(plain: JsonObject) -> Potential:
     """Return a potential as it was made; raise KeyError and the like for one that is not there."""
     arguments = dict(plain)
     made: Potential = POTENTIALS[arguments.pop("kind")](**arguments)

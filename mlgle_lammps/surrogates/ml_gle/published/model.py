@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
+from mlgle_lammps.plain import JsonMapping, JsonObject
 from mlgle_lammps.records import Float64, ModeReport
 from mlgle_lammps.surrogates.ml_gle import plain_values
 from mlgle_lammps.surrogates.ml_gle.dynamics import Stepper
@@ -52,7 +52,7 @@ class PublishedModes:
         """Return the one stepper that advances all modes."""
         return [PublishedStepper(self.tensors, self.memory, self.sigma_increment / self.sigma, device, dtype)]
 
-    def to_plain(self) -> dict[str, Any]:
+    def to_plain(self) -> JsonObject:
         """Return the dynamics as plain values and tensors by name."""
         return {
             "memory": self.memory, "sigma": torch.tensor(self.sigma),
@@ -61,7 +61,7 @@ class PublishedModes:
         }  # fmt: skip
 
     @staticmethod
-    def from_plain(plain: Mapping[str, Any], most_bytes: int) -> PublishedModes:
+    def from_plain(plain: JsonMapping, most_bytes: int) -> PublishedModes:
         """Return the dynamics in a file of ``most_bytes``.
 
         Raises:

@@ -6,11 +6,11 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.records import Frames, ModeReport
 from mlgle_lammps.resources.progress import Progress
 from mlgle_lammps.surrogates.ml_gle.best_weights import BestWeights
@@ -65,7 +65,7 @@ class PublishedModeTrainer:
     def __init__(
         self,
         options: PublishedOptions,
-        on_round: Callable[[dict[str, Any]], None] | None = None,
+        on_round: Callable[[JsonObject], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
     ) -> None:
         self._options = options
