@@ -115,7 +115,7 @@ class ConstrainedStage:
             RunFailure: a run blew up, or a record cannot be written.
             UserError: a record of before is damaged, or the plan cannot be.
         """
-        states = self._comm.bcast(self._states() if self._comm.rank == 0 else None, root=0)
+        states = self._comm.bcast(self._states() if self._comm.rank == 0 else [], root=0)
         self.n_states = len(states)
         if not states:
             raise RunFailure("no state of the melt was kept during production, so that no centres can be held")

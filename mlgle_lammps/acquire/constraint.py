@@ -15,12 +15,11 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from mlgle_lammps.acquire.lammps_handle import Lammps
+from mlgle_lammps.acquire.lammps_handle import Callback, Lammps, Pointer
 from mlgle_lammps.chains.atom_places import AtomPlaces
 from mlgle_lammps.errors import RunFailure, one_line
 from mlgle_lammps.plain import AnyArray
@@ -58,7 +57,7 @@ class CentreConstraint:
         self._dt = float(lmp.extract_global("dt"))
         self._ids: AnyArray = np.empty(0, dtype=np.int64)
         self._sum, self._share = csr_matrix((len(sizes), 0)), csr_matrix((0, len(sizes)))
-        self._callback: Any = None
+        self._callback: Callback = None
         self._every, self._first, self._wanted = 1, 0, 0
         self._forces: list[Float64] = []
         self._kinetic: list[float] = []
@@ -140,7 +139,9 @@ class CentreConstraint:
 
     # ------------------------------------------------------------------ during a run
 
-    def _on_step(self, caller: Any, step: int, n_local: int, ids: Any, positions: Any, forces: Any) -> None:
+    def _on_step(
+        self, caller: object, step: int, n_local: int, ids: Pointer, positions: Pointer, forces: Pointer
+    ) -> None:
         """Be called by LAMMPS at each step; whatever goes wrong is kept."""
         started = time.perf_counter()
         try:
@@ -149,7 +150,7 @@ class CentreConstraint:
             self._give_up(error)
         self.seconds += time.perf_counter() - started
 
-    def _visit(self, step: int, n_local: int, ids: Any, forces: Any) -> None:
+    def _visit(self, step: int, n_local: int, ids: Pointer, forces: Pointer) -> None:
         view = self._lmp.numpy
         here = view.iarray(self._lmp.c_tagint, ids, n_local, 1) if n_local else np.empty(0, dtype=np.int64)
         if len(here) != len(self._ids) or not np.array_equal(here, self._ids):

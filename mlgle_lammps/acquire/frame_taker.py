@@ -9,12 +9,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from mlgle_lammps.acquire import mpi
-from mlgle_lammps.acquire.lammps_handle import Lammps
+from mlgle_lammps.acquire.lammps_handle import Callback, Lammps, Pointer
 from mlgle_lammps.acquire.resumption import Resumption, same_frame
 from mlgle_lammps.acquire.snapshot import Snapshots
 from mlgle_lammps.acquire.wanted import FramesWanted
@@ -81,7 +80,7 @@ class FrameTaker:
         self.callback_s = 0.0
         self.notes: list[str] = []
         self._greeted = False
-        self._callback: Any = None
+        self._callback: Callback = None
         self._system: System
         self._chains: Chains
         self._snapshots: Snapshots
@@ -126,7 +125,9 @@ class FrameTaker:
             self._sink.hello(system)
         self._greeted = True
 
-    def _on_step(self, caller: Any, step: int, n_local: int, ids: Any, positions: Any, forces: Any) -> None:
+    def _on_step(
+        self, caller: object, step: int, n_local: int, ids: Pointer, positions: Pointer, forces: Pointer
+    ) -> None:
         """Be called by LAMMPS; whatever goes wrong is kept."""
         start = time.perf_counter()
         try:
@@ -135,7 +136,7 @@ class FrameTaker:
             self.error = self.error or error
         self.callback_s += time.perf_counter() - start
 
-    def _visit(self, step: int, n_local: int, ids: Any, positions: Any) -> None:
+    def _visit(self, step: int, n_local: int, ids: Pointer, positions: Pointer) -> None:
         if self.verdict != GO:
             self._end_run()
             return
@@ -171,7 +172,7 @@ class FrameTaker:
             self.n_frames += due
             self.last_step = step
 
-    def _local(self, n_local: int, ids: Any, positions: Any) -> tuple[Any, bool]:
+    def _local(self, n_local: int, ids: Pointer, positions: Pointer) -> tuple[Float64, bool]:
         """Return this rank's part of a snapshot, and whether image flags should be followed."""
         if n_local == 0:
             return self._snapshots.local(np.empty(0, dtype=np.int64), np.empty((0, 3)))

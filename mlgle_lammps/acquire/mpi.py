@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -63,16 +64,16 @@ class World:
 
     def together(self, function: Callable[[], Value], root: int = 0) -> Value:
         """Return on every rank what ``function`` returns on ``root``; its UserError is raised on every rank."""
-        outcome: tuple[Any, str, int] = (None, "", 0)
+        outcome: tuple[list[Value], str, int] = ([], "", 0)
         if self.rank == root:
             try:
-                outcome = (function(), "", 0)
+                outcome = ([function()], "", 0)
             except UserError as error:
-                outcome = (None, str(error), error.exit_code)
-        value, message, exit_code = self.comm.bcast(outcome, root=root)
+                outcome = ([], str(error), error.exit_code)
+        values, message, exit_code = self.comm.bcast(outcome, root=root)
         if exit_code:
             raise (UserError if exit_code == UserError.exit_code else RunFailure)(message)
-        return value
+        return values[0]
 
     def agree_on_exit(self, code: int) -> int:
         """Return the highest exit code of all ranks, once all are here; waits without spinning a core."""
@@ -169,12 +170,12 @@ def lammps_message(error: BaseException) -> str:
     return one_line(f"LAMMPS: {what}" + (f" (at '{where}')" if where else ""))
 
 
-def MAX() -> Any:
+def MAX() -> object:
     """Return MPI's MAX operation."""
     return _mpi().MAX
 
 
-def _mpi() -> Any:
+def _mpi() -> ModuleType:
     from mpi4py import MPI
 
     return MPI

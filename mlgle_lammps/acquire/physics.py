@@ -43,7 +43,7 @@ class PhysicsWatch:
         self._periodic = edges > 0
         self._half = HALF_BOX * float(edges[self._periodic].min()) if self._periodic.any() else math.inf
         self._masses, self._mass = _masses(lmp)
-        mvv2e, boltz = (lmp.extract_global(name) or 1.0 for name in ("mvv2e", "boltz"))
+        mvv2e, boltz = lmp.extract_global("mvv2e") or 1.0, lmp.extract_global("boltz") or 1.0
         self._to_temperature = mvv2e / (self._d * boltz)
         self._unit = "" if lmp.extract_global("units") == "lj" else " K"
         self._first = self._block = 0.0

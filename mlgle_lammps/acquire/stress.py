@@ -10,11 +10,10 @@ from __future__ import annotations
 import ctypes
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from mlgle_lammps.acquire.lammps_handle import Lammps
+from mlgle_lammps.acquire.lammps_handle import Callback, Lammps, Pointer
 from mlgle_lammps.errors import RunFailure
 from mlgle_lammps.statistics.multi_tau import MultipleTau
 from mlgle_lammps.store.stress_file import FILE, SERIES, StressRecord, read_stress
@@ -48,7 +47,7 @@ class StressWatch:
         self.record = StressRecord(MultipleTau(SERIES), every, float(lmp.extract_global("dt")), volume, kinetic)
         self._waiting: list[tuple[float, ...]] = []
         self._newest = -1
-        self._callback: Any = None
+        self._callback: Callback = None
         self.notes: list[str] = []
         self.error: BaseException | None = None
 
@@ -70,7 +69,9 @@ class StressWatch:
         # their part of the virial there.
         self._newest = int(self._lmp.extract_global("ntimestep"))
 
-    def _on_step(self, caller: Any, step: int, n_local: int, ids: Any, positions: Any, forces: Any) -> None:
+    def _on_step(
+        self, caller: object, step: int, n_local: int, ids: Pointer, positions: Pointer, forces: Pointer
+    ) -> None:
         """Be called by LAMMPS before it takes the next sample; whatever goes wrong is kept."""
         if self._leads and self.error is None:
             try:

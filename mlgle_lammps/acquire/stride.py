@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from mlgle_lammps.acquire.lammps_handle import Lammps
+from mlgle_lammps.acquire.lammps_handle import Lammps, Pointer
 from mlgle_lammps.acquire.snapshot import Snapshots
 from mlgle_lammps.chains.topology import Chains
 from mlgle_lammps.errors import UserError
@@ -76,7 +75,9 @@ class MotionTrial:
             raise UserError(f"while the centres' motion was looked at: {error}")
         return float(told[0][0])
 
-    def _on_step(self, caller: Any, step: int, n_local: int, ids: Any, positions: Any, forces: Any) -> None:
+    def _on_step(
+        self, caller: object, step: int, n_local: int, ids: Pointer, positions: Pointer, forces: Pointer
+    ) -> None:
         """Be called by LAMMPS; whatever goes wrong is kept."""
         if step <= self._last or self._error is not None:
             return

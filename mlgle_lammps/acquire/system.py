@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from mlgle_lammps.plain import AnyArray
 from mlgle_lammps.records import UNITS, Float64, Int64, System
 from mlgle_lammps.stream.communicator import Communicator
 
-LAMMPS_VARIABLE_ATOM = 1  # lammps.LMP_VAR_ATOM
+LAMMPS_VARIABLE_ATOM: Final = 1  # lammps.LMP_VAR_ATOM
 HEAD_OF_DATA = 10_000
 """Lines of a data file among which labels of types stand, if it has any."""
 
@@ -287,7 +287,7 @@ def bond_pairs(lmp: Lammps) -> Int64:
     return np.unique(np.sort(bonds[bonds.all(axis=1)], axis=1), axis=0)
 
 
-def _local(lmp: Lammps, name: str) -> Any:
+def _local(lmp: Lammps, name: str) -> AnyArray:
     """Return a copy of a per-atom quantity of this rank's own atoms."""
     n_local = lmp.extract_setting("nlocal")
     return lmp.numpy.extract_atom(name)[:n_local].copy() if n_local else np.empty(0, dtype=np.int64)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from mlgle_lammps.plain import AnyArray
+
+Value = TypeVar("Value")
 
 
 class Request(Protocol):
     """A message under way."""
 
-    def test(self) -> tuple[bool, Any]: ...  # noqa: D102
+    def test(self) -> tuple[bool, object]: ...  # noqa: D102
     def Test(self) -> bool: ...  # noqa: D102
 
 
@@ -23,7 +25,7 @@ class Waiting(Protocol):
 class Post(Protocol):
     """As much of a communicator as it takes to send values to other ranks and to take theirs."""
 
-    def isend(self, value: Any, /, dest: int) -> Request: ...  # noqa: D102
+    def isend(self, value: object, /, dest: int) -> Request: ...  # noqa: D102
     def improbe(self) -> Waiting | None: ...  # noqa: D102
 
 
@@ -34,10 +36,10 @@ class Communicator(Post, Protocol):
     def rank(self) -> int: ...  # noqa: D102
     @property
     def size(self) -> int: ...  # noqa: D102
-    def allgather(self, value: Any, /) -> list[Any]: ...  # noqa: D102
-    def bcast(self, value: Any, /, root: int) -> Any: ...  # noqa: D102
-    def Allreduce(self, mine: AnyArray, total: AnyArray, /, op: Any = ...) -> None: ...  # noqa: D102
-    def Iallreduce(self, mine: AnyArray, total: AnyArray, /, op: Any = ...) -> Request: ...  # noqa: D102
+    def allgather(self, value: Value, /) -> list[Value]: ...  # noqa: D102
+    def bcast(self, value: Value, /, root: int) -> Value: ...  # noqa: D102
+    def Allreduce(self, mine: AnyArray, total: AnyArray, /, op: object = ...) -> None: ...  # noqa: D102
+    def Iallreduce(self, mine: AnyArray, total: AnyArray, /, op: object = ...) -> Request: ...  # noqa: D102
     def Reduce(self, mine: AnyArray, total: AnyArray | None, /, root: int) -> None: ...  # noqa: D102
     def Split(self, colour: int, key: int, /) -> Communicator: ...  # noqa: D102
     def Dup(self) -> Communicator: ...  # noqa: D102
