@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
 
+JsonValue: TypeAlias = Any
+"""A value of JSON, or of an attribute of a file, that its reader has yet to look at."""
 JsonObject: TypeAlias = dict[str, Any]
 """An object of JSON: text, numbers, booleans, None, lists and such objects, whose depth and names its reader knows."""
 JsonMapping: TypeAlias = Mapping[str, Any]

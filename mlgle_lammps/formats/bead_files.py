@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO
 
 import h5py
 import numpy as np
@@ -250,7 +250,7 @@ class H5mdBeadWriter(BeadWriter):
         bonds.attrs["particles_group"] = group.ref
 
     @staticmethod
-    def _dataset(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: Any) -> h5py.Dataset:
+    def _dataset(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> h5py.Dataset:
         return group.create_dataset(name, (0, *shape), dtype=dtype, maxshape=(None, *shape), chunks=(1, *shape))
 
     def _write(self, step: int, time: float, positions: Float64) -> None:

@@ -9,9 +9,13 @@ import lzma
 import sys
 import zlib
 from pathlib import Path
-from typing import IO, Any, cast
+from types import ModuleType
+from typing import IO, TYPE_CHECKING, cast
 
 from mlgle_lammps.errors import UserError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 GZIP, BZIP2, XZ, ZSTD = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
 PACKED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
@@ -28,7 +32,7 @@ def open_text(path: Path) -> IO[str]:
     """
     with open(path, "rb") as file:
         start = file.read(6)
-    binary: Any
+    binary: gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile | IO[bytes]
     if start.startswith(GZIP):
         binary = gzip.open(path, "rb")  # noqa: SIM115
     elif start.startswith(BZIP2):
@@ -59,7 +63,7 @@ def _open_zstd(path: Path) -> IO[bytes]:
 class _ZstdFile(io.RawIOBase):
     """A Zstandard file, its frames one after another; a cut or damaged one raises EOFError or OSError."""
 
-    def __init__(self, zstandard: Any, path: Path) -> None:
+    def __init__(self, zstandard: ModuleType, path: Path) -> None:
         self._error, self._file = zstandard.ZstdError, open(path, "rb")  # noqa: SIM115
         self._new = zstandard.ZstdDecompressor().decompressobj
         self._object, self._begun, self._ready = self._new(), False, b""
@@ -67,7 +71,7 @@ class _ZstdFile(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: WriteableBuffer) -> int:
         """Fill the buffer with what comes next; return how much that is, 0 at the end."""
         while not self._ready:
             packed = self._object.unused_data if self._object.eof else b""
@@ -83,8 +87,9 @@ class _ZstdFile(io.RawIOBase):
                 self._ready = self._object.decompress(packed)
             except self._error as error:
                 raise OSError(str(error)) from None
-        n = min(len(buffer), len(self._ready))
-        buffer[:n], self._ready = self._ready[:n], self._ready[n:]
+        view = memoryview(buffer).cast("B")
+        n = min(len(view), len(self._ready))
+        view[:n], self._ready = self._ready[:n], self._ready[n:]
         return n
 
     def close(self) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -78,12 +77,12 @@ def particle_group(path: Path, wanted: str | None, n_atoms: int) -> tuple[str | 
     return fitting[0], f"{path}: of its groups of particles {fitting[0]} fits the topology and is read, not {others}"
 
 
-def _groups(file: h5py.File) -> dict[str, Any]:
+def _groups(file: h5py.File) -> dict[str, h5py.Group]:
     particles = file.get("particles", {})
     return {name: particles[name] for name in particles if "position/value" in particles[name]}
 
 
-def _size(group: Any) -> int:
+def _size(group: h5py.Group) -> int:
     value = group["position/value"]
     return int(value.shape[1]) if isinstance(value, h5py.Dataset) and value.ndim == 3 else 0
 
@@ -128,7 +127,7 @@ def _group(file: h5py.File, path: Path, name: str | None) -> h5py.Group:
     return group
 
 
-def _unit(dataset: Any) -> str | None:
+def _unit(dataset: h5py.Dataset | None) -> str | None:
     name = None if dataset is None else dataset.attrs.get("unit")
     name = name.decode() if isinstance(name, bytes) else name
     return unit_name(name) if isinstance(name, str) else None
@@ -145,7 +144,7 @@ class _Particles:
             raise UserError(f"{path} has {self._n_atoms} particles without ids, the topology has {len(ids)} atoms")
         self._ids = ids
 
-    def _checked(self, dataset: Any, kinds: str, *shapes: tuple[int | None, ...]) -> h5py.Dataset:
+    def _checked(self, dataset: object, kinds: str, *shapes: tuple[int | None, ...]) -> h5py.Dataset:
         """Return a dataset of numbers of one of the shapes (None is any length), no larger than its file.
 
         Raises:
@@ -170,7 +169,7 @@ class _Particles:
             raise UserError(f"{where} declares {declared} bytes (shape {dataset.shape}), the file holds {stored}")
         return dataset
 
-    def _element(self, name: str) -> Any:
+    def _element(self, name: str) -> h5py.Dataset | None:
         """Return an H5MD element: its group where it depends on time, its dataset where it does not, or None."""
         return self._group.get(name)
 

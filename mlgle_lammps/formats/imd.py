@@ -7,13 +7,17 @@ import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path, PosixPath
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mlgle_lammps.errors import UserError, one_line
 from mlgle_lammps.formats.bead_frames import BeadFrame
 from mlgle_lammps.records import Int64
+
+if TYPE_CHECKING:
+    from imdclient import IMDClient
+    from imdclient.IMDClient import IMDFrame
 
 SILENCE = 600.0
 """Seconds without a frame after which a server is given up."""
@@ -55,7 +59,7 @@ def address_of(text: str | Path) -> Address:
     return address
 
 
-def import_imdclient() -> Any:
+def import_imdclient() -> type[IMDClient]:
     """Return imdclient's IMDClient; raise UserError that says how to get it."""
     try:
         from imdclient import IMDClient
@@ -117,7 +121,7 @@ class ImdConnection:
                 raise UserError(f"{self._address}: {_unfit(error, len(self._ids))}") from None
             yield self._frame(snapshot)
 
-    def _frame(self, snapshot: Any) -> BeadFrame:
+    def _frame(self, snapshot: IMDFrame) -> BeadFrame:
         timed = self.session.time
         return BeadFrame(
             step=int(snapshot.step) if timed else None,

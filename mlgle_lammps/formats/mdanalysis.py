@@ -9,9 +9,10 @@ import struct
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,13 +20,17 @@ from mlgle_lammps.errors import UserError, one_line
 from mlgle_lammps.formats.bead_frames import BeadFrame, Stamp
 from mlgle_lammps.records import ANGSTROMS, PICOSECONDS, Int64
 
+if TYPE_CHECKING:
+    from MDAnalysis.coordinates.base import ReaderBase
+    from MDAnalysis.coordinates.timestep import Timestep
+
 TIMED = ("XTC", "TRR")
 """Formats with times of their own, in ps; for others MDAnalysis makes them up."""
 WITHOUT_UNITS = ("DCD", "XYZ", "GSD")
 """Formats in whatever units were used; MDAnalysis takes them for Angstrom."""
 
 
-def import_mdanalysis() -> Any:
+def import_mdanalysis() -> ModuleType:
     """Return the module MDAnalysis; raise UserError that says how to get it."""
     try:
         with warnings.catch_warnings():
@@ -130,7 +135,7 @@ def stamps_with_mdanalysis(path: Path, ids: Int64, units: str, time_unit: str) -
 
 
 @contextlib.contextmanager
-def _opened(path: Path, ids: Int64, units: str) -> Iterator[tuple[Any, str]]:
+def _opened(path: Path, ids: Int64, units: str) -> Iterator[tuple[ReaderBase, str]]:
     """Open a trajectory and give its reader and the name of its format."""
     mda = import_mdanalysis()
     with reported(str(path)):
@@ -145,7 +150,7 @@ def _opened(path: Path, ids: Int64, units: str) -> Iterator[tuple[Any, str]]:
         reader.close()
 
 
-def _xtc_stamps(path: Path, offsets: Any, scale: float) -> Iterator[Stamp]:
+def _xtc_stamps(path: Path, offsets: Iterable[int], scale: float) -> Iterator[Stamp]:
     """Yield what the head of each frame says: magic number, atoms, step, time."""
     with reported(str(path)), open(path, "rb") as file:
         for offset in offsets:
@@ -154,7 +159,7 @@ def _xtc_stamps(path: Path, offsets: Any, scale: float) -> Iterator[Stamp]:
             yield Stamp(step, time / scale)
 
 
-def _dcd_clock(reader: Any) -> Callable[[int, Any], Stamp]:
+def _dcd_clock(reader: ReaderBase) -> Callable[[int, Timestep], Stamp]:
     """Return a function that tells step and time of a DCD frame; LAMMPS writes its own step, stride and time step.
 
     Programs that write DCD files anew put "each step" there, whatever is true: that is taken from LAMMPS alone.
@@ -164,17 +169,17 @@ def _dcd_clock(reader: Any) -> Callable[[int, Any], Stamp]:
     timestep = float(f"{timestep:.7g}")  # stored in single precision
     from_lammps = "LAMMPS" in str(header.get("remarks", ""))
 
-    def tell(number: int, snapshot: Any) -> Stamp:
+    def tell(number: int, snapshot: Timestep) -> Stamp:
         step = first + number * stride if stride > (0 if from_lammps else 1) else None
         return Stamp(step, step * timestep if from_lammps and step is not None and timestep > 0 else None)
 
     return tell
 
 
-def _clock(kind: str, plain: bool, time_unit: str) -> Callable[[int, Any], Stamp]:
+def _clock(kind: str, plain: bool, time_unit: str) -> Callable[[int, Timestep], Stamp]:
     scale = 1.0 if plain else PICOSECONDS.get(time_unit, 1.0)
 
-    def tell(number: int, snapshot: Any) -> Stamp:
+    def tell(number: int, snapshot: Timestep) -> Stamp:
         step = snapshot.data.get("step") if kind in (*TIMED, "GSD") else None
         return Stamp(None if step is None else int(step), snapshot.time / scale if kind in TIMED else None)
 

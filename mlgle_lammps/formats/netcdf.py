@@ -20,6 +20,7 @@ from mlgle_lammps.errors import UserError
 from mlgle_lammps.formats.bead_frames import BeadFrame, Stamp
 from mlgle_lammps.formats.mdanalysis import import_mdanalysis
 from mlgle_lammps.formats.unit_names import unit_name, unit_style
+from mlgle_lammps.plain import AnyArray, JsonObject
 from mlgle_lammps.records import ANGSTROMS, PICOSECONDS, UNITS, Float64, Int64
 
 MAGIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
@@ -41,7 +42,7 @@ class _Variable:
     name: str
     shape: tuple[int, ...]
     by_record: bool
-    attributes: dict[str, Any]
+    attributes: JsonObject
     dtype: np.dtype[Any]
     begin: int
 
@@ -106,7 +107,7 @@ class NetcdfTrajectory:
         return table[wanted] / table[written]
 
     @staticmethod
-    def _text(attributes: dict[str, Any], name: str) -> str:
+    def _text(attributes: JsonObject, name: str) -> str:
         value = attributes.get(name, "")
         return value if isinstance(value, str) else ""
 
@@ -151,7 +152,7 @@ class NetcdfTrajectory:
                 rows = {name: self._row(file, variable, number) for name, variable in found.items()}
                 yield self._frame(stamp, rows, ids)
 
-    def _frame(self, stamp: Stamp, rows: dict[str, Any], ids: Int64) -> BeadFrame:
+    def _frame(self, stamp: Stamp, rows: dict[str, AnyArray], ids: Int64) -> BeadFrame:
         cell = self._cell(rows)
         origin = rows["cell_origin"].astype(np.float64) / self._length_scale if "cell_origin" in rows else None
         positions = rows[self._kind].astype(np.float64)
@@ -167,7 +168,7 @@ class NetcdfTrajectory:
         unwrapped = self._kind == POSITIONS[0]
         return BeadFrame(stamp.step, stamp.time, own, positions, images, cell, unwrapped, origin)
 
-    def _cell(self, rows: dict[str, Any]) -> Float64 | None:
+    def _cell(self, rows: dict[str, AnyArray]) -> Float64 | None:
         if "cell_lengths" not in rows or "cell_angles" not in rows:
             return None
         mda = import_mdanalysis()
@@ -181,7 +182,7 @@ class NetcdfTrajectory:
             raise UserError(f"{self._path}: lengths {lengths.tolist()} and angles {angles.tolist()} span no box")
         return cell * periodic[:, np.newaxis]
 
-    def _row(self, file: IO[bytes], variable: _Variable, number: int) -> Any:
+    def _row(self, file: IO[bytes], variable: _Variable, number: int) -> AnyArray:
         """Return a variable's values in one frame, scaled as the file says (all but the time)."""
         shape = variable.shape[1:] if variable.by_record else variable.shape
         file.seek(variable.begin + (number * self._stride if variable.by_record else 0))
@@ -201,7 +202,7 @@ class _Header:
         self._file = file
         self._version = 0
 
-    def read(self) -> tuple[dict[str, _Variable], dict[str, Any], int, int]:
+    def read(self) -> tuple[dict[str, _Variable], JsonObject, int, int]:
         """Return variables and attributes by name, the number of whole records and the bytes from one to the next."""
         self._version = self._file.read(4)[3]
         n_records = self._count()
@@ -248,7 +249,7 @@ class _Header:
             raise ValueError("it ends within its head")
         return data[:n]
 
-    def _attributes(self) -> dict[str, Any]:
+    def _attributes(self) -> JsonObject:
         found = {}
         for _ in range(self._list()):
             name, dtype, n = self._name(), np.dtype(TYPES[self._unpack(">I")]), self._count()

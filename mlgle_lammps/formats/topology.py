@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from mlgle_lammps.formats.compressed import UNREADABLE, open_text
 from mlgle_lammps.formats.lammps_data import DataFile, is_lammps_data, read_data_file
 from mlgle_lammps.formats.mdanalysis import import_mdanalysis, reported
 from mlgle_lammps.records import Float64, Int64
+
+if TYPE_CHECKING:
+    from MDAnalysis import Universe
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ def read_topology(path: Path, selection: str | None = None) -> Topology:
     return Topology(ids, ids[pairs.reshape(-1, 2).astype(np.int64)], molecules, masses, chosen, types)
 
 
-def _selected(universe: Any, selection: str, path: Path) -> Int64:
+def _selected(universe: Universe, selection: str, path: Path) -> Int64:
     with reported(f"`select` '{selection}'"):
         chosen: Int64 = universe.select_atoms(selection).ix
     if not len(chosen):
@@ -95,7 +99,7 @@ def _selected(universe: Any, selection: str, path: Path) -> Int64:
     return chosen
 
 
-def _from_data_file(mda: Any, path: Path, selection: str | None) -> Topology:
+def _from_data_file(mda: ModuleType, path: Path, selection: str | None) -> Topology:
     data = read_data_file(path)
     chosen = None
     if selection is not None:
@@ -112,7 +116,7 @@ def _from_data_file(mda: Any, path: Path, selection: str | None) -> Topology:
     return Topology(data.ids, data.bonds, molecules, data.masses, chosen, data.labels or data.types)
 
 
-def _universe(mda: Any, data: DataFile) -> Any:
+def _universe(mda: ModuleType, data: DataFile) -> Universe:
     """Return what selections are made in, with the attributes that MDAnalysis gives to LAMMPS data files."""
     n = len(data.ids)
     molecules = np.ones(n, dtype=np.int64) if data.molecules is None else data.molecules

@@ -8,10 +8,10 @@ blocks, neighbours are joined.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from mlgle_lammps.plain import AnyArray
 from mlgle_lammps.records import Float64, Int64
 
 LAGS = 32
@@ -141,7 +141,7 @@ class MultipleTau:
             np.stack([counts[i] for i in kept], axis=1),
         )
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, AnyArray]:
         """Return all that goes on from here, as arrays by name."""
         counts = np.array([[len(values) for values in kept] for kept in (self._tails, self._waiting)], dtype=np.int64)
         return {
@@ -151,7 +151,7 @@ class MultipleTau:
         }  # fmt: skip
 
     @classmethod
-    def from_state(cls, state: dict[str, Any]) -> MultipleTau:
+    def from_state(cls, state: dict[str, AnyArray]) -> MultipleTau:
         """Return the correlator that ``state`` was taken from; raise ValueError where the arrays do not fit."""
         sums, counts, values, kept = (state[name] for name in ("sums", "counts", "values", "kept"))
         new = cls(int(sums.shape[-1]))
