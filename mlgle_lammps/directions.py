@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.plain import AnyArray, JsonObject
+from mlgle_lammps.plain import AnyArray, JsonObject, JsonValue
 
 AXES = "xyz"
 LONGEST_REASON = 400
@@ -53,7 +52,7 @@ class Directions:
         return cls().closing(reasons)
 
     @classmethod
-    def from_plain(cls, values: Any) -> Directions:
+    def from_plain(cls, values: JsonValue) -> Directions:
         """Return the directions that a file describes; raise ValueError where these cannot be."""
         try:
             free, given = values["free"], values["given"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ FEW_CHAINS = "1 chain: its motion cannot be told from a drift of the box; at lea
 
 CHAINS = "chains"
 """The main species: the molecules whose D is asked for. Others stand beside it under names of their own."""
-CHANNELS: dict[str, tuple[type[np.floating[Any]], tuple[str | int, ...]]] = {
+CHANNELS: dict[str, tuple[type[np.float32] | type[np.float64], tuple[str | int, ...]]] = {
     "com": (np.float64, ()),
     "modes": (np.float32, ("n_modes",)),
     "beads": (np.float32, ("n_beads",)),

@@ -12,8 +12,12 @@ from typing import Any, TypeVar
 
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.declaring import Option, declared, flag
+from mlgle_lammps.plain import JsonMapping
 
-Record = TypeVar("Record")
+if typing.TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Record = TypeVar("Record", bound="DataclassInstance")
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,7 +39,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_options(
-    parser: argparse.ArgumentParser, kind: type, changes: Mapping[str, Mapping[str, Any]] | None = None
+    parser: argparse.ArgumentParser, kind: type[DataclassInstance], changes: Mapping[str, JsonMapping] | None = None
 ) -> None:
     """Add an argument for every declared field of a record, under the field's name.
 
@@ -45,7 +49,7 @@ def add_options(
         changes: by field, what ``add_argument`` is to be given otherwise than the field says.
     """
     hints = typing.get_type_hints(kind)
-    groups: dict[str, Any] = {"": parser}
+    groups: dict[str, argparse.ArgumentParser | argparse._ArgumentGroup] = {"": parser}
     for entry, told in declared(kind):
         if told.section not in groups:
             groups[told.section] = parser.add_argument_group(told.section)
@@ -53,7 +57,7 @@ def add_options(
         groups[told.section].add_argument(entry.name if told.positional else flag(entry.name), **how)
 
 
-def _argument(hint: Any, default: Any, told: Option) -> dict[str, Any]:
+def _argument(hint: object, default: object, told: Option) -> dict[str, Any]:
     """Return what ``add_argument`` needs for a field of this type."""
     kind = hint
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
@@ -72,7 +76,7 @@ def _argument(hint: Any, default: Any, told: Option) -> dict[str, Any]:
     return how if told.positional else how | {"default": default}
 
 
-def _help(told: Option, default: Any) -> str:
+def _help(told: Option, default: object) -> str:
     if told.shown:
         return f"{told.meaning} (default: {told.shown})"
     return told.meaning if default in (None, ()) else f"{told.meaning} (default {default})"
@@ -80,6 +84,6 @@ def _help(told: Option, default: Any) -> str:
 
 def record(kind: type[Record], values: argparse.Namespace, **others: Any) -> Record:
     """Return the record of parsed values; ``others`` take the place of what was parsed."""
-    names = [entry.name for entry in fields(typing.cast(Any, kind))]
+    names = [entry.name for entry in fields(kind)]
     given = {name: getattr(values, name) for name in names if name in values and name not in others}
     return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}, **others)

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from mlgle_lammps.api.runs import recorded_frames
 from mlgle_lammps.commands.execution import run_command
@@ -19,8 +20,10 @@ from mlgle_lammps.options.generate import GenerateOptions
 from mlgle_lammps.store.recorded import RecordedSource
 from mlgle_lammps.store.run_folder import RunFolder
 from mlgle_lammps.surrogates.catalogue import find_surrogate, load_model
-from mlgle_lammps.surrogates.contract import Model
 from mlgle_lammps.surrogates.shifted import shift_to, shifted_model, shifted_system
+
+if TYPE_CHECKING:
+    from mlgle_lammps.surrogates.nm_mb.model import NmMbModel
 
 logger = logging.getLogger("mlgle")
 
@@ -47,7 +50,7 @@ def _generate(arguments: Sequence[str]) -> int:
     if surrogate.learn_runs is not None:
         raise UserError(f"{folder.find_model()} is of many molecules: name runs to move on from with --start")
     if surrogate.constrained:
-        return _generate_melt(model, folder, options, path)
+        return _generate_melt(cast("NmMbModel", model), folder, options, path)
     if options.molecules is not None:
         raise UserError(f"--molecules: trajectories of {model.surrogate} do not see one another; give --ensemble")
     system, frames = recorded_frames(folder, model)
@@ -73,7 +76,7 @@ def _generate(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _generate_melt(model: Model, folder: RunFolder, options: GenerateOptions, path: Path) -> int:
+def _generate_melt(model: NmMbModel, folder: RunFolder, options: GenerateOptions, path: Path) -> int:
     """Write centres and momenta of a box of molecules that move together."""
     from mlgle_lammps.pipeline.melt_model import begin_motion, generate_centres
 

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from mlgle_lammps.api.streams import stream_path
 from mlgle_lammps.commands.from_fields import Parser, add_options, record
@@ -21,6 +20,7 @@ from mlgle_lammps.options.learn import MADE_WITH_THE_RUN, NO_SURROGATE, LearnOpt
 from mlgle_lammps.options.properties import PropertiesOptions
 from mlgle_lammps.options.sets import SetsOptions
 from mlgle_lammps.options.trajectory import TrajectoryOptions
+from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.store.origin import read_origin
 from mlgle_lammps.surrogates.catalogue import SURROGATES, find_surrogate
 
@@ -31,7 +31,7 @@ RECORD_OPTIONS = ("out", "overwrite", "surrogate", "modes", "frames")
 def _add_learn_options(parser: Parser, may_record: bool = False) -> None:
     names = ", ".join(SURROGATES) + (f"; {NO_SURROGATE}: beads and modes are recorded only" if may_record else "")
     variants = "; ".join(f"{p.name}: {p.meaning}" for surrogate in SURROGATES.values() for p in surrogate.presets)
-    changes: dict[str, dict[str, Any]] = {
+    changes: dict[str, JsonObject] = {
         "surrogate": {"help": f"what learns: {names}"},
         "preset": {"help": f"variant of the surrogate ({variants})", "default": None},
     }
@@ -140,7 +140,7 @@ def _preset_of(values: argparse.Namespace) -> str | None:
     return find_surrogate(values.surrogate).preset(values.preset).name
 
 
-def _given(parser: Parser, arguments: Sequence[str]) -> dict[str, Any]:
+def _given(parser: Parser, arguments: Sequence[str]) -> dict[str, object]:
     """Return the options that are on the command line, without defaults; the parser is used up."""
     for action in parser._actions:
         action.default = argparse.SUPPRESS

@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlgle_lammps.errors import UserError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 LARGEST = 2**62
 _KEY = "option"
@@ -47,7 +50,7 @@ def option(default: Any = MISSING, meaning: str = "", **details: Any) -> Any:
     return field(default=default, metadata={_KEY: Option(meaning, **details)})
 
 
-def declared(kind: Any) -> Iterator[tuple[Field[Any], Option]]:
+def declared(kind: DataclassInstance | type[DataclassInstance]) -> Iterator[tuple[Field[Any], Option]]:
     """Yield the fields of a record that are declared as options, in their order."""
     for entry in fields(kind):
         if _KEY in entry.metadata:
@@ -64,7 +67,7 @@ def as_flags(text: str) -> str:
     return re.sub(r"`([a-z_]+)`", lambda found: flag(found[1]), text)
 
 
-def require_limits(options: Any) -> None:
+def require_limits(options: DataclassInstance) -> None:
     """Raise UserError naming the first option whose number or choice is not among those that make sense."""
     for entry, told in declared(options):
         value = getattr(options, entry.name)

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,10 @@ from mlgle_lammps.records import CHAINS, Float64, Frames, System
 from mlgle_lammps.resources.progress import Progress
 from mlgle_lammps.store.constrained_file import ConstrainedSet
 from mlgle_lammps.store.writer import FramesWriter
+
+if TYPE_CHECKING:
+    from mlgle_lammps.evaluate.centres import CentrePlan
+    from mlgle_lammps.surrogates.nm_mb.model import NmMbModel, NmMbMotion
 
 logger = logging.getLogger("mlgle")
 LEARNED_SHARE = 0.7
@@ -38,7 +43,7 @@ class Learned:
         notes: one line each.
     """
 
-    model: Any
+    model: NmMbModel
     seconds: float
     notes: tuple[str, ...]
 
@@ -59,7 +64,7 @@ def learn_model(
     return Learned(model, time.monotonic() - started, tuple(model.notes))
 
 
-def begin_motion(model: Any, last: Frames, options: GenerateOptions) -> tuple[Any, int]:
+def begin_motion(model: NmMbModel, last: Frames, options: GenerateOptions) -> tuple[NmMbMotion, int]:
     """Return a motion of the run's box, or of one with other molecules, and how many molecules it has.
 
     Args:
@@ -78,8 +83,8 @@ def begin_motion(model: Any, last: Frames, options: GenerateOptions) -> tuple[An
 
 
 def generate_centres(
-    motion: Any, system: System, path: Path, *, steps: int, save_every: int, n_molecules: int, start_step: int | None,
-    seed: int, should_stop: Callable[[], bool] = lambda: False,
+    motion: NmMbMotion, system: System, path: Path, *, steps: int, save_every: int, n_molecules: int,
+    start_step: int | None, seed: int, should_stop: Callable[[], bool] = lambda: False,
 ) -> None:  # fmt: skip
     """Write centres and momenta of a motion to a file with the layout of modes.h5.
 
@@ -114,7 +119,7 @@ def generate_centres(
 
 
 def compare_with_production(
-    model: Any, frames: Frames, system: System, generated: Frames, save_every: int = 1
+    model: NmMbModel, frames: Frames, system: System, generated: Frames, save_every: int = 1
 ) -> JsonMapping:
     """Return how a model's motion compares with the part of production that it was not learned from.
 
@@ -145,7 +150,7 @@ def compare_with_production(
     return found
 
 
-def _plan(centres: Any, model: Any, frames: Frames, system: System, save_every: int) -> Any:
+def _plan(centres: ModuleType, model: NmMbModel, frames: Frames, system: System, save_every: int) -> CentrePlan:
     """Return what is looked at, in units of the melt's own: its first neighbours, and how long velocities last."""
     momenta = frames.channels[CHAINS]["momenta"]
     forget = _forgetting(momenta) * system.dt

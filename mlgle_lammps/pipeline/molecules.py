@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from mlgle_lammps.surrogates.catalogue import find_surrogate, load_model
 
 if TYPE_CHECKING:
     from mlgle_lammps.surrogates.cg_gnn.model import CgGnnModel
+    from mlgle_lammps.surrogates.contract import Model
 
 logger = logging.getLogger("mlgle")
 GENERATED = "generated.json"
@@ -112,7 +113,7 @@ def learn_runs(runs: Sequence[RecordedRun], options: LearnOptions, folder: RunFo
     return 0
 
 
-def _learned(runs: Sequence[RecordedRun], options: LearnOptions, model: Any, seconds: float) -> JsonObject:
+def _learned(runs: Sequence[RecordedRun], options: LearnOptions, model: Model, seconds: float) -> JsonObject:
     first = runs[0].system
     return {
         "schema": SCHEMA, "status": "complete", "message": "", "source": f"{len(runs)} runs", "D": None,
@@ -173,10 +174,10 @@ def generate_molecules(options: GenerateOptions) -> int:
 
 def _model_of(options: GenerateOptions) -> CgGnnModel:
     path = RunFolder.open(options.run).find_model() if options.run.is_dir() else options.run
-    model: Any = load_model(path, options.surrogate)
+    model = load_model(path, options.surrogate)
     if find_surrogate(model.surrogate).learn_runs is None:
         raise UserError(f"{path} is a model of {model.surrogate}, of one melt: leave `start` out")
-    return model  # type: ignore[no-any-return]
+    return cast("CgGnnModel", model)
 
 
 def _first_frames(model: CgGnnModel, options: GenerateOptions) -> int:

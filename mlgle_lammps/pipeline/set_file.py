@@ -7,9 +7,9 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mlgle_lammps.errors import UserError, one_line
+from mlgle_lammps.plain import JsonMapping
 
 PARTS = ("train", "test", "longer")
 """Runs that models learn from, unseen ones that they are judged by, and such as differ by their size too."""
@@ -115,7 +115,7 @@ def read_set(path: Path) -> SetFile:
     )  # fmt: skip
 
 
-def _run(entry: Mapping[str, Any], whole: Mapping[str, Any], path: Path, number: int) -> PlannedRun:
+def _run(entry: JsonMapping, whole: JsonMapping, path: Path, number: int) -> PlannedRun:
     where = f"{path}: run {entry.get('name', number)}"
     _require_keys(entry, {"name", "part", "deck", "every", "frames", "variables"}, where)
     name, part = str(entry.get("name", "")), entry.get("part")
@@ -128,7 +128,7 @@ def _run(entry: Mapping[str, Any], whole: Mapping[str, Any], path: Path, number:
     said = {**whole, **own, **entry}
     if "deck" not in said:
         raise UserError(f'{where}: no deck: write deck = "in.deck" at the top of the file, or in the run')
-    variables: dict[str, Any] = {}
+    variables: dict[str, object] = {}
     for table in (whole, own, entry):
         variables |= _mapping(table.get("variables", {}), f"{where}: variables")
     deck = path.parent / str(said["deck"])
@@ -142,7 +142,7 @@ def _run(entry: Mapping[str, Any], whole: Mapping[str, Any], path: Path, number:
     )  # fmt: skip
 
 
-def _models(values: Any, path: Path) -> tuple[PlannedModel, ...]:
+def _models(values: object, path: Path) -> tuple[PlannedModel, ...]:
     found = []
     for kind, entry in _mapping(values, f"{path}: models").items():
         where = f"{path}: models.{kind}"
@@ -157,7 +157,7 @@ def _models(values: Any, path: Path) -> tuple[PlannedModel, ...]:
     return tuple(found)
 
 
-def _words(value: Any, where: str) -> tuple[str, ...]:
+def _words(value: object, where: str) -> tuple[str, ...]:
     """Return the words of a value: text is split as a shell does."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise UserError(f"{where} is {value!r}; write text or a number")
@@ -167,24 +167,24 @@ def _words(value: Any, where: str) -> tuple[str, ...]:
         raise UserError(f"{where}: {one_line(error)}") from None
 
 
-def _number(value: Any, where: str, least: float = 0.0) -> float:
+def _number(value: object, where: str, least: float = 0.0) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < 1e15:
         raise UserError(f"{where} is {value!r}; write a number from {least:g} up")
     return value
 
 
-def _tables(value: Any, where: str) -> list[Mapping[str, Any]]:
+def _tables(value: object, where: str) -> list[JsonMapping]:
     if value is not None and not isinstance(value, list):
         raise UserError(f"{where} is no list of tables: write [[runs]]")
     return [_mapping(entry, where) for entry in value or []]
 
 
-def _mapping(value: Any, where: str) -> Mapping[str, Any]:
+def _mapping(value: object, where: str) -> JsonMapping:
     if not isinstance(value, dict):
         raise UserError(f"{where} is {value!r}; a table belongs there")
     return value
 
 
-def _require_keys(values: Mapping[str, Any], known: set[str], where: str) -> None:
+def _require_keys(values: JsonMapping, known: set[str], where: str) -> None:
     if unknown := sorted(set(values) - known):
         raise UserError(f"{where}: {unknown[0]} means nothing there; {', '.join(sorted(known))} do")

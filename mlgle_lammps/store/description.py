@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, fields
-from typing import Any
 
 from mlgle_lammps.directions import ALL_FREE, Directions
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.plain import JsonMapping, JsonObject
+from mlgle_lammps.plain import JsonMapping, JsonObject, JsonValue
 from mlgle_lammps.records import CHAINS, CHANNELS, Species, System
 
 MOST_SPECIES = 1000
@@ -117,7 +116,7 @@ def _directions_of(described: JsonMapping, where: str) -> Directions:
         raise UserError(f"{where}: directions: {error}") from None
 
 
-def _species(entry: Any) -> Species:
+def _species(entry: JsonValue) -> Species:
     """Return a species from the values of its fields; raise TypeError, KeyError or ValueError where it cannot be."""
     values = asdict(entry) if isinstance(entry, Species) else dict(entry)
     counts = values["n_molecules"], values.get("n_beads")
@@ -131,13 +130,13 @@ def _species(entry: Any) -> Species:
     return own
 
 
-def _named(name: Any) -> bool:
+def _named(name: object) -> bool:
     if not isinstance(name, str) or len(name) > LONGEST_UNIT:
         return False
     return bool(name.strip(". ")) and "/" not in name and name.isprintable()
 
 
-def _architecture(values: JsonMapping, n_molecules: Any, n_beads: Any) -> JsonObject:
+def _architecture(values: JsonMapping, n_molecules: JsonValue, n_beads: JsonValue) -> JsonObject:
     """Return what a description says of molecules; raise TypeError or ValueError naming what cannot be."""
     edges = [tuple(pair) for pair in values.get("edges") or ()]
     ends = [end for pair in edges for end in pair]
@@ -160,9 +159,10 @@ def _architecture(values: JsonMapping, n_molecules: Any, n_beads: Any) -> JsonOb
     return {"edges": tuple(edges), "eigenvalues": eigenvalues, "types": types, "masses": masses}
 
 
-def _positive(values: tuple[Any, ...]) -> bool:
-    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-    return numbers and all(0 < value < math.inf for value in values)
+def _positive(values: tuple[object, ...]) -> bool:
+    return all(
+        isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf for value in values
+    )
 
 
 def _can_hold(own: Species) -> bool:
@@ -180,7 +180,7 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() or "\udc80" <= c <= "\udcff" else " " for c in text[:LONGEST_TEXT])
 
 
-def _numbers(values: Any, name: str, length: int | None, where: str) -> tuple[float, ...] | None:
+def _numbers(values: JsonValue, name: str, length: int | None, where: str) -> tuple[float, ...] | None:
     """Return a list of finite numbers as a tuple; raise UserError where it is something else."""
     if values is None:
         return None

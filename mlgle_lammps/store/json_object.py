@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mlgle_lammps.errors import UserError, one_line
-from mlgle_lammps.plain import JsonMapping, JsonObject
+from mlgle_lammps.plain import JsonMapping, JsonObject, JsonValue
 
-Record = TypeVar("Record")
+if typing.TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Record = TypeVar("Record", bound="DataclassInstance")
 _WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 
@@ -60,14 +63,14 @@ def record_from(kind: type[Record], values: JsonMapping, path: Path) -> Record:
     """
     hints = typing.get_type_hints(kind)
     kept = {}
-    for entry in fields(typing.cast(Any, kind)):
+    for entry in fields(kind):
         if entry.name not in values and entry.default is not MISSING:
             continue
         kept[entry.name] = _value(hints[entry.name], values.get(entry.name), entry.name, path)
     return kind(**kept)
 
 
-def _value(kind: Any, value: Any, name: str, path: Path) -> Any:
+def _value(kind: Any, value: JsonValue, name: str, path: Path) -> Any:
     """Return a value as its field wants it; raise UserError where it cannot be."""
     inner = typing.get_args(kind)
     if typing.get_origin(kind) in (types.UnionType, typing.Union):
@@ -88,5 +91,5 @@ def _value(kind: Any, value: Any, name: str, path: Path) -> Any:
     return float(value) if kind is float else value
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     return one_line(repr(value))[:60]

@@ -8,12 +8,11 @@ import zipfile
 import zlib
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 
 from mlgle_lammps.errors import UserError, one_line
-from mlgle_lammps.plain import AnyArray
+from mlgle_lammps.plain import AnyArray, JsonValue
 
 MAX_ROW_BYTES = 2**28
 """Largest row (one frame) that is read: 256 MiB."""
@@ -85,7 +84,7 @@ class NpyStream:
         self._rows_read += n_rows
         return np.frombuffer(raw, dtype=self.dtype).reshape(n_rows, *self.shape[1:])
 
-    def read_scalar(self) -> Any:
+    def read_scalar(self) -> JsonValue:
         """Return the only value of an array of one element as a Python value; raise UserError otherwise."""
         if math.prod(self.shape) != 1:
             raise UserError(f"{self._where} has shape {self.shape} where one value belongs")

@@ -6,13 +6,12 @@ import json
 import math
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import h5py
 import numpy as np
 
 from mlgle_lammps.errors import UserError, one_line
-from mlgle_lammps.plain import AnyArray, JsonObject
+from mlgle_lammps.plain import AnyArray, JsonObject, JsonValue
 from mlgle_lammps.records import CHAINS, CHANNELS, Frames, Int64, System
 from mlgle_lammps.store.description import system_from_mapping
 from mlgle_lammps.store.npz import MAX_COMPRESSION, MAX_ROW_BYTES
@@ -237,7 +236,7 @@ def require_all_directions(generated: FramesReader) -> None:
         )
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> JsonValue:
     """Return an attribute as Python numbers, text or lists of them."""
     if isinstance(value, np.generic | np.ndarray):
         value = value.tolist()

@@ -9,12 +9,11 @@ import os
 import shutil
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mlgle_lammps.errors import RunFailure, UserError, one_line
-from mlgle_lammps.plain import JsonObject
+from mlgle_lammps.plain import JsonObject, JsonValue
 from mlgle_lammps.records import Ending, System
 from mlgle_lammps.store.atomic import write_bytes_atomically
 from mlgle_lammps.store.journal import Journal, chunk_paths, read_chunk, read_journal_system
@@ -291,7 +290,7 @@ def _exists(path: Path, culprit: Path) -> str:
     return f"{culprit} exists and is not a folder; choose another `out`"
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> JsonValue:
     """Return ``value`` as JSON has it: records as objects, arrays as lists, NaN and infinity as None, paths as text."""
     if is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)

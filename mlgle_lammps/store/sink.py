@@ -6,8 +6,12 @@ import contextlib
 import io
 import signal
 import threading
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 
 @contextlib.contextmanager
@@ -16,12 +20,13 @@ def uninterrupted() -> Iterator[None]:
 
     HDF5 calls back into Python to write; an exception that a signal raises in there is lost, and the file with it.
     """
-    held: list[tuple[int, Any]] = []
-    before: dict[int, Any] = {}
+    held: list[tuple[int, FrameType | None]] = []
+    before: dict[int, Callable[[int, FrameType | None], object]] = {}
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
-            if callable(signal.getsignal(number)):
-                before[number] = signal.signal(number, lambda number, frame: held.append((number, frame)))
+            if callable(handler := signal.getsignal(number)):
+                before[number] = handler
+                signal.signal(number, lambda number, frame: held.append((number, frame)))
     try:
         yield
     finally:
@@ -40,7 +45,7 @@ class Sink(io.FileIO):
 
     error: OSError | None = None
 
-    def write(self, data: Any) -> int:
+    def write(self, data: ReadableBuffer) -> int:
         """Write all of ``data``, or note the error; once there is one nothing more is written."""
         view = memoryview(data).cast("B")
         done = 0
@@ -51,11 +56,12 @@ class Sink(io.FileIO):
             self.error = error
         return len(view)
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: WriteableBuffer) -> int:
         """Fill ``buffer``, with zeros where writing had failed."""
         n = super().readinto(buffer) or 0
-        memoryview(buffer).cast("B")[n:] = bytes(len(buffer) - n)
-        return len(buffer)
+        view = memoryview(buffer).cast("B")
+        view[n:] = bytes(len(view) - n)
+        return len(view)
 
     def truncate(self, size: int | None = None) -> int:
         """Set the file's size, or note the error."""

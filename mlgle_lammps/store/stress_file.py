@@ -48,7 +48,7 @@ class StressRecord:
         numbers = np.array([self.timestep, self.volume])
         counts = np.array([SCHEMA, self.every, self.kinetic, self.last_step, self.gaps], dtype=np.int64)
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, numbers=numbers, whole=counts, **self.correlator.state())
+        np.savez_compressed(buffer, numbers=numbers, whole=counts, **self.correlator.state())  # type: ignore[arg-type]
         write_bytes_atomically(path, buffer.getvalue())
 
 
