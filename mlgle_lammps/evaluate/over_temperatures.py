@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.evaluate.run_results import MeasuredTemperature, RunResult, measured_temperature, set_temperature
 from mlgle_lammps.observe.temperature import ArrheniusFit, NotDetermined, VogelFit, fit_arrhenius, fit_vogel
-from mlgle_lammps.records import Estimate
+from mlgle_lammps.records import Estimate, Float64
 
 DISTINCT = 0.02  # temperatures that differ by more, and by more than four standard errors, are different ones
 DISAGREEMENT = 0.1  # of a temperature with the log's, beyond which a note says so
@@ -169,7 +169,13 @@ def _disagreements(runs: Sequence[RunResult], T: np.ndarray, source: str) -> lis
     return lines
 
 
-def _law(fit: Any, name: str, T: np.ndarray, Ds: Sequence[Estimate | None], notes: list[str]) -> Any:
+Law = TypeVar("Law")
+
+
+def _law(
+    fit: Callable[[Float64, Float64, Float64], Law], name: str, T: np.ndarray, Ds: Sequence[Estimate | None],
+    notes: list[str],
+) -> Law | None:  # fmt: skip
     """Return the law fitted to the runs that have a D, or None with a note."""
     known = [(t, D.value, D.se) for t, D in zip(T, Ds, strict=True) if D is not None]
     try:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mlgle_lammps.chains.beads import bead_positions, completed_variances, draw_fast_modes, extrapolated_variances
 from mlgle_lammps.chains.mode_basis import ModeBasis, linear_basis
@@ -21,6 +19,7 @@ from mlgle_lammps.observe.green_kubo import StressRelaxation, stress_relaxation
 from mlgle_lammps.observe.mode_relaxation import MOST_BEYOND, ModeCorrelations, Relaxation, relaxation_of_modes
 from mlgle_lammps.observe.moduli import Moduli, moduli_of
 from mlgle_lammps.observe.scattering import debye, scattering_of_beads, scattering_of_modes
+from mlgle_lammps.plain import AnyArray
 from mlgle_lammps.records import Estimate, Float64, Int64
 from mlgle_lammps.statistics.moments import Moments, logarithmic_lags
 from mlgle_lammps.statistics.replicas import Replicas, stacked
@@ -120,7 +119,7 @@ class ChainSums:
         n_chains = [group.n_chains for group in self.groups]
         return Replicas.of_groups(values, n_chains, self.moments.design_effect if together else 1.0)
 
-    def beads(self, centres: Float64, modes: NDArray[np.floating[Any]], generator: np.random.Generator) -> Float64:
+    def beads(self, centres: Float64, modes: AnyArray, generator: np.random.Generator) -> Float64:
         """Return beads of chains with these centres and modes, modes that are not streamed drawn anew in each frame.
 
         Args:

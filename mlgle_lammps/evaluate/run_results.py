@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 import numpy as np
 
@@ -149,7 +149,7 @@ def _mapping(result: JsonMapping, name: str) -> JsonMapping:
 
 def _require_numbers(folder: RunFolder, result: JsonMapping) -> None:
     """Raise UserError where result.json has something else in the place of a number or of numbers by name."""
-    places: list[tuple[Any, str, tuple[str, ...]]] = [(result, "", ("k", "m", "dt", "n_frames", "n_beads"))]
+    places: list[tuple[object, str, tuple[str, ...]]] = [(result, "", ("k", "m", "dt", "n_frames", "n_beads"))]
     for name, inner in (("handoff", ("frames",)), ("timing", ("md_s", "train_s", "generate_s")), ("fit", ("p",))):
         places.append((result.get(name) or {}, f"{name}.", inner))
     for holder, prefix, names in places:
@@ -169,11 +169,11 @@ def _require_numbers(folder: RunFolder, result: JsonMapping) -> None:
         raise UserError(f"{folder.result}: {error}; the file is damaged") from None
 
 
-def _is_number(value: Any) -> TypeGuard[int | float]:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
 
 
-def read_estimate(entry: Any) -> Estimate | None:
+def read_estimate(entry: object) -> Estimate | None:
     """Return an estimate of result.json; None where it or a part of it is missing."""
     if not isinstance(entry, Mapping):
         return None
@@ -206,7 +206,7 @@ def variable_temperature(result: JsonMapping) -> float | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _single(values: Any) -> float | None:
+def _single(values: Iterable[object]) -> float | None:
     try:
         (value,) = (float(str(entry)) for entry in values)
     except (TypeError, ValueError):

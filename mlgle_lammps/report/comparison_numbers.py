@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mlgle_lammps.evaluate.chain_curves import CURVES, ChainCurves
 from mlgle_lammps.plain import JsonObject
@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # records of the comparison, for their types only
     from mlgle_lammps.evaluate.run_against_md import RunAgainstMd
     from mlgle_lammps.evaluate.side_by_side import SideBySide
     from mlgle_lammps.evaluate.two_streams import TwoStreams
+    from mlgle_lammps.observe.temperature import ArrheniusFit, VogelFit
 
 NUMBERS = "comparison.json"
 SCHEMA = 1
@@ -133,5 +134,5 @@ def _estimate(estimate: Estimate) -> JsonObject:
     return {"value": estimate.value, "se": estimate.se, "ci95": list(estimate.ci95), "method": estimate.method}
 
 
-def _law(fit: Any) -> JsonObject | None:
+def _law(fit: ArrheniusFit | VogelFit | None) -> JsonObject | None:
     return None if fit is None else asdict(fit) | {"covariance": fit.covariance.tolist()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib import colormaps, rc_context
@@ -46,7 +45,7 @@ def _smallest(columns: Columns) -> float:
     return float(good.min()) if len(good) else 1e-12
 
 
-def _band(axes: Axes, columns: Columns, colour: Any, dash: str, label: str) -> None:
+def _band(axes: Axes, columns: Columns, colour: str, dash: str, label: str) -> None:
     t, value, se = (np.asarray(columns[name], dtype=float) for name in ("t", "value", "se"))
     keep = t > 0
     axes.plot(t[keep], np.where(value > 0, value, np.nan)[keep], dash, color=colour, label=label)

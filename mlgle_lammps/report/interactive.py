@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mlgle_lammps.errors import UserError, one_line
 from mlgle_lammps.evaluate.labels import FULL_MD, MD, surrogate_label
 from mlgle_lammps.plain import JsonMapping
+from mlgle_lammps.records import Float64
 from mlgle_lammps.report.page import write_page
 from mlgle_lammps.report.plots import BLUE, Curve, look_of, unit_symbol
 from mlgle_lammps.statistics.errors import NORMAL
 
 if TYPE_CHECKING:  # what the report draws, for its type only
+    from plotly.graph_objects import Figure, Scatter
+
     from mlgle_lammps.report.report import RunCurves
     from mlgle_lammps.statistics.correlation import Autocorrelation
     from mlgle_lammps.statistics.moments import Moments
@@ -23,7 +27,7 @@ PAGE = "interactive.html"
 _SHADES = 0.15
 
 
-def import_plotly() -> Any:
+def import_plotly() -> ModuleType:
     """Return plotly.graph_objects; raise UserError that says how to get it."""
     try:
         import plotly.graph_objects
@@ -61,7 +65,9 @@ def write_interactive(folder: Path, result: JsonMapping, curves: RunCurves) -> P
     )  # fmt: skip
 
 
-def _traces(go: Any, curve: Curve, name: str, colour: str, *, dash: str = "solid", hidden: bool = False) -> list[Any]:
+def _traces(
+    go: ModuleType, curve: Curve, name: str, colour: str, *, dash: str = "solid", hidden: bool = False
+) -> list[Scatter]:
     """Return a line and, where its error is known, its 95% band; both answer to one click on the legend."""
     common = {"legendgroup": name, "visible": "legendonly" if hidden else True}
     x, y = np.asarray(curve.x, float), np.asarray(curve.y, float)
@@ -72,14 +78,14 @@ def _traces(go: Any, curve: Curve, name: str, colour: str, *, dash: str = "solid
     return [_band(go, x, y - half, y + half, colour, common), line]
 
 
-def _band(go: Any, x: Any, low: Any, high: Any, colour: str, common: JsonMapping) -> Any:
+def _band(go: ModuleType, x: Float64, low: Float64, high: Float64, colour: str, common: JsonMapping) -> Scatter:
     return go.Scatter(
         x=np.concatenate([x, x[::-1]]), y=np.concatenate([high, low[::-1]]), fill="toself", fillcolor=colour,
         opacity=_SHADES, line={"width": 0}, hoverinfo="skip", showlegend=False, **common,
     )  # fmt: skip
 
 
-def _diffusion(go: Any, result: JsonMapping) -> Any:
+def _diffusion(go: ModuleType, result: JsonMapping) -> Figure | None:
     online = [e for e in result.get("D_online") or [] if e.get("value") is not None and None not in e["ci95"]]
     if not online:
         return None
@@ -95,7 +101,7 @@ def _diffusion(go: Any, result: JsonMapping) -> Any:
     return figure
 
 
-def _displacements(go: Any, result: JsonMapping, curves: RunCurves) -> Any:
+def _displacements(go: ModuleType, result: JsonMapping, curves: RunCurves) -> Figure | None:
     dt, label = float(result["dt"]), surrogate_label(result)
     shown: dict[str, Moments | None] = {
         MD: curves.moments, label: curves.generated.moments if curves.generated else None, FULL_MD: curves.full_md,
@@ -119,7 +125,7 @@ _AT_FIRST = 4
 """Modes that are shown before anything is clicked."""
 
 
-def _correlations(go: Any, result: JsonMapping, curves: RunCurves) -> Any:
+def _correlations(go: ModuleType, result: JsonMapping, curves: RunCurves) -> Figure | None:
     dt = float(result["dt"])
     if curves.correlation is None:
         return None

@@ -7,9 +7,8 @@ browser that shows it reads it again and again; the final report takes its place
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from mlgle_lammps.evaluate.labels import surrogate_label
 from mlgle_lammps.plain import JsonMapping, JsonObject
@@ -93,5 +92,5 @@ def curve_of(online: Sequence[JsonMapping]) -> JsonObject | None:
     }  # fmt: skip
 
 
-def _points(pairs: Any) -> str:
+def _points(pairs: Iterable[tuple[float, float]]) -> str:
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in pairs)

@@ -127,7 +127,7 @@ class Gaps(JsonObject):
         return Gaps(value) if isinstance(value, dict) else Gaps()
 
 
-def number(value: Any, digits: int = 4, keep_zeros: bool = False) -> str:
+def number(value: str | float | None, digits: int = 4, keep_zeros: bool = False) -> str:
     """Return a number for people, "–" for None: 0.001234 for 1.234e-3, 1.234·10⁻⁷ for 1.234e-7.
 
     Args:
@@ -149,14 +149,15 @@ def number(value: Any, digits: int = 4, keep_zeros: bool = False) -> str:
     return f"{mantissa}·10{superscript}"
 
 
-def interval(bounds: Any, digits: int = 3) -> str:
+def interval(bounds: Sequence[float | None] | None, digits: int = 3) -> str:
     """Return "low to high", or "–" where there is no interval."""
-    if not bounds or any(bound is None for bound in bounds):
+    known = [float(bound) for bound in bounds or () if bound is not None]
+    if not bounds or len(known) < len(bounds):
         return "–"
-    return " to ".join(number(float(bound), digits, keep_zeros=True) for bound in bounds)
+    return " to ".join(number(bound, digits, keep_zeros=True) for bound in known)
 
 
-def duration(seconds: Any) -> str:
+def duration(seconds: object) -> str:
     """Return seconds as people say them: "2 h 05 min", "3 min 10 s", "4.2 s"; "–" for None."""
     if not isinstance(seconds, int | float):
         return "–"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import colormaps, rc_context
 from matplotlib.figure import Figure
 
 from mlgle_lammps.observe.moduli import moduli_of
-from mlgle_lammps.plain import JsonObject
+from mlgle_lammps.plain import AnyArray, JsonObject
 from mlgle_lammps.report.page import Picture, number
 from mlgle_lammps.report.plots import BLACK, STYLE, save, unit_symbol
 
@@ -76,7 +76,7 @@ def pool_pictures(folder: Path, pool: TemperaturePool, time: str, kelvin: bool) 
     ]  # fmt: skip
 
 
-def _colours(pool: TemperaturePool) -> Any:
+def _colours(pool: TemperaturePool) -> AnyArray:
     return colormaps["viridis"](np.linspace(0, 0.85, len(pool.runs)))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from mlgle_lammps.plain import JsonMapping
 from mlgle_lammps.report.page import Gaps, number
@@ -78,7 +77,7 @@ def _drawn(kept: Gaps) -> str:
     return f"{told}, the {drawn} faster ones are drawn anew as normal numbers in each frame{source}."
 
 
-def _measured(entry: Any) -> str:
+def _measured(entry: object) -> str:
     return _with_error(entry.get("value"), entry.get("se"), 4) if isinstance(entry, dict) else "–"
 
 
@@ -86,12 +85,12 @@ def _ratio(row: JsonMapping) -> str:
     return _with_error(row.get("ratio"), row.get("ratio_se"), 4)
 
 
-def _with_error(value: Any, se: Any, digits: int) -> str:
+def _with_error(value: object, se: object, digits: int) -> str:
     shown, error = _finite(value), _finite(se)
     return number(shown, digits, True) + (f" ± {number(error, 2)}" if shown is not None and error is not None else "")
 
 
-def _finite(value: Any) -> int | float | None:
+def _finite(value: object) -> int | float | None:
     """Return ``value`` where it is a finite number, None otherwise."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None

@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 import torch
 
-from mlgle_lammps.surrogates.cg_gnn.equivariant import EquivariantNetwork
+from mlgle_lammps.surrogates.cg_gnn.equivariant import EquivariantNetwork, Still
 from mlgle_lammps.surrogates.cg_gnn.linear_core import LinearCore
 from mlgle_lammps.surrogates.cg_gnn.molecules import MoleculeSet
-from mlgle_lammps.surrogates.cg_gnn.published_network import PublishedNetwork
+from mlgle_lammps.surrogates.cg_gnn.published_network import Frozen, PublishedNetwork
 
 
 @dataclass
@@ -59,15 +59,16 @@ class EquivariantDynamics:
     def __init__(self, network: EquivariantNetwork, core: LinearCore, noise_scale: float = 1.0) -> None:
         self.network, self.core, self.noise_scale = network, core, noise_scale
 
-    def still(self, molecules: MoleculeSet, which: torch.Tensor) -> Any:
+    def still(self, molecules: MoleculeSet, which: torch.Tensor) -> tuple[Still, torch.Tensor]:
         """See ``Dynamics.still``."""
         beads = torch.bincount(molecules.group_of // molecules.n_groups, minlength=molecules.n_molecules)
         weights = molecules.modes.new_tensor([self.core.centre_weights(int(n)) for n in beads.tolist()])
         return self.network.still(molecules, which), weights[which]
 
     def step(
-        self, state: State, still: Any, molecules: MoleculeSet, which: torch.Tensor, noise: torch.Generator | None
-    ) -> tuple[State, torch.Tensor, torch.Tensor]:
+        self, state: State, still: tuple[Still, torch.Tensor], molecules: MoleculeSet, which: torch.Tensor,
+        noise: torch.Generator | None,
+    ) -> tuple[State, torch.Tensor, torch.Tensor]:  # fmt: skip
         """See ``Dynamics.step``."""
         of_network, centre = still
         modes = of_network.modes @ state.history[:, -1]
@@ -86,12 +87,12 @@ class PublishedDynamics:
     def __init__(self, network: PublishedNetwork) -> None:
         self.network, self.memory = network, network.memory
 
-    def still(self, molecules: MoleculeSet, which: torch.Tensor) -> Any:
+    def still(self, molecules: MoleculeSet, which: torch.Tensor) -> Frozen:
         """See ``Dynamics.still``."""
         return self.network.still(molecules, which)
 
     def step(
-        self, state: State, still: Any, molecules: MoleculeSet, which: torch.Tensor, noise: torch.Generator | None
+        self, state: State, still: Frozen, molecules: MoleculeSet, which: torch.Tensor, noise: torch.Generator | None
     ) -> tuple[State, torch.Tensor, torch.Tensor]:
         """See ``Dynamics.step``."""
         history = state.history

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
 from mlgle_lammps.chains.laplacian import Edges
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.records import System
+from mlgle_lammps.records import Float64, System
 from mlgle_lammps.surrogates.cg_gnn.grouping import Grouping, bonds_of, group_beads
 
 UNKNOWN_TYPE = "bead"
@@ -110,7 +109,7 @@ class MoleculeSet:
         one, other = pairs.cpu().numpy()
         groupings = [molecule.grouping for molecule in molecules]
 
-        def real(values: list[Any]) -> torch.Tensor:
+        def real(values: Sequence[Float64]) -> torch.Tensor:
             return torch.tensor(np.stack(values), dtype=dtype, device=device)
 
         return cls(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +25,7 @@ def number(plain: JsonMapping, name: str, least: float = -LARGEST, most: float =
     return float(value)
 
 
-def whole(value: Any, name: str, least: int = 0, most: int = 10**9) -> int:
+def whole(value: object, name: str, least: int = 0, most: int = 10**9) -> int:
     """Return a whole number between two bounds."""
     if type(value) is not int or not least <= value <= most:
         raise ValueError(f"{name} is {repr(value)[:40]}, not a whole number from {least} to {most}")
@@ -111,7 +110,7 @@ def reports(plain: JsonMapping, name: str) -> tuple[ModeReport, ...]:
     return tuple(_report(value) for value in values)
 
 
-def _report(value: Any) -> ModeReport:
+def _report(value: object) -> ModeReport:
     if not isinstance(value, dict) or set(value) != {"mode", "model", "val_nll", "core_nll", "details"}:
         raise ValueError(f"{repr(value)[:40]} is no report of a mode")
     if not isinstance(value["model"], str) or not isinstance(value["details"], dict):
@@ -120,7 +119,7 @@ def _report(value: Any) -> ModeReport:
     return ModeReport(whole(value["mode"], "mode", 1), value["model"], val_nll, core_nll, value["details"])
 
 
-def _likelihood(value: Any) -> float:
+def _likelihood(value: object) -> float:
     """Return a likelihood, NaN for None."""
     if value is None:
         return float("nan")
