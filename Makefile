@@ -5,6 +5,7 @@
 # make star-demo     centres of 64 stars with many-body memory, from MD to the comparison with MD, in runs/star-demo
 # make sequences     MD of 40 + 24 copolymers, models of the first, parity on the others: runs/sequences/parity.json
 # make test   environment, then the tests
+# make test-thorough  the same at other numbers of ranks, other kinds, whole runs: a quarter of an hour
 # make fuzz       hundreds of mutated decks, streams and models, of the seed SEED; about half an hour
 # make chaos      50 runs, each killed at random and gone on with; about 20 minutes
 # make bench      coupling, training, generation, estimators, growth, time to D: runs/bench/bench.md; half an hour, idle cores
@@ -18,7 +19,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo figures temperatures melt-report star-demo sequences test test-slow fuzz chaos bench gpu package compat docs stability lint format clean
+.PHONY: demo figures temperatures melt-report star-demo sequences test test-thorough test-slow fuzz chaos bench gpu package compat docs stability lint format clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mlgle_lammps needs Python 3.11 or newer; say make PYTHON=/path/to/python3")'
@@ -62,6 +63,9 @@ WORKERS ?= 2
 
 test: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS)
+
+test-thorough: $(READY)
+	$(BIN)/python -m pytest -n $(WORKERS) -m 'thorough and not slow'
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow

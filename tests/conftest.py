@@ -2,6 +2,7 @@
 
 import os
 import signal
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,27 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in background jobs of s
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if "PYTEST_XDIST_WORKER" in os.environ:  # two workers share the cores: threads of torch and BLAS would only wait
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+THOROUGH = Path(__file__).with_name("thorough.txt")
+
+
+def _matches(entry, item):
+    """Tell whether an entry of thorough.txt, FILE or FILE::PATTERN, is of a test."""
+    file, _, pattern = entry.partition("::")
+    return item.path.name == file and (not pattern or fnmatchcase(item.name, pattern.replace("[", "[[]")))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Mark what thorough.txt lists, before tests are chosen by their marks."""
+    entries = [line for line in THOROUGH.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+    for entry in entries:
+        found = [item for item in items if _matches(entry, item)]
+        if not found and len({item.path for item in items}) > 100:  # all of them are collected
+            raise pytest.UsageError(f"{THOROUGH.name}: {entry} is no test")
+        for item in found:
+            item.add_marker(pytest.mark.thorough)
 
 
 @pytest.hookimpl(optionalhook=True)

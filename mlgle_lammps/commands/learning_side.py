@@ -73,8 +73,9 @@ class LearningSide:
 
             return record(inbox, folder, self._options, self._learn_options.frames)
         from mlgle_lammps.pipeline.learning import learn
-        from mlgle_lammps.resources.compute import available_cores
+        from mlgle_lammps.resources.compute import available_cores, give_way
 
+        give_way()
         left = max(1, available_cores() - max(1, world.size - 1))
         options = replace(self._learn_options, threads=self._learn_options.threads or left)
         return learn(inbox, options, folder, self._options.settings)

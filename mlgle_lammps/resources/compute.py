@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
+import threading
 
 import torch
 
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.devices import device_names
+
+
+LEARNER_NICENESS = 5
+"""Of the thread that learns beside MD, as of `nice`; a core that both want goes to MD by three to one."""
 
 
 def resolve_devices(name: str) -> tuple[torch.device, ...]:
@@ -65,3 +71,13 @@ def available_cores() -> int:
 def use_threads(n: int) -> None:
     """Let torch compute with so many threads from now on."""
     torch.set_num_threads(n)
+
+
+def give_way() -> None:
+    """Let MD go before this thread, and before those that it starts, where both want one core.
+
+    Where the priority of a thread cannot be set (it is Linux that knows threads' own), all stays as it is.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LEARNER_NICENESS)
