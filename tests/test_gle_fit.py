@@ -96,6 +96,42 @@ def test_where_no_mode_is_allowed_the_shape_of_all_is_taken():
     assert fit_gle(alone, DT).modes == (1,)
 
 
+def test_a_branched_melt_may_move_by_all_modes_or_by_those_of_its_symmetry():
+    """Which of the two it does is not known beforehand: D lies between the fits of both, and its error says so."""
+    known, rng = rouse_diffusion(N_BEADS), range(8)
+    few = (False, True, False, True, False, True)
+    for moving in ((1, 2, 3, 4, 5, 6), (2, 4, 6)):
+        held = []
+        for seed in rng:
+            frames = joined(list(RouseSource(30, N_BEADS, 6, 500, DT, seed)))
+            columns = [p - 1 for p in moving]
+            moved = frames.com + 0.8 * np.roll(frames.modes[:, :, columns].sum(axis=2, dtype=np.float64), 1, axis=1)
+            accumulator = MomentAccumulator(30, 6, 64)
+            accumulator.add(Frames.of_chains(frames.steps, frames.segments, moved, frames.modes))
+            moments = accumulator.moments()
+            alone = fit_gle(moments, DT, spectrum=replace(SIX, invariant=few)).D
+            both = fit_gle(moments, DT, spectrum=replace(SIX, invariant=few, linear=False)).D
+            of_all = fit_gle(moments, DT, spectrum=SIX).D
+            assert both.value == pytest.approx((alone.value + of_all.value) / 2)
+            assert both.se > max(alone.se, of_all.se)
+            held.append(both.ci95[0] < known < both.ci95[1])
+        assert np.mean(held) > 0.8
+
+
+def test_a_ring_may_move_by_all_modes_or_by_all_but_its_slowest_pair():
+    moments = moments_of(RouseSource(30, N_BEADS, 6, 500, DT, 1, coupling=0.8))
+    pairs = np.repeat(SIX.eigenvalues[::2], 2)
+    ring = fit_gle(moments, DT, spectrum=Spectrum(pairs, (False,) * 6, linear=False))
+    fast = fit_gle(moments, DT, spectrum=Spectrum(pairs, (False, False, True, True, True, True)))
+    of_all = fit_gle(moments, DT, spectrum=Spectrum(pairs, (True,) * 6))
+    assert ring.modes == (3, 4, 5, 6)
+    assert ring.D.value == pytest.approx((fast.D.value + of_all.D.value) / 2)
+    assert ring.D.ci95[0] < min(fast.D.value, of_all.D.value)
+    assert ring.D.ci95[1] > max(fast.D.value, of_all.D.value)
+    reached = 2 * ring.D.value * moments.lags * DT + ring.beta_sq * moments.msd_modes[:, 2:].sum(axis=1)
+    assert np.allclose(reached, moments.msd_com, rtol=0.1)
+
+
 def test_modes_beyond_k_are_added_where_the_beads_are_known():
     """The melt moves by modes 1..10 = N/2 and the fit sees 3 of them."""
     known, added, missed = rouse_diffusion(N_BEADS), [], []

@@ -26,10 +26,12 @@ class Spectrum:
     Attributes:
         eigenvalues: (mode,) λ_p of the graph's Laplacian, ascending; Rouse's variances and times go as 1/λ_p.
         invariant: (mode,) whether every automorphism leaves the mode as it is.
+        linear: whether the molecule is a linear chain, of which long runs have told which modes the centre is tied to.
     """
 
     eigenvalues: Float64
     invariant: tuple[bool, ...]
+    linear: bool = True
 
 
 def linear_spectrum(n_beads: int, ends_alike: bool = True) -> Spectrum:
@@ -62,7 +64,7 @@ def _spectrum(
     known = {name: number for number, name in enumerate(sorted(set(types)))}
     numbers = np.array([known[name] for name in types] or [0] * n_beads, dtype=np.int64)
     invariant = set(invariant_modes(n_beads, edges, orbits(n_beads, edges, numbers), n_beads - 1))
-    return Spectrum(np.array(eigenvalues), tuple(p in invariant for p in range(1, n_beads)))
+    return Spectrum(np.array(eigenvalues), tuple(p in invariant for p in range(1, n_beads)), linear=False)
 
 
 def ends_alike(sequences: Sequence[Sequence[str]]) -> bool:

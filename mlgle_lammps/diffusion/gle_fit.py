@@ -88,6 +88,27 @@ def fit_gle(moments: Moments, dt: float, form: FitForm = "default", spectrum: Sp
         raise ValueError(f"the fit has no form {form!r}")
     if form == "published":
         return _published(_points(moments, *_rough_fit(moments)), moments, dt)
+    if spectrum is None or spectrum.linear:
+        return _default(moments, dt, spectrum)
+    fewest = _fewest(spectrum)
+    fit = _default(moments, dt, fewest)
+    of_all = _default(moments, dt, replace(spectrum, invariant=(True,) * len(spectrum.invariant)))
+    return of_all if fit.modes == of_all.modes else _between(fit, of_all, moments, dt, fewest)
+
+
+def _fewest(spectrum: Spectrum) -> Spectrum:
+    """Return a branched molecule's or a ring's modes that the centre is tied to at least, as its invariant ones.
+
+    Of a ring, whose symmetry leaves none, those are all but the slowest pair.
+    """
+    if any(spectrum.invariant):
+        return spectrum
+    slowest = spectrum.eigenvalues[0] * (1 + 1e-9)
+    return replace(spectrum, invariant=tuple(bool(value > slowest) for value in spectrum.eigenvalues))
+
+
+def _default(moments: Moments, dt: float, spectrum: Spectrum | None) -> GleFit:
+    """Fit with the sum over the modes that the spectrum calls invariant."""
     relaxed = _relaxation(moments, _shortest_wave(moments, spectrum))
     first = _first_lag(moments.lags, relaxed)
     summed, modes, n_added = _summed(moments, spectrum)
@@ -102,6 +123,24 @@ def fit_gle(moments: Moments, dt: float, form: FitForm = "default", spectrum: Sp
     return _record(
         solution, used, summed, dt, f"GLE fit, generalized least squares, free beta^2, {sum_of}{added}", modes
     )
+
+
+def _between(fit: GleFit, of_all: GleFit, moments: Moments, dt: float, spectrum: Spectrum) -> GleFit:
+    """Return D midway between two sums that the data do not tell apart, half their distance part of its error.
+
+    Of branched molecules and rings both sums describe the MSD up to the memory, and differ beyond it: by 13 to 17% of
+    D for melts whose long runs lie between. β² of the fewer modes follows, so that the generated MSD stays that of MD.
+    """
+    value = (fit.D.value + of_all.D.value) / 2
+    se = math.hypot(max(fit.D.se, of_all.D.se), (fit.D.value - of_all.D.value) / 2)
+    half = float(stats.t.ppf(0.975, moments.design_dof)) * se
+    points = _points(_summed(moments, spectrum)[0], fit.alpha_sq * dt, fit.beta_sq)
+    start = len(points.lags) - len(fit.lags)
+    rest = (points.y - 2 * value * dt * points.lags)[start:]
+    beta_sq = generalized_least_squares(points.design(start)[:, 1:], rest, points.covariance[start:, start:]).values[0]
+    middle = f"midway to the sum over all modes ({of_all.D.value:.4g}), half the distance in the error"
+    D = Estimate(value, se, (value - half, value + half), f"{fit.D.method}; {middle}")
+    return replace(fit, alpha_sq=2 * value, beta_sq=beta_sq, D=D)
 
 
 def _listed(modes: tuple[int, ...], k: int) -> str:

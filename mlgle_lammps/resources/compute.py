@@ -12,7 +12,6 @@ import torch
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.devices import device_names
 
-
 LEARNER_NICENESS = 5
 """Of the thread that learns beside MD, as of `nice`; a core that both want goes to MD by three to one."""
 
