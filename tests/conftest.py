@@ -27,9 +27,11 @@ def _matches(entry, item):
 def pytest_collection_modifyitems(config, items):
     """Mark what thorough.txt lists, before tests are chosen by their marks."""
     entries = [line for line in THOROUGH.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+    n_files = len(list(THOROUGH.parent.glob("test_*.py")))
+    whole = len({item.path for item in items}) > 0.9 * n_files  # some are skipped where a library is missing
     for entry in entries:
         found = [item for item in items if _matches(entry, item)]
-        if not found and len({item.path for item in items}) > 100:  # all of them are collected
+        if not found and whole:
             raise pytest.UsageError(f"{THOROUGH.name}: {entry} is no test")
         for item in found:
             item.add_marker(pytest.mark.thorough)
