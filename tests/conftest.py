@@ -24,7 +24,7 @@ def _matches(entry, item):
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config, items):
+def pytest_collection_modifyitems(items):
     """Mark what thorough.txt lists, before tests are chosen by their marks."""
     entries = [line for line in THOROUGH.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
     n_files = len(list(THOROUGH.parent.glob("test_*.py")))

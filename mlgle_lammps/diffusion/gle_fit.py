@@ -63,7 +63,8 @@ class _Points:
 def fit_gle(moments: Moments, dt: float, form: FitForm = "default", spectrum: Spectrum | None = None) -> GleFit:
     """Return α², β² and D = α²/2 with its 95% interval (JCP eq. 26-27).
 
-    ``default``: generalized least squares, β² free, the sum over modes that symmetry allows, those not streamed added,
+    ``default``: generalized least squares, β² free, the sum over modes that symmetry allows (of branched molecules and
+    rings midway between that sum and the one over all, `_between`), those not streamed added,
     the shortest lags weighed by how far the ansatz can be trusted there, or left out until the residuals agree with
     their covariance. ``published``: all modes, the three points 1, m/2, m, unweighted, α² ≥ 0 and β² ≥ 0; its interval
     comes from the same covariance.
@@ -133,14 +134,19 @@ def _between(fit: GleFit, of_all: GleFit, moments: Moments, dt: float, spectrum:
     """
     value = (fit.D.value + of_all.D.value) / 2
     se = math.hypot(max(fit.D.se, of_all.D.se), (fit.D.value - of_all.D.value) / 2)
-    half = float(stats.t.ppf(0.975, moments.design_dof)) * se
     points = _points(_summed(moments, spectrum)[0], fit.alpha_sq * dt, fit.beta_sq)
     start = len(points.lags) - len(fit.lags)
     rest = (points.y - 2 * value * dt * points.lags)[start:]
     beta_sq = generalized_least_squares(points.design(start)[:, 1:], rest, points.covariance[start:, start:]).values[0]
     middle = f"midway to the sum over all modes ({of_all.D.value:.4g}), half the distance in the error"
-    D = Estimate(value, se, (value - half, value + half), f"{fit.D.method}; {middle}")
+    D = _with_interval(value, se, moments, f"{fit.D.method}; {middle}")
     return replace(fit, alpha_sq=2 * value, beta_sq=beta_sq, D=D)
+
+
+def _with_interval(value: float, se: float, moments: Moments, method: str) -> Estimate:
+    """Return D with its Student interval, of the degrees of freedom with which the design effect is known."""
+    half = float(stats.t.ppf(0.975, moments.design_dof)) * se
+    return Estimate(value, se, (value - half, value + half), method)
 
 
 def _listed(modes: tuple[int, ...], k: int) -> str:
@@ -241,7 +247,7 @@ def _summed(moments: Moments, spectrum: Spectrum | None) -> tuple[Moments, tuple
     """
     k = moments.msd_modes.shape[1]
     allowed = [p % 2 == 0 for p in range(1, k + 1)] if spectrum is None else list(spectrum.invariant)
-    if not any(allowed):  # of a ring, or of mode 1 alone: the shape of all
+    if not any(allowed):  # of mode 1 alone, or of a ring's slowest pair: the shape of all
         allowed = [True] * len(allowed)
     modes = tuple(p for p in range(1, k + 1) if allowed[p - 1])
     chosen = [p - 1 for p in modes]
@@ -319,12 +325,11 @@ def _record(
     solution: GlsSolution, lags: Int64, moments: Moments, dt: float, method: str, modes: tuple[int, ...]
 ) -> GleFit:
     value, se = solution.values[0] / (2 * dt), solution.errors[0] / (2 * dt)
-    half = float(stats.t.ppf(0.975, moments.design_dof)) * se
     detail = f"{method}; lags {lags[0]}..{lags[-1]} frames; Student interval, design effect {moments.design_effect:.2f}"
     return GleFit(
         alpha_sq=2 * value,
         beta_sq=solution.values[1],
-        D=Estimate(value, se, (value - half, value + half), detail),
+        D=_with_interval(value, se, moments, detail),
         lags=tuple(int(lag) for lag in lags),
         chi2=solution.chi2,
         dof=solution.dof,

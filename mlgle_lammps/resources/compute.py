@@ -13,7 +13,7 @@ from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.devices import device_names
 
 LEARNER_NICENESS = 5
-"""Of the thread that learns beside MD, as of `nice`; a core that both want goes to MD by three to one."""
+"""Of the thread that learns beside MD, above that of MD; a core that both want goes to MD by three to one."""
 
 
 def resolve_devices(name: str) -> tuple[torch.device, ...]:
@@ -79,4 +79,6 @@ def give_way() -> None:
     """
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LEARNER_NICENESS)
+            thread = threading.get_native_id()
+            own = os.getpriority(os.PRIO_PROCESS, thread)
+            os.setpriority(os.PRIO_PROCESS, thread, min(own + LEARNER_NICENESS, 19))
