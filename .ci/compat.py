@@ -91,7 +91,7 @@ def try_version(version: str, out: Path, wheels: Path | None) -> dict[str, objec
         return {**found, "result": "does not start", "detail": lines[-1] if lines else f"ends with {looked.returncode}"}
     found |= {key: value for key, _, value in (line.partition(" ") for line in looked.stdout.splitlines())}
     started = time.monotonic()
-    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", *TESTS]
+    command = [python, "-m", "pytest", "-p", "no:cacheprovider", "-m", "not slow", *TESTS]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment, timeout=PATIENCE

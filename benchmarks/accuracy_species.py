@@ -23,7 +23,6 @@ from mlgle_lammps.diffusion.slope import normal_diffusion
 from mlgle_lammps.pipeline.each_species import diffusion_of_species
 from mlgle_lammps.records import CHAINS, Estimate, Frames, Species, System
 from mlgle_lammps.statistics.correlation import autocorrelation, relaxation_times
-from mlgle_lammps.statistics.moments import MomentAccumulator
 from mlgle_lammps.statistics.species_moments import SpeciesMoments
 from mlgle_lammps.store.reader import FramesReader
 
@@ -31,23 +30,23 @@ SLOWEST = 4
 """Modes among which the slowest is."""
 
 
-def reference(records: list[Frames], own: Species, dt: float) -> Estimate | None:
-    """Return D by the slope of one species' MSD over all records, its own mean motion removed.
+def reference(records: list[Frames], system: System, own: Species) -> Estimate | None:
+    """Return D by the slope of one species' MSD over all records, the system's motion removed as `fits` removes it.
 
     The window begins 1.5 relaxation times of the slowest mode late: where less is left out, a straight line may fit by
     chance what is not normal yet.
     """
     longest = max(len(frames) for frames in records)
-    accumulator = MomentAccumulator(own.n_molecules, 0, longest // 4, 4)
-    slowest = 0.0
+    moments = SpeciesMoments(system.species, dict.fromkeys((each.name for each in system.species), 0), longest // 4)
     for frames in records:
-        accumulator.add_centers(frames.channels[own.name]["com"], segment=int(frames.segments[0]))
+        moments.add(frames)
+    slowest = 0.0
     if own.n_modes:
         modes = [frames.channels[own.name]["modes"][:, :, :SLOWEST] for frames in records]
         segments = np.concatenate([frames.segments for frames in records])
         correlation = autocorrelation(np.concatenate(modes), segments, longest // 2)
         slowest = max((time or longest for time in relaxation_times(correlation.nacf, 1.0)), default=0.0)
-    return normal_diffusion(accumulator.moments(), dt, slowest)
+    return normal_diffusion(moments.moments(own.name), system.dt, slowest)
 
 
 def fits(frames: Frames, system: System, memory: int, everything: bool) -> dict[str, Estimate | None]:
@@ -95,7 +94,7 @@ def main() -> None:
     known = {}
     for own in system.species:
         name = system.main_name if own.name == CHAINS else own.name
-        known[name] = reference([frames for _, frames in records], own, system.dt)
+        known[name] = reference([frames for _, frames in records], system, own)
     total = sum(len(frames) for _, frames in records)
     print(f"{len(records)} records of {total} frames, segments of {values.frames}, {system.source}")
     print("| species | D by the slope | segments with D | bias / % | RMSE / % | stated se / % | coverage |")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
+from sphinx.application import Sphinx
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -47,6 +49,8 @@ html_theme = "furo"
 html_title = f"mlgle_lammps {version}"
 html_show_sphinx = False
 html_theme_options = {"navigation_with_keys": True}
+html_static_path = ["static"]
+html_css_files = ["narrow.css"]
 
 
 class CommandHelp(Directive):
@@ -67,6 +71,12 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "COLUMNS": "100", "PYTHONPATH": str(ROOT)}
 
 
-def setup(app: object) -> None:
-    """Add the directive."""
-    app.add_directive("command-help", CommandHelp)  # type: ignore[attr-defined]
+def _plain_aliases(*event: object) -> tuple[str, ...]:
+    """Return signature and return type with aliases by name: in unions autodoc writes its own object."""
+    return tuple(re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", str(part or "")) for part in event[-2:])
+
+
+def setup(app: Sphinx) -> None:
+    """Add the directive, and mend what autodoc says of types."""
+    app.add_directive("command-help", CommandHelp)
+    app.connect("autodoc-process-signature", _plain_aliases)

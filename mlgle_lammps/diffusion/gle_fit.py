@@ -40,6 +40,7 @@ ALLOWANCE_DECAY = 1.8  # above what was seen at short lags of long records (docs
 ALLOWANCE_LATE = 0.005  # and at every lag: an ansatz is never exact
 ALLOWANCE_REACH = 1.0  # errors of neighbouring lags are alike: correlation exp(-|ln(t/t')|/ALLOWANCE_REACH)
 TRUST_LEVEL = 0.01  # lags are left out from the short end until the residuals' chi-square is as likely as this
+RISE = 3.0  # standard errors by which MSD_X/t must grow from a lag to the next to say that motion is inertial there
 LEAST_LAGS = 5
 MEMORIES = 64  # of mode k, after which it is taken as relaxed
 
@@ -116,7 +117,7 @@ def _default(moments: Moments, dt: float, spectrum: Spectrum | None) -> GleFit:
     curve = _rough_fit(summed)
     for _ in range(3):
         points = _points(summed, *curve)
-        solution, used = _trusted(_with_allowance(points, relaxed), first)
+        solution, used = _trusted(_with_allowance(points, relaxed), _past_inertia(points, first))
         curve = max(solution.values[0], 1e-12 * points.y[-1]), solution.values[1]
     added = f", {n_added} mode{'s' * (n_added > 1)} beyond k added" if n_added else ""
     added += ", a constant for side groups and unequal masses" if moments.apart else ""
@@ -237,6 +238,23 @@ def _first_lag(lags: Int64, relaxed: float | None) -> int:
     """Return the index of the first lag used: mode k has relaxed there, or few enough lags are left."""
     last = max(len(lags) - LEAST_LAGS, 0)
     return last if relaxed is None else min(int(np.searchsorted(lags, FAST_MODE_TIMES * relaxed)), last)
+
+
+def _past_inertia(points: _Points, first: int) -> int:
+    """Return the index of the first lag, from ``first`` on, at which MSD_X/t has ceased to grow.
+
+    Overdamped motion slows down: its MSD/t never grows with t. Frames closer than the time in which velocities are
+    forgotten show ballistic motion, which the fit would take for modes with a negative β², and D would come out high.
+    """
+    per_lag = points.y / points.lags
+    relative = points.covariance / np.outer(points.lags, points.lags)
+    last = max(len(per_lag) - LEAST_LAGS, 0)
+    while first < last:
+        variance = relative[first, first] + relative[first + 1, first + 1] - 2 * relative[first, first + 1]
+        if per_lag[first + 1] - per_lag[first] <= RISE * math.sqrt(max(variance, 0.0)):
+            break
+        first += 1
+    return first
 
 
 def _summed(moments: Moments, spectrum: Spectrum | None) -> tuple[Moments, tuple[int, ...], int]:
