@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy import optimize, stats
+from scipy import optimize, signal, stats
 
 from mlgle_lammps.chains.rouse import RouseSource, rouse_diffusion
 from mlgle_lammps.chains.spectrum import Spectrum, linear_spectrum
@@ -67,6 +67,25 @@ def test_coupled_melt_gives_back_beta_and_D():
     assert all(fit.modes == (2, 4, 6) for fit in even)
     wrong = np.array([fit.D.value for fit in even])  # such a melt's slowest modes are then taken for diffusion
     assert wrong.mean() - rouse_diffusion(N_BEADS) > 4 * wrong.std(ddof=1) / np.sqrt(len(even))
+
+
+def test_frames_closer_than_velocities_are_forgotten_do_not_make_D_larger():
+    """Centres are Langevin particles that forget their velocities in 1.5 frames, each frame 16 steps of an AR(1)."""
+    n, steps, known = 1000, 16, rouse_diffusion(N_BEADS)
+    decay = np.exp(-1 / (1.5 * steps))
+    size = np.sqrt(2 * known * DT / steps) * (1 - decay)  # so that D of the sum of velocities is what is known
+    fits = []
+    for seed in range(16):
+        frames = joined(list(RouseSource(20, N_BEADS, 6, n, DT, seed)))
+        kicks = size * np.random.default_rng(seed).standard_normal(((n + 20) * steps, 20, 3))
+        path = np.cumsum(signal.lfilter([1.0], [1.0, -decay], kicks, axis=0), axis=0)[20 * steps :: steps]
+        accumulator = MomentAccumulator(20, 6, 64)
+        accumulator.add(Frames.of_chains(frames.steps, frames.segments, path, frames.modes))
+        fits.append(fit_gle(accumulator.moments(), DT))
+    assert all(fit.lags[0] > 1 for fit in fits)
+    ratio = np.array([fit.D.value for fit in fits]) / known
+    assert abs(ratio.mean() - 1) < 4 * ratio.std(ddof=1) / np.sqrt(len(ratio))
+    assert sum(abs(fit.D.value - known) < 2 * fit.D.se for fit in fits) >= stats.binom.ppf(0.001, len(fits), 0.95)
 
 
 def test_a_melt_moved_by_even_modes_is_fitted_by_them_alone():

@@ -10,6 +10,8 @@ relaxation times of mode k (of the last with λ_p <= 2 where that is slower).
 
 Where the centre of mass is not the mean of the beads that the modes are of (side groups, unequal masses), the distance
 between the two adds what relaxes with the side groups, faster than the slow modes: a constant is then fitted beside.
+So is one where frames are closer than the time T in which velocities are forgotten: such lags are left out, and beyond
+them the motion still lags behind by 2D T (Langevin's MSD = 2D (t - T + T exp(-t/T)) per dimension).
 
 The points at different lags come from the same frames and are strongly correlated. Displacements of centres of mass
 and modes are Gaussian to a good approximation, and for a Gaussian process with stationary increments the covariance
@@ -117,10 +119,13 @@ def _default(moments: Moments, dt: float, spectrum: Spectrum | None) -> GleFit:
     curve = _rough_fit(summed)
     for _ in range(3):
         points = _points(summed, *curve)
-        solution, used = _trusted(_with_allowance(points, relaxed), _past_inertia(points, first))
+        start = _past_inertia(points, first)
+        points = replace(points, constant=moments.apart or start > first)
+        solution, used = _trusted(_with_allowance(points, relaxed), start)
         curve = max(solution.values[0], 1e-12 * points.y[-1]), solution.values[1]
     added = f", {n_added} mode{'s' * (n_added > 1)} beyond k added" if n_added else ""
     added += ", a constant for side groups and unequal masses" if moments.apart else ""
+    added += ", a constant for motion that is inertial at shorter lags" if start > first and not moments.apart else ""
     sum_of = _listed(modes, moments.msd_modes.shape[1])
     return _record(
         solution, used, summed, dt, f"GLE fit, generalized least squares, free beta^2, {sum_of}{added}", modes
@@ -244,7 +249,7 @@ def _past_inertia(points: _Points, first: int) -> int:
     """Return the index of the first lag, from ``first`` on, at which MSD_X/t has ceased to grow.
 
     Overdamped motion slows down: its MSD/t never grows with t. Frames closer than the time in which velocities are
-    forgotten show ballistic motion, which the fit would take for modes with a negative β², and D would come out high.
+    forgotten show inertial motion, which the fit would take for modes with a negative β², and D would come out high.
     """
     per_lag = points.y / points.lags
     relative = points.covariance / np.outer(points.lags, points.lags)
