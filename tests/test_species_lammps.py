@@ -226,9 +226,14 @@ def test_species_are_recorded_and_replayed_bit_for_bit(world, tmp_path):
     assert result["species"][0]["D"] == result["D"]
     for own, D in zip(result["species"], (1 / 13, 1 / 8, 1.0), strict=True):
         assert own["D"]["ci95"][0] - own["D"]["se"] * 4 < D < own["D"]["ci95"][1] + own["D"]["se"] * 4
-    other = ["--species", "linear 8", *short]
-    assert replay.main([str(tmp_path / "a"), "--out", str(tmp_path / "b"), *other]) == 0
-    swapped = json.loads((tmp_path / "b" / "result.json").read_text())
+    each = ["--species", "all", *short]
+    assert replay.main([str(tmp_path / "a"), "--out", str(tmp_path / "a"), *each]) == 2  # a run lies there
+    assert replay.main([str(tmp_path / "a"), "--out", str(tmp_path / "b"), *each]) == 0
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["linear-8", "star-of-3-arms-4"]
+    for folder in (tmp_path / "b").iterdir():
+        assert (folder / "generated.h5").exists()
+    assert json.loads((tmp_path / "b" / "star-of-3-arms-4" / "result.json").read_text())["D"] == result["D"]
+    swapped = json.loads((tmp_path / "b" / "linear-8" / "result.json").read_text())
     assert (swapped["n_chains"], swapped["n_beads"]) == (5, 8)
     assert swapped["D"]["value"] == pytest.approx(result["species"][1]["D"]["value"], rel=1e-6)
     assert {own["name"]: own["molecules"] for own in swapped["species"]} == {

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mlgle_lammps.api.streams import Journalled, open_source
@@ -13,6 +15,8 @@ from mlgle_lammps.commands.parsers import parse_replay
 from mlgle_lammps.errors import UserError, one_line
 from mlgle_lammps.formats.imd import is_address
 from mlgle_lammps.options.learn import LearnOptions
+from mlgle_lammps.options.species import EVERY
+from mlgle_lammps.options.trajectory import TrajectoryOptions
 from mlgle_lammps.resources.needs import needs_of, refusal, refuse_without_libraries
 from mlgle_lammps.store.constrained_file import read_constrained
 from mlgle_lammps.store.recorded import RecordedSource
@@ -24,6 +28,28 @@ logger = logging.getLogger("mlgle")
 
 def _replay(arguments: Sequence[str]) -> int:
     streams, trajectory, options = parse_replay(arguments)
+    if trajectory.species == EVERY:
+        return _replay_every_species(streams, trajectory, options)
+    return _replay_one(streams, trajectory, options)
+
+
+def _replay_every_species(streams: Sequence[Path], trajectory: TrajectoryOptions, options: LearnOptions) -> int:
+    """Learn from and generate each species that has modes, each in a folder of its own below OUT."""
+    if live := next(filter(is_address, streams), None):
+        raise UserError(f"`species` {EVERY}: {live} can be read once only; name one, and replay its run for the others")
+    if RunFolder(options.out).result.exists():
+        raise UserError(f"--out {options.out} holds a run; each species gets a folder below it, choose another")
+    system = open_source(streams, replace(trajectory, species=None), options.modes, options.memory + 1).system
+    names = [system.main_name, *(own.name for own in system.others if "modes" in own.channels)]
+    codes = []
+    for name in names:
+        out = options.out / re.sub(r"[^A-Za-z0-9.]+", "-", name)
+        logger.info("species '%s', in %s", name, out)
+        codes.append(_replay_one(streams, replace(trajectory, species=name), replace(options, out=out)))
+    return max(codes)
+
+
+def _replay_one(streams: Sequence[Path], trajectory: TrajectoryOptions, options: LearnOptions) -> int:
     files = [path for path in streams if not is_address(path)]
     if options.out.resolve() in {path.resolve() for path in files} | {path.resolve().parent for path in files}:
         raise UserError(f"--out {options.out} holds the stream itself; choose another folder")

@@ -7,6 +7,8 @@ from mlgle_lammps.errors import UserError
 SPECIES = (
     "main species, whose D is at the top of result.json and which is generated, by its name there, such as 'linear 10'"
 )
+EVERY = "all"
+"""In place of a species' name: each of them in turn, where a recorded stream can be read as often."""
 LENGTH_BIN = (
     "linear chains whose lengths are that near share one species, such as 0.1 in a polydisperse melt; 0: none do"
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.declaring import option, require_limits
-from mlgle_lammps.options.species import LENGTH_BIN, SPECIES, require_bin
+from mlgle_lammps.options.species import EVERY, LENGTH_BIN, SPECIES, require_bin
 from mlgle_lammps.records import UNITS
 
 NO_UNITS = "unknown"
@@ -26,7 +26,11 @@ class TrajectoryOptions:
         section=_SECTION,
     )  # fmt: skip
     species: str | None = option(
-        None, SPECIES, metavar="NAME", shown="the longest of ten molecules or more", section=_SECTION
+        None,
+        f"{SPECIES}; {EVERY}: each in turn, in folders below `out`",
+        metavar="NAME",
+        shown="the longest of ten molecules or more",
+        section=_SECTION,
     )
     length_bin: float = option(0.0, LENGTH_BIN, metavar="FRACTION", section=_SECTION)
     dt: float | None = option(None, "time between two frames of the file", metavar="TIME", section=_SECTION)
