@@ -23,6 +23,7 @@ from typing import Any
 from speed_records import Measurement, Settings, hardware
 
 CASES = ("coupling", "training", "likelihood", "generation", "estimators", "growth", "time_to_d")
+SLOW = ("paced",)
 NOISY = 0.5  # load average per core, from which on times are not to be trusted
 
 
@@ -93,7 +94,7 @@ def table(result: CaseResult) -> str:
 
 def write(out: Path, machine: dict[str, Any], results: dict[str, CaseResult], quick: bool) -> None:
     """Write bench.json and bench.md."""
-    ordered = [results[name] for name in CASES if name in results]
+    ordered = [results[name] for name in (*CASES, *SLOW) if name in results]
     content = {"hardware": machine, "quick": quick, "cases": [result.as_json() for result in ordered]}
     (out / "bench.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     title = "# Speed" + (" (quick: sizes too small to mean anything)" if quick else "")
@@ -120,14 +121,14 @@ def parse(arguments: list[str] | None) -> tuple[Path, list[str], Settings]:
     """Return the folder, the cases and the settings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/bench"))
-    parser.add_argument("--cases", default=",".join(CASES), help="comma-separated; default: all")
+    parser.add_argument("--cases", default=",".join(CASES), help=f"comma-separated; default: all but {SLOW[0]}")
     parser.add_argument("--quick", action="store_true", help="small sizes: shows that the cases run")
     parser.add_argument("--repeats", type=int, default=0, help="of each timing (default 5; 2 with --quick)")
     parser.add_argument("--record", type=Path, help="a recorded melt (modes.h5, run folder or .npz) for time_to_d")
     options = parser.parse_args(arguments)
     cases = [name.strip() for name in options.cases.split(",") if name.strip()]
-    if unknown := [name for name in cases if name not in CASES]:
-        parser.error(f"no case {unknown[0]}; there are {', '.join(CASES)}")
+    if unknown := [name for name in cases if name not in (*CASES, *SLOW)]:
+        parser.error(f"no case {unknown[0]}; there are {', '.join((*CASES, *SLOW))}")
     repeats = options.repeats or (2 if options.quick else 5)
     return options.out, cases, Settings(options.quick, repeats, options.out / "scratch", options.record)
 

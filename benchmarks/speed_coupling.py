@@ -25,6 +25,7 @@ import numpy as np
 from chaos import descendants
 from speed_frame_cost import frame_costs
 from speed_records import Measurement, Settings, judged, ratio
+from speed_restless import PACED
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -32,7 +33,7 @@ LOOP = re.compile(r"Loop time of (\S+) on \d+ procs for (\d+) steps")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 BLOCK = 1 / 6  # of the steps that count: one block with the trainer stopped, or at work
 MEMORY, TRAIN, VALIDATION = 4, 8, 4  # so that training begins with the fifth frame
-LONGEST = 600.0
+LONGEST = 1200.0
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Deck:
         warm: steps of the first run, until the trainer trains.
         steps: of the run that counts.
         at_most: target of the ratio.
+        paced: the trainer makes the default schedule's rounds, one a frame, instead of updates without a pause.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Deck:
     warm: int
     steps: int
     at_most: float
+    paced: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,9 +148,10 @@ def coupled(deck: Deck, script: Path, folder: Path, pairs: int) -> list[Measurem
         else:
             served.append(service_run(deck, script, folder))
             plain.append(plain_run(deck, script, folder))
+    learner = "a round of the default size on a full window after each frame" if deck.paced else "updates, no pause"
     note = (
         f"Loop time of {deck.steps} steps in {pairs} pairs; frames every {deck.every} steps "
-        f"(of the deck itself: {deck.own_every}); the trainer makes updates without a pause"
+        f"(of the deck itself: {deck.own_every}); the trainer makes {learner}"
     )
     beside = contention(deck, folder, 2 * pairs)
     share = tuple(100 * s.callback_share for s in served)
@@ -247,7 +251,8 @@ def serve(
             *variables_of(deck.data, relax=0, warm=deck.warm, **variables),
             *(word for name, value in options.items() for word in (f"--{name}", str(value))),
         ],
-        cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        cwd=ROOT, env={**ENVIRONMENT, **({PACED: "1"} if deck.paced else {})},
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
         times = watch_trainer(process, out / "checkpoint" / "ending.json", pid)

@@ -3,11 +3,14 @@
     mpirun -n 2 python benchmarks/speed_restless.py DECK [options of mlgle run]
 
 With the first online round the trainer begins to train on a full window (of T_train + T_val frames with the default
-memory), round after round of `UPDATES` updates, until it is killed. Everything else is `mlgle run`.
+memory), round after round of `UPDATES` updates, until it is killed. Everything else is `mlgle run`. With `PACED` in the
+environment it makes the default schedule's round, once for each that the pipeline asks for: still more than in
+ordinary use, since the window is full from the start and the few frames of a short run are each followed by a round.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from typing import Any
@@ -17,6 +20,7 @@ from mlgle_lammps.records import System
 from mlgle_lammps.stream.transport import Inbox
 
 UPDATES = 200
+PACED = "MLGLE_BENCH_PACED"
 
 
 def make_restless() -> None:
@@ -27,16 +31,19 @@ def make_restless() -> None:
     from mlgle_lammps.surrogates.ml_gle import trainer
     from mlgle_lammps.surrogates.ml_gle.mode_trainer import ModeTrainer, TrainOptions
 
+    paced = PACED in os.environ
+
     class RestlessTrainer(ModeTrainer):
-        """Make endless updates on a window of the default size."""
+        """Make endless updates on a window of the default size, or a round at a time."""
 
         def __init__(self, options: TrainOptions, *arguments: Any, **named: Any) -> None:
             self._usual = TrainOptions()
             sizes = {name: getattr(self._usual, name) for name in ("memory", "train_frames", "val_frames")}
-            super().__init__(replace(options, **sizes, updates_per_round=UPDATES), *arguments, **named)
+            updates = self._usual.updates_per_round if paced else UPDATES
+            super().__init__(replace(options, **sizes, updates_per_round=updates), *arguments, **named)
 
         def partial_fit(self, window: Frames) -> None:
-            """Begin to learn from noise of the frames' sizes, and never end."""
+            """Learn from noise of the frames' sizes, once or without an end."""
             n = self._usual.train_frames + self._usual.val_frames
             generator = np.random.default_rng(1)
             com = np.zeros((n, *window.com.shape[1:]))
@@ -44,7 +51,8 @@ def make_restless() -> None:
             for t in range(1, n):
                 modes[t] += 0.98 * modes[t - 1]
             full = Frames.of_chains(np.arange(n), np.zeros(n, dtype=np.int64), com, modes)
-            while True:
+            super().partial_fit(full)
+            while not paced:
                 super().partial_fit(full)
 
     trainer.ModeTrainer = RestlessTrainer  # type: ignore[misc]
