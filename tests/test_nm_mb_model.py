@@ -12,6 +12,7 @@ import torch
 from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.evaluate.centre_models import scores
 from mlgle_lammps.evaluate.centres import CentrePiece, CentrePlan, look_at
+from mlgle_lammps.evaluate.melts_against_md import MeltComparison
 from mlgle_lammps.observe.centre_velocities import current_correlations, shell_cross_correlations, viscosity
 from mlgle_lammps.records import CHAINS, Frames, System, joined
 from mlgle_lammps.statistics.centre_motion import distinct_van_hove, mean_squared_displacement
@@ -20,6 +21,7 @@ from mlgle_lammps.surrogates.nm_mb.calibration import factors, rescaled, separat
 from mlgle_lammps.surrogates.nm_mb.constrained_data import configuration_of
 from mlgle_lammps.surrogates.nm_mb.couplings import RadialCoupling
 from mlgle_lammps.surrogates.nm_mb.finite_runs import seen
+from mlgle_lammps.surrogates.nm_mb.held_out import shares
 from mlgle_lammps.surrogates.nm_mb.kernel_fit import FitSettings, products_of
 from mlgle_lammps.surrogates.nm_mb.memory import Memory, MemoryGroup
 from mlgle_lammps.surrogates.nm_mb.model import NmMbModel
@@ -128,6 +130,18 @@ def kernel_error(memory, centres):
     with torch.no_grad():
         found, true = memory.kernel(pairs, times), true_memory().kernel(pairs, times)
     return ((found - true).square().sum((1, 2)) / true.square().sum((1, 2))).sqrt().numpy()
+
+
+def test_the_true_memory_explains_all_that_runs_reproduce():
+    found = [configuration_of(run) for run in constrained_set().runs]
+    for strength, share in ((1.0, 1.0), (0.5, 0.75), (0.0, 0.0), (3.0, -3.0)):
+        memory = true_memory()
+        for group in memory.groups:
+            group.coupling.radial.data *= strength**0.5
+        told = shares(memory, lambda centres, box: torch.zeros_like(centres), found)
+        assert told["configurations"] == 4
+        assert np.allclose([told["pairs"], told["own"]], share, atol=2e-3)
+        assert np.allclose(told["pairs_se"], 0, atol=1e-4)
 
 
 @pytest.mark.slow
@@ -339,7 +353,9 @@ def test_the_page_shows_all_models(tmp_path):
     plan = CentrePlan(DT, BOX, np.ones(30), 1.0, ((1.0, 2.0), (2.0, 3.0)), 5.0, (5.0, 10.0), (0.0, 5.0))
     md = look_at([CentrePiece(*walkers(400, seed=k)) for k in range(2)], plan)
     models = {"one": look_at([CentrePiece(*walkers(400, seed=k)) for k in (5, 6)], plan)}
-    page = write_centres(tmp_path, md, models, scores(models, md), {"torch": "2"}, title="toy")
+    system = System(30, 1, 0, DT)
+    found = MeltComparison(md, models, scores(models, md), system, "a toy's MD")
+    page = write_centres(tmp_path / "report.html", found, {"torch": "2"}, title="toy")
     text = page.read_text()
     assert "one: VACF off by" in text
     assert text.count("<img") == 5

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar, cast
+from typing import TypeVar
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class World:
 
     Attributes:
         comm: all ranks.
-        md_comm: the MD ranks; None on the trainer of two or more ranks.
+        md_comm: the MD ranks, ; the trainer of two or more ranks is alone in its own.
         stream_comm: all ranks again, for the stream's messages only.
         rank: in ``comm``.
         size: of ``comm``.
@@ -56,6 +56,11 @@ class World:
     def trains(self) -> bool:
         """Whether this rank trains."""
         return self.rank == self.trainer
+
+    @property
+    def runs_md(self) -> bool:
+        """Whether this rank is one of the MD ranks."""
+        return self.size == 1 or not self.trains
 
     @property
     def leads_md(self) -> bool:
@@ -120,8 +125,7 @@ def start() -> World:
             f"({_own_mpi()}); use {_own_launcher()}"
         )
     md = comm.Split(0 if comm.size == 1 or comm.rank < comm.size - 1 else 1, comm.rank)
-    is_md = comm.size == 1 or comm.rank < comm.size - 1
-    return World(comm, md if is_md else cast(Any, None), comm.Dup(), comm.rank, comm.size)
+    return World(comm, md, comm.Dup(), comm.rank, comm.size)
 
 
 def _refuse_bundled_mpi() -> None:

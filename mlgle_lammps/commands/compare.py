@@ -29,15 +29,18 @@ def _compare(arguments: Sequence[str]) -> int:
     from mlgle_lammps.report.comparison_numbers import NUMBERS, write_numbers
 
     _require_own_folder(options)
-    molecules = _of_molecules(options)
-    temperatures = None if molecules else _temperatures(options)
+    centres, molecules = _of_centres(options), _of_molecules(options)
+    temperatures = None if molecules or centres else _temperatures(options)
     if options.at and temperatures is None:
         raise UserError("--at asks runs at several temperatures: name them all")
-    streams = not molecules and temperatures is None and len(options.runs) == 2 and not _is_run(options.runs[0])
+    other = centres or molecules or temperatures is not None
+    streams = not other and len(options.runs) == 2 and not _is_run(options.runs[0])
     folder = RunFolder.create(options.out, options.overwrite)
     try:
         folder.checkpoint.rmdir()
-        if molecules:
+        if centres:
+            found = _centres(options, folder)
+        elif molecules:
             found = _molecules(options, folder)
         elif temperatures is not None:
             found = _over_T(options, temperatures, folder)
@@ -98,6 +101,36 @@ def _of_molecules(options: CompareOptions) -> bool:
     if len(options.runs) != 2:
         raise UserError(f"{options.runs[0]} holds generated molecules: name it and a run with long MD of these")
     return True
+
+
+def _of_centres(options: CompareOptions) -> bool:
+    """Whether what is compared are motions of centres, by models with memory."""
+    from mlgle_lammps.evaluate.melts_against_md import holds_centres
+
+    if not holds_centres(options.runs[0]):
+        if options.against is not None:
+            raise UserError(
+                f"--against is for models of --surrogate nm-mb; {options.runs[0]} holds no generated centres"
+            )
+        return False
+    if strange := next((path for path in options.runs if not holds_centres(path)), None):
+        raise UserError(f"{strange} holds no generated centres; MD that models are held against is named by --against")
+    return True
+
+
+def _centres(options: CompareOptions, folder: RunFolder) -> JsonObject:
+    """Hold models of a melt's centres against MD, draw all, and return the numbers."""
+    from mlgle_lammps.evaluate.melts_against_md import compare_melts
+    from mlgle_lammps.pipeline.melt_model import LEARNED_SHARE
+    from mlgle_lammps.report.centres_page import log_lines, write_centres
+    from mlgle_lammps.report.comparison_numbers import numbers_of_melts
+    from mlgle_lammps.report.result import versions
+
+    found = compare_melts(options.runs, options.against, LEARNED_SHARE)
+    for line in (*log_lines(found), *(f"note: {note}" for note in found.notes)):
+        logger.info("%s", line)
+    write_centres(folder.report, found, versions(), title=found.system.source)
+    return numbers_of_melts(found)
 
 
 def _molecules(options: CompareOptions, folder: RunFolder) -> JsonObject:

@@ -59,7 +59,7 @@ class _Run:
     def main(self) -> int:
         """Do this rank's part; return the exit code that all ranks agree on."""
         sys.excepthook = self.faults.on_unforeseen
-        if self.world.md_comm is not None:
+        if self.world.runs_md:
             self.world.at_finalize(self.faults.on_finalize)
         if self.world.trains:
             set_up_logging()
@@ -146,7 +146,7 @@ class _Run:
         """Start MD, learning, or both; or print what a run would need."""
         md = MdSide(self.rank, self.faults, lambda: self.stop.requested)
         if self.options.check:
-            return 0 if self.world.md_comm is None else md.check(deck)
+            return md.check(deck) if self.world.runs_md else 0
         learner = LearningSide(self.rank)
         if self.world.size > 1:
             return learner.learn() if self.world.trains else md.drive(deck)

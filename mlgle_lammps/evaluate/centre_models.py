@@ -9,13 +9,20 @@ import numpy as np
 from mlgle_lammps.evaluate.centres import CURVES, CentreCurves
 from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.records import Float64
-from mlgle_lammps.statistics.errors import left_out_means
+from mlgle_lammps.statistics.errors import jackknife_error, left_out_means
 
 
 def distance(model: Float64, md: Float64, scale_by_peak: bool) -> float:
-    """Return the rms difference of two curves over all lags, in units of MD's peak where that is asked for."""
-    difference = float(np.sqrt(np.mean((model - md) ** 2)))
-    return difference / float(np.abs(md).max()) if scale_by_peak else difference
+    """Return the rms difference of two curves over all lags, in units of MD's peak where that is asked for.
+
+    NaN where MD has no peak: no two molecules were in that shell.
+    """
+    return float(np.sqrt(np.mean((model - md) ** 2))) / (_peak(md) if scale_by_peak else 1.0)
+
+
+def _peak(curve: Float64) -> float:
+    """Return the largest size of a curve; NaN where it is zero throughout."""
+    return float(np.abs(curve).max()) or float("nan")
 
 
 def score(model: CentreCurves, md: CentreCurves) -> JsonObject:
@@ -54,15 +61,10 @@ def _rms(model: Float64, md: Float64, by_peak: bool) -> tuple[float, float, floa
     value = distance(model.mean(0), md.mean(0), by_peak)
     without_own = [distance(own, md.mean(0), by_peak) for own in left_out_means(model)]
     without_md = [distance(model.mean(0), own, by_peak) for own in left_out_means(md)]
-    error = float(np.hypot(_jackknife(without_own), _jackknife(without_md)))
+    error = float(np.hypot(*(jackknife_error(np.array(values)) for values in (without_own, without_md))))
     variances = sum(np.mean(own.var(0, ddof=1)) / len(own) if len(own) > 1 else np.nan for own in (model, md))
-    noise = float(np.sqrt(variances)) / (float(np.abs(md.mean(0)).max()) if by_peak else 1.0)
+    noise = float(np.sqrt(variances)) / (_peak(md.mean(0)) if by_peak else 1.0)
     return value, error, noise
-
-
-def _jackknife(values: list[float]) -> float:
-    n = len(values)
-    return float(np.sqrt((n - 1) * np.var(values))) if n > 1 else float("nan")
 
 
 def _finite_mean(values: Float64) -> float:

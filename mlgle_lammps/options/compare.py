@@ -18,7 +18,8 @@ class CompareOptions:
     runs: tuple[Path, ...] = option(
         meaning="RUN alone (against its own MD); RUN FULL_RUN (a longer run of the same melt, its modes.h5, or an "
         ".npz); STREAM MD (any generated.h5, modes.h5, .npz or folder without a result against MD); RUN1 RUN2 .. at "
-        "different temperatures", metavar="RUN", positional=True,
+        "different temperatures; RUN or generated.h5 .. of --surrogate nm-mb (models side by side)", metavar="RUN",
+        positional=True,
     )  # fmt: skip
     out: Path = option(meaning="folder of the comparison", metavar="DIR", shown="runs/<name of the first run>-compare")
     temperatures: tuple[float, ...] = option(
@@ -29,6 +30,11 @@ class CompareOptions:
     at: tuple[float, ...] = option(
         (), "temperatures, run or not, at which D, η and τ_1 are asked of all runs together", metavar="T"
     )
+
+    against: Path | None = option(
+        None, "MD that models of --surrogate nm-mb are held against, a run's folder or its modes.h5", metavar="MD",
+        shown="what the first run's model was not learned from of its production",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         if self.directions is not None:

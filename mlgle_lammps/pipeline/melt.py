@@ -7,13 +7,14 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from mlgle_lammps.diffusion.slope import normal_diffusion, slope_accumulator
 from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.options.declaring import as_flags
 from mlgle_lammps.options.learn import LearnOptions
 from mlgle_lammps.pipeline.melt_model import Learned, compare_with_production, generate_centres, learn_model
-from mlgle_lammps.plain import JsonMapping, JsonObject
+from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.records import Ending, Estimate, Frames, FrameSource, System, joined
 from mlgle_lammps.report.result import SCHEMA, versions
 from mlgle_lammps.resources.compute import available_cores, describe_device, resolve_device, use_threads
@@ -22,6 +23,9 @@ from mlgle_lammps.resources.progress import Progress
 from mlgle_lammps.store.constrained_file import ConstrainedSet, constrained_files, read_constrained
 from mlgle_lammps.store.recorded import RecordedSource
 from mlgle_lammps.store.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from mlgle_lammps.evaluate.melts_against_md import MeltComparison
 
 logger = logging.getLogger("mlgle")
 
@@ -68,7 +72,7 @@ class _MeltRun:
         self._D: Estimate | None = None
         self._held: ConstrainedSet | None = None
         self._learned: Learned | None = None
-        self._scores: JsonMapping = {}
+        self._compared: MeltComparison | None = None
         self._generate_s = 0.0
         self._warnings: list[str] = []
 
@@ -107,6 +111,7 @@ class _MeltRun:
                 complete = False
         self._folder.write_result(self._result(ending, complete))
         if complete:
+            self._draw()
             self._folder.discard_checkpoints()
         for line in self._last_lines(ending):
             logger.info(line)
@@ -135,10 +140,23 @@ class _MeltRun:
             )  # fmt: skip
             self._generate_s = time.monotonic() - started
             generated = joined(list(RecordedSource([self._folder.generated])))
-            self._scores = compare_with_production(model, frames, system, generated, options.save_every)
+            self._compared = compare_with_production(model, frames, system, generated, options.save_every)
         except (RunFailure, UserError) as error:
             if not self._source.broken():
                 self._warnings.append(as_flags(str(error)))
+
+    def _draw(self) -> None:
+        """Write the page with model and MD side by side, where both were compared."""
+        if self._compared is None:
+            return
+        from mlgle_lammps.report.centres_page import write_centres
+
+        try:
+            write_centres(
+                self._folder.report, self._compared, versions(), title=self._system.source, notes=self._notes()
+            )
+        except RunFailure as error:
+            logger.warning("no report: %s", error)
 
     def frames(self) -> Frames:
         """Return all frames as they were recorded; raise RunFailure where there is none."""
@@ -175,7 +193,11 @@ class _MeltRun:
             "n_frames": self._n_frames,
             "surrogate": options.surrogate,
             "preset": options.preset,
-            "nm_mb": {"constrained": self._constrained(), "models": dict(self._scores)},
+            "nm_mb": {
+                "constrained": self._constrained(),
+                "held_out": self._learned.held_out if self._learned else None,
+                "models": dict(self._compared.scores) if self._compared else {},
+            },
             "timing": {
                 "md_s": ending.md_s,
                 "callback_s": ending.callback_s,

@@ -4,33 +4,29 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlgle_lammps.errors import RunFailure, UserError
-from mlgle_lammps.observe.pair_distribution import intermolecular_distribution
+from mlgle_lammps.errors import RunFailure
 from mlgle_lammps.options.generate import GenerateOptions
 from mlgle_lammps.options.learn import LearnOptions
-from mlgle_lammps.plain import JsonMapping
-from mlgle_lammps.records import CHAINS, Float64, Frames, System
+from mlgle_lammps.plain import JsonObject
+from mlgle_lammps.records import Frames, System
 from mlgle_lammps.resources.progress import Progress
 from mlgle_lammps.store.constrained_file import ConstrainedSet
 from mlgle_lammps.store.writer import FramesWriter
 
 if TYPE_CHECKING:
-    from mlgle_lammps.evaluate.centres import CentrePlan
+    from mlgle_lammps.evaluate.melts_against_md import MeltComparison
     from mlgle_lammps.surrogates.nm_mb.model import NmMbModel, NmMbMotion
 
 logger = logging.getLogger("mlgle")
 LEARNED_SHARE = 0.7
 """Of production that is learned from; the rest is what the model is held against."""
-PIECES = 4
-"""Into which what is compared is cut, for errors."""
 
 
 @dataclass(frozen=True)
@@ -41,27 +37,34 @@ class Learned:
         model: of the surrogate.
         seconds: it took.
         notes: one line each.
+        held_out: how it explains constrained runs that it was not learned from; None where all were learned from.
     """
 
     model: NmMbModel
     seconds: float
     notes: tuple[str, ...]
+    held_out: JsonObject | None = None
 
 
 def learn_model(
     held: ConstrainedSet, frames: Frames, system: System, options: LearnOptions, should_stop: Callable[[], bool]
 ) -> Learned:
-    """Return the model learned from constrained runs and from the first part of production.
+    """Return the model learned from the first part of production and of constrained runs, judged by the other runs.
 
     Raises:
         UserError: frames or runs that it cannot be learned from.
     """
-    from mlgle_lammps.surrogates.nm_mb import trainer  # loads torch
+    from mlgle_lammps.surrogates.nm_mb import held_out, trainer  # loads torch
+    from mlgle_lammps.surrogates.nm_mb.constrained_data import configuration_of
 
     started = time.monotonic()
     settings = trainer.TrainSettings(preset=options.preset, seed=options.seed)
-    model = trainer.train(held, frames[: round(LEARNED_SHARE * len(frames))], system, settings, should_stop)
-    return Learned(model, time.monotonic() - started, tuple(model.notes))
+    n_learned = len(held.runs) - len(held.runs) // held_out.SHARE
+    learned_from = replace(held, runs=held.runs[:n_learned])
+    model = trainer.train(learned_from, frames[: round(LEARNED_SHARE * len(frames))], system, settings, should_stop)
+    judged = [configuration_of(run) for run in held.runs[n_learned:]]
+    shares = held_out.shares(model.kernel, model.potential.forces, judged) if judged else None
+    return Learned(model, time.monotonic() - started, tuple(model.notes), shares)
 
 
 def begin_motion(model: NmMbModel, last: Frames, options: GenerateOptions) -> tuple[NmMbMotion, int]:
@@ -120,7 +123,7 @@ def generate_centres(
 
 def compare_with_production(
     model: NmMbModel, frames: Frames, system: System, generated: Frames, save_every: int = 1
-) -> JsonMapping:
+) -> MeltComparison:
     """Return how a model's motion compares with the part of production that it was not learned from.
 
     Args:
@@ -133,51 +136,12 @@ def compare_with_production(
     Raises:
         UserError: what is left of production, or was generated, is too short to compare.
     """
-    from mlgle_lammps.evaluate import centre_models as scores
-    from mlgle_lammps.evaluate import centres
+    from mlgle_lammps.evaluate import centre_models, melts_against_md
 
-    plan = _plan(centres, model, frames, system, save_every)
-    needed = round(1.2 * plan.diffusion[1] / plan.dt)
+    seen = replace(system, dt=system.dt * save_every)
+    plan = replace(melts_against_md.plan_of(frames, system, model.kT), dt=seen.dt)
     held_out = frames[round(LEARNED_SHARE * len(frames)) :: save_every]
-    md, made = ([centres.CentrePiece(*piece) for piece in _pieces(own, needed)] for own in (held_out, generated))
-    if not md or not made:
-        raise UserError(
-            f"{system.source}: models are compared over pieces of {needed} frames, and there are "
-            f"{len(held_out)} of production that were not learned from and {len(generated)} that were generated: ask "
-            "for more `frames` or `generate_steps`"
-        )
-    found: JsonMapping = scores.scores({model.preset: centres.look_at(made, plan)}, centres.look_at(md, plan))
-    return found
-
-
-def _plan(centres: ModuleType, model: NmMbModel, frames: Frames, system: System, save_every: int) -> CentrePlan:
-    """Return what is looked at, in units of the melt's own: its first neighbours, and how long velocities last."""
-    momenta = frames.channels[CHAINS]["momenta"]
-    forget = _forgetting(momenta) * system.dt
-    box = np.array((system.box or ())[:3])
-    some = frames.com[:: max(len(frames) // 100, 1), :, None]
-    peak, _ = intermolecular_distribution(some, box, 0.495 * float(box.min())).first_peak()
-    masses = np.broadcast_to(np.array(system.masses), (system.n_chains,)).astype(np.float64)
-    return centres.CentrePlan(
-        system.dt * save_every, box, masses, model.kT, shells=((0.83 * peak, 0.91 * peak), (1.16 * peak, 1.24 * peak)),
-        longest=28 * forget, diffusion=(28 * forget, 114 * forget),
-        maps=tuple(share * 114 * forget for share in (0.0, 0.025, 0.06, 0.12, 0.25, 0.5, 1.0)),
-    )  # fmt: skip
-
-
-def _forgetting(momenta: Float64) -> float:
-    """Return the frames after which velocities' autocorrelation has fallen to 1/e."""
-    longest = min(400, len(momenta) - 1)
-    products = np.array([np.mean(momenta[lag:] * momenta[: len(momenta) - lag]) for lag in range(longest)])
-    below = products < products[0] / np.e
-    return float(np.argmax(below)) if below.any() else float(longest)
-
-
-def _pieces(frames: Frames, needed: int) -> Iterator[tuple[Float64, Float64]]:
-    """Yield centres and momenta of up to four pieces without a seam, each of ``needed`` frames or more."""
-    own = frames.channels[CHAINS]
-    for segment in np.unique(frames.segments):
-        first, after = np.searchsorted(frames.segments, [segment, segment + 1])
-        n_pieces = min(PIECES, (after - first) // needed)
-        for part in np.array_split(np.arange(first, after), n_pieces) if n_pieces else ():
-            yield own["com"][part], own["momenta"][part]
+    models, md = melts_against_md.look({model.preset: generated}, held_out, plan, system.source)
+    return melts_against_md.MeltComparison(
+        md, models, centre_models.scores(models, md), seen, "the part of production that it was not learned from"
+    )

@@ -15,6 +15,7 @@ from mlgle_lammps.store.atomic import write_bytes_atomically
 from mlgle_lammps.store.run_folder import plain
 
 if TYPE_CHECKING:  # records of the comparison, for their types only
+    from mlgle_lammps.evaluate.melts_against_md import MeltComparison
     from mlgle_lammps.evaluate.over_temperatures import OverTemperatures
     from mlgle_lammps.evaluate.run_against_md import RunAgainstMd
     from mlgle_lammps.evaluate.side_by_side import SideBySide
@@ -50,6 +51,21 @@ def numbers_of_run(found: RunAgainstMd) -> JsonObject:
         "cross_correlation": {"value": found.cross.value.tolist(), "se": found.cross.se.tolist()},
         "D_of_modes": {str(n): [_estimate(D) for D in Ds] for n, Ds in found.of_modes.items()},
         "error_of_frames": {preset: asdict(errors) for preset, errors in found.of_frames.items()},
+        "notes": list(found.notes),
+    }
+
+
+def numbers_of_melts(found: MeltComparison) -> JsonObject:
+    """Return what comparison.json says of models of centres against MD; "models" is as in result.json."""
+    return {
+        "schema": SCHEMA,
+        "kind": "centres against MD",
+        "reference": found.reference,
+        "dt": found.system.dt,
+        "time_unit": found.system.time_unit,
+        "length_unit": found.system.length_unit,
+        "D_of_MD": {"value": float(found.md.D.mean()), "pieces": found.md.D.tolist()},
+        "models": dict(found.scores),
         "notes": list(found.notes),
     }
 
