@@ -242,8 +242,9 @@ def serve(
     shutil.rmtree(out, ignore_errors=True)
     n_frames = (deck.warm + steps) // deck.every + 1
     options = {
-        "every": deck.every, "memory": MEMORY, "train-frames": TRAIN, "val-frames": VALIDATION,
-        "full-md": n_frames - TRAIN - VALIDATION, "generate-steps": 0, "checkpoint-every": 0, "out": out,
+        "every": deck.every, "memory": MEMORY, "val-frames": VALIDATION,
+        "train-frames": n_frames if deck.paced else TRAIN, "full-md": n_frames - TRAIN - VALIDATION,
+        "generate-steps": 0, "checkpoint-every": 0, "out": out,
     }  # fmt: skip
     process = subprocess.Popen(
         [
