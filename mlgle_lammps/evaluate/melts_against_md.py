@@ -49,8 +49,11 @@ def holds_centres(path: Path) -> bool:
     file = _generated(path)
     if not file.is_file() or file.suffix != ".h5":
         return False
-    with FramesReader(file) as found:
-        return found.generated and "momenta" in found.system.channels
+    try:
+        with FramesReader(file) as found:
+            return found.generated and "momenta" in found.system.channels
+    except UserError:  # said by whatever reads it in earnest
+        return False
 
 
 def compare_melts(paths: Sequence[Path], against: Path | None, learned_share: float) -> MeltComparison:
@@ -201,7 +204,9 @@ def _require_same_box(name: str, own: System, md: System) -> None:
 def _kT(paths: Sequence[Path], md: Frames, system: System) -> float:
     """Return kT of the melt: that of constrained runs where a run tells it, or else of MD's own momenta."""
     for path in paths:
-        told = RunFolder(path).read_result().get("nm_mb", {}) if path.is_dir() else {}
+        if not RunFolder(path).result.is_file():
+            continue
+        told = RunFolder(path).read_result().get("nm_mb") or {}
         if values := (told.get("constrained") or {}).get("kT"):
             return float(np.mean(values))
     momenta, masses = md.channels[CHAINS]["momenta"], np.array(system.masses)[..., None]
