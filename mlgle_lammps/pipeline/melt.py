@@ -121,11 +121,12 @@ class _MeltRun:
         """Learn the model, generate with it, and hold it against the part of production that it did not see."""
         assert self._held is not None
         frames, options, system = self.frames(), self._options, self._system
-        self._learned = learn_model(self._held, frames, system, options, self._source.broken)
+        self._learned = learn_model(
+            self._held, frames, system, options, self._folder.model, self._source.broken
+        )  # fmt: skip
         if self._source.broken():
             return
         model = self._learned.model
-        model.save(self._folder.model)
         if not options.generate_steps:
             return
         started = time.monotonic()

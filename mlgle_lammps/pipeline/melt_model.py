@@ -47,9 +47,12 @@ class Learned:
 
 
 def learn_model(
-    held: ConstrainedSet, frames: Frames, system: System, options: LearnOptions, should_stop: Callable[[], bool]
-) -> Learned:
+    held: ConstrainedSet, frames: Frames, system: System, options: LearnOptions, path: Path,
+    should_stop: Callable[[], bool],
+) -> Learned:  # fmt: skip
     """Return the model learned from the first part of production and of constrained runs, judged by the other runs.
+
+    It is saved to ``path`` before it is judged, unless learning was asked to stop.
 
     Raises:
         UserError: frames or runs that it cannot be learned from.
@@ -62,6 +65,8 @@ def learn_model(
     n_learned = len(held.runs) - len(held.runs) // held_out.SHARE
     learned_from = replace(held, runs=held.runs[:n_learned])
     model = trainer.train(learned_from, frames[: round(LEARNED_SHARE * len(frames))], system, settings, should_stop)
+    if not should_stop():
+        model.save(path)
     judged = [configuration_of(run) for run in held.runs[n_learned:]]
     shares = held_out.shares(model.kernel, model.potential.forces, judged) if judged else None
     return Learned(model, time.monotonic() - started, tuple(model.notes), shares)
