@@ -359,3 +359,5 @@ def test_the_page_shows_all_models(tmp_path):
     text = page.read_text()
     assert "one: VACF off by" in text
     assert text.count("<img") == 5
+    assert "Lyu" in text
+    assert "Cherchi" not in text
