@@ -241,9 +241,10 @@ def serve(
     out, pid = folder / "service", folder / "trainer.pid"
     shutil.rmtree(out, ignore_errors=True)
     n_frames = (deck.warm + steps) // deck.every + 1
+    train = n_frames - VALIDATION if deck.paced else TRAIN
     options = {
         "every": deck.every, "memory": MEMORY, "val-frames": VALIDATION,
-        "train-frames": n_frames if deck.paced else TRAIN, "full-md": n_frames - TRAIN - VALIDATION,
+        "train-frames": train, "full-md": n_frames - train - VALIDATION,
         "generate-steps": 0, "checkpoint-every": 0, "out": out,
     }  # fmt: skip
     process = subprocess.Popen(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +30,7 @@ def make_restless() -> None:
 
     from mlgle_lammps.records import Frames
     from mlgle_lammps.surrogates.ml_gle import trainer
+    from mlgle_lammps.surrogates.ml_gle.mode_model import ModeModel
     from mlgle_lammps.surrogates.ml_gle.mode_trainer import ModeTrainer, TrainOptions
 
     paced = PACED in os.environ
@@ -38,22 +40,32 @@ def make_restless() -> None:
 
         def __init__(self, options: TrainOptions, *arguments: Any, **named: Any) -> None:
             self._usual = TrainOptions()
+            self._full: Frames | None = None
             sizes = {name: getattr(self._usual, name) for name in ("memory", "train_frames", "val_frames")}
             updates = self._usual.updates_per_round if paced else UPDATES
             super().__init__(replace(options, **sizes, updates_per_round=updates), *arguments, **named)
 
         def partial_fit(self, window: Frames) -> None:
             """Learn from noise of the frames' sizes, once or without an end."""
+            if self._full is None:
+                self._full = self._noise(window)
+            super().partial_fit(self._full)
+            while not paced:
+                super().partial_fit(self._full)
+
+        def finish(self, window: Frames) -> ModeModel:
+            """Wait to be killed: what comes behind the hand-off is not measured."""
+            while True:
+                time.sleep(60)
+
+        def _noise(self, window: Frames) -> Frames:
             n = self._usual.train_frames + self._usual.val_frames
             generator = np.random.default_rng(1)
             com = np.zeros((n, *window.com.shape[1:]))
             modes = 0.2 * generator.standard_normal((n, *window.modes.shape[1:]), dtype=np.float32)
             for t in range(1, n):
                 modes[t] += 0.98 * modes[t - 1]
-            full = Frames.of_chains(np.arange(n), np.zeros(n, dtype=np.int64), com, modes)
-            super().partial_fit(full)
-            while not paced:
-                super().partial_fit(full)
+            return Frames.of_chains(np.arange(n), np.zeros(n, dtype=np.int64), com, modes)
 
     trainer.ModeTrainer = RestlessTrainer  # type: ignore[misc]
 
