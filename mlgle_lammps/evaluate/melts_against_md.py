@@ -71,7 +71,7 @@ def compare_melts(paths: Sequence[Path], against: Path | None, learned_share: fl
     notes = []
     if against is None:
         if not paths[0].is_dir():
-            raise UserError(f"{paths[0]} holds no MD: name some with --against MD")
+            raise UserError(f"{paths[0]} holds no MD: name some by `against`")
         system, frames = _read(RunFolder(paths[0]).modes)
         frames = frames[round(learned_share * len(frames)) :]
         reference = (
@@ -177,7 +177,7 @@ def _read(path: Path) -> tuple[System, Frames]:
     """Return all frames of a file with centres and momenta; raise UserError where it holds none."""
     recording = open_recording(path)
     if "momenta" not in recording.system.channels:
-        raise UserError(f"{path}: no momenta of centres are recorded; `run --surrogate nm-mb` records them")
+        raise UserError(f"{path}: no momenta of centres are recorded; a run of the surrogate nm-mb records them")
     blocks = list(checked_blocks(recording))
     if not blocks:
         raise UserError(f"{path} holds no frame")
