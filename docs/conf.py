@@ -71,9 +71,12 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "COLUMNS": "100", "PYTHONPATH": str(ROOT)}
 
 
-def _plain_aliases(*event: object) -> tuple[str, ...]:
+def _plain_aliases(*event: object) -> tuple[str | None, ...] | None:
     """Return signature and return type with aliases by name: in unions autodoc writes its own object."""
-    return tuple(re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", str(part or "")) for part in event[-2:])
+    if event[-2] is None:  # an attribute
+        return None
+    mended = (re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", str(part)) for part in event[-2:] if part is not None)
+    return tuple(mended) if event[-1] is not None else (*mended, None)
 
 
 def setup(app: Sphinx) -> None:
