@@ -1,6 +1,6 @@
 """What a τ of NM-MB's centres costs: by number of molecules, and by number of boxes that move together.
 
-    python benchmarks/nm_mb_speed.py RUN [RUN2 ..] [--molecules 64 125 216 512] [--boxes 1 4] [--md-steps-per-s 1500]
+    python benchmarks/nm_mb_speed.py RUN [RUN2 ..] [--molecules 64 125 216 512] [--boxes 1 4] [--md-s-per-time 0.07]
 
 RUN is the folder of a `run --surrogate nm-mb` or of a replay of one. LAMMPS's own steps a second are those that the run
 measured; what it costs grows as its atoms do.
@@ -9,7 +9,6 @@ measured; what it costs grows as its atoms do.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 
@@ -47,7 +46,7 @@ def main() -> None:
     for path in asked.runs:
         folder = RunFolder(path)
         model = NmMbModel.load(folder.model)
-        told = json.loads(folder.result.read_text())
+        told = folder.read_result()
         timing, md = told["timing"], asked.md_s_per_time
         md = md or (timing["md_s"] - timing["constrained_s"]) / (told["n_frames"] * told["dt"])
         costs = []

@@ -33,7 +33,7 @@ LOOP = re.compile(r"Loop time of (\S+) on \d+ procs for (\d+) steps")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 BLOCK = 1 / 6  # of the steps that count: one block with the trainer stopped, or at work
 MEMORY, TRAIN, VALIDATION = 4, 8, 4  # so that training begins with the fifth frame
-LONGEST = 1200.0
+LONGEST = 600.0
 
 
 @dataclass(frozen=True)
@@ -148,10 +148,9 @@ def coupled(deck: Deck, script: Path, folder: Path, pairs: int) -> list[Measurem
         else:
             served.append(service_run(deck, script, folder))
             plain.append(plain_run(deck, script, folder))
-    learner = "a round of the default size on a full window after each frame" if deck.paced else "updates, no pause"
     note = (
         f"Loop time of {deck.steps} steps in {pairs} pairs; frames every {deck.every} steps "
-        f"(of the deck itself: {deck.own_every}); the trainer makes {learner}"
+        f"(of the deck itself: {deck.own_every}); the trainer makes updates without a pause"
     )
     beside = contention(deck, folder, 2 * pairs)
     share = tuple(100 * s.callback_share for s in served)

@@ -71,12 +71,11 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "COLUMNS": "100", "PYTHONPATH": str(ROOT)}
 
 
-def _plain_aliases(*event: object) -> tuple[str | None, ...] | None:
+def _plain_aliases(*event: object) -> tuple[object, ...] | None:
     """Return signature and return type with aliases by name: in unions autodoc writes its own object."""
     if event[-2] is None:  # an attribute
         return None
-    mended = (re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", str(part)) for part in event[-2:] if part is not None)
-    return tuple(mended) if event[-1] is not None else (*mended, None)
+    return tuple(part and re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", str(part)) for part in event[-2:])
 
 
 def setup(app: Sphinx) -> None:

@@ -35,7 +35,7 @@ class World:
 
     Attributes:
         comm: all ranks.
-        md_comm: the MD ranks, ; the trainer of two or more ranks is alone in its own.
+        md_comm: the MD ranks; the trainer of two or more ranks is alone in its own.
         stream_comm: all ranks again, for the stream's messages only.
         rank: in ``comm``.
         size: of ``comm``.

@@ -89,13 +89,6 @@ def seen_kernel(memory: Memory, found: Configuration) -> Float64:
         a, b = np.nonzero(mixed)
         shown = seen(times, decay[:, a, b], grid, duration)
         with torch.no_grad():
-            products = _products(group.dense(near) if mixed.sum() > n else None, group.products(near), a, b)
-        total += (shown @ products).reshape(total.shape)
+            products = group.products(near)[a] if len(a) == n else group.dense(near)[a, b]
+        total += (shown @ products.reshape(len(a), -1).numpy()).reshape(total.shape)
     return total
-
-
-def _products(dense: torch.Tensor | None, alone: torch.Tensor, a: np.ndarray, b: np.ndarray) -> Float64:
-    """Return Γ_ab of the pairs of features, (pair, 3M · 3M)."""
-    chosen = alone[a] if dense is None else dense[a, b]
-    result: Float64 = chosen.reshape(len(a), -1).numpy()
-    return result
