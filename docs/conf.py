@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
+from sphinx.util.inspect import TypeAliasForwardRef
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -71,14 +71,7 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "COLUMNS": "100", "PYTHONPATH": str(ROOT)}
 
 
-def _plain_aliases(*event: object) -> tuple[object, ...] | None:
-    """Return signature and return type with aliases by name: in unions autodoc writes its own object."""
-    if event[-2] is None:  # an attribute
-        return None
-    return tuple(part and re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", str(part)) for part in event[-2:])
-
-
 def setup(app: Sphinx) -> None:
-    """Add the directive, and mend what autodoc says of types."""
+    """Add the directive, and let aliases inside other types stand by their names, not as autodoc's own objects."""
     app.add_directive("command-help", CommandHelp)
-    app.connect("autodoc-process-signature", _plain_aliases)
+    TypeAliasForwardRef.__repr__ = lambda alias: alias.name  # type: ignore[method-assign]
