@@ -32,9 +32,58 @@ class Coupling(Protocol):
         """Return (P, n, 3, 3), symmetric in the last two axes, of pairs within the cutoff."""
         ...
 
+    def action(self, pairs: Pairs) -> PairAction:
+        """Return W as something that is applied to vectors, with no gradient."""
+        ...
+
     def plain(self) -> JsonObject:
         """Return what makes it again, but for its tensors."""
         ...
+
+
+class PairAction(Protocol):
+    """W of pairs, the pairs on the last axis of all."""
+
+    def of_each(self, vector: torch.Tensor) -> torch.Tensor:
+        """Return W v, (n, 3, P), of one vector (3, P) of each pair."""
+        ...
+
+    def total(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Return Σ_a W_a v_a, (3, P), of vectors (n, 3, P)."""
+        ...
+
+
+class WholeAction:
+    """W as it stands, (n, 3, 3, P)."""
+
+    def __init__(self, w: torch.Tensor) -> None:
+        self._w = w.permute(1, 2, 3, 0).contiguous()
+
+    def of_each(self, vector: torch.Tensor) -> torch.Tensor:
+        """Return W v, (n, 3, P), of one vector (3, P) of each pair."""
+        return (self._w * vector).sum(2)
+
+    def total(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Return Σ_a W_a v_a, (3, P), of vectors (n, 3, P)."""
+        return (self._w * vectors[:, None]).sum((0, 2))
+
+
+class AxialAction:
+    """A r̂ r̂ᵀ + B (1 - r̂ r̂ᵀ) by its two numbers, a third of the arithmetic of whole tensors."""
+
+    def __init__(self, along: torch.Tensor, across: torch.Tensor, unit: torch.Tensor) -> None:
+        self._across, self._unit = across.T.contiguous(), unit.T.contiguous()
+        self._more = (along - across).T.contiguous()
+
+    def of_each(self, vector: torch.Tensor) -> torch.Tensor:
+        """Return W v, (n, 3, P), of one vector (3, P) of each pair."""
+        result = self._across[:, None] * vector
+        return result.addcmul_(self._more[:, None], self._unit * (self._unit * vector).sum(0))
+
+    def total(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Return Σ_a W_a v_a, (3, P), of vectors (n, 3, P)."""
+        along = (self._more[:, None] * vectors).sum(0)
+        return (self._across[:, None] * vectors).sum(0).addcmul_(self._unit, (self._unit * along).sum(0))
 
 
 class RadialCoupling(nn.Module):
@@ -56,8 +105,16 @@ class RadialCoupling(nn.Module):
 
     def forward(self, pairs: Pairs) -> torch.Tensor:
         """Return (P, n, 3, 3)."""
+        return along_and_across(*self._parts(pairs), pairs.unit)
+
+    def action(self, pairs: Pairs) -> PairAction:
+        """Return W as something that is applied to vectors."""
+        with torch.no_grad():
+            return AxialAction(*self._parts(pairs), pairs.unit)
+
+    def _parts(self, pairs: Pairs) -> tuple[torch.Tensor, torch.Tensor]:
         values = spline_values(self.radial * self.scale, pairs.distance, self.cutoff)
-        return along_and_across(values[:, : self.n], values[:, self.n :], pairs.unit)
+        return values[:, : self.n], values[:, self.n :]
 
     def plain(self) -> JsonObject:
         """Return what makes it again, but for its tensors."""
@@ -128,6 +185,11 @@ class EnvironmentCoupling(nn.Module):
         result: torch.Tensor = tensors + h[..., :1, None] * identity
         return result
 
+    def action(self, pairs: Pairs) -> PairAction:
+        """Return W as something that is applied to vectors."""
+        with torch.no_grad():
+            return WholeAction(self(pairs))
+
     def plain(self) -> JsonObject:
         """Return what makes it again, but for its tensors."""
         return {
@@ -161,10 +223,18 @@ class ModulatedCoupling(nn.Module):
 
     def forward(self, pairs: Pairs) -> torch.Tensor:
         """Return (P, n, 3, 3)."""
+        return along_and_across(*self._parts(pairs), pairs.unit)
+
+    def action(self, pairs: Pairs) -> PairAction:
+        """Return W as something that is applied to vectors."""
+        with torch.no_grad():
+            return AxialAction(*self._parts(pairs), pairs.unit)
+
+    def _parts(self, pairs: Pairs) -> tuple[torch.Tensor, torch.Tensor]:
         values = spline_values(self.radial * self.scale, pairs.distance, self.cutoff)
         crowding = self.crowding(pairs)
         factor = 1.0 + self.crowded * (crowding[pairs.first] + crowding[pairs.second])[:, None]
-        return along_and_across(values[:, : self.n] * factor, values[:, self.n :] * factor, pairs.unit)
+        return values[:, : self.n] * factor, values[:, self.n :] * factor
 
     def plain(self) -> JsonObject:
         """Return what makes it again, but for its tensors."""

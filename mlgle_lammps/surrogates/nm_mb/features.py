@@ -6,11 +6,13 @@ from typing import Protocol
 
 import torch
 
+from mlgle_lammps.surrogates.nm_mb.couplings import EnvironmentCoupling, PairAction
 from mlgle_lammps.surrogates.nm_mb.memory import MemoryGroup, laplacian
 from mlgle_lammps.surrogates.nm_mb.neighbours import Pairs
 
 DENSE_UP_TO = 300
-"""Molecules of a box up to which Ξ is kept as whole matrices, which is several times faster than pair by pair."""
+"""Molecules of a box up to which Ξ of the letter's couplings is kept as whole matrices: faster than tensors of pairs,
+not than the two numbers that a radial one has."""
 
 
 class Features(Protocol):
@@ -112,8 +114,7 @@ class ByPairs:
         owners = 0 if group.owner == "pair" else self._n
         self.values = relaxing.root_kT * relaxing.drawn((group.relaxations.size, 3, owners))
         self._names = torch.empty(0, dtype=torch.long, device=relaxing.like.device)
-        self._pairs: Pairs | None = None
-        self._w = torch.empty(0)
+        self._now: tuple[Pairs, PairAction] | None = None
 
     def renew(self, pairs: Pairs | None) -> None:
         """Compute W (n, 3, 3, P); pairs that come into reach bring features in equilibrium."""
@@ -122,8 +123,7 @@ class ByPairs:
         near = pairs.within(self.group.coupling.cutoff)
         if self.group.owner == "pair":
             near = self._follow(near)
-        self._pairs = near
-        self._w = self.group.tensors(near).detach().permute(1, 2, 3, 0).contiguous()
+        self._now = near, self.group.coupling.action(near)
 
     def _follow(self, near: Pairs) -> Pairs:
         """Return pairs in the order of their names, the features of those that were there before kept."""
@@ -139,32 +139,33 @@ class ByPairs:
 
     def forces(self) -> torch.Tensor:
         """Return Ξζ, (box, M, 3)."""
-        pairs = self._known_pairs()
+        pairs, w = self._known()
         felt = self.values[: self.group.relaxations.n]
         if self.group.owner != "pair":
             felt = felt[..., pairs.second] - felt[..., pairs.first]
-        on_pair = (self._w * felt[:, None]).sum((0, 2)).T
+        on_pair = w.total(felt).T
         flat = on_pair.new_zeros(self._n, 3).index_add(0, pairs.first, on_pair)
         return flat.index_add(0, pairs.second, -on_pair).reshape(self._shape)
 
     def drive(self, velocity: torch.Tensor) -> torch.Tensor:
         """Return Ξᵀ V, (n, 3, owner)."""
-        pairs = self._known_pairs()
+        pairs, w = self._known()
         flat = velocity.reshape(-1, 3)
         across = (flat[pairs.first] - flat[pairs.second]).T.contiguous()
-        on_pair = (self._w * across).sum(2)
+        on_pair = w.of_each(across)
         if self.group.owner == "pair":
             return on_pair
         on_owner = on_pair.new_zeros(*on_pair.shape[:2], self._n)
         return on_owner.index_add(2, pairs.second, on_pair).index_add(2, pairs.first, -on_pair)
 
-    def _known_pairs(self) -> Pairs:
-        if self._pairs is None:
+    def _known(self) -> tuple[Pairs, PairAction]:
+        if self._now is None:
             raise ValueError("features whose pairs are not known yet")
-        return self._pairs
+        return self._now
 
 
 def features_of(group: MemoryGroup, shape: torch.Size, relaxing: Relaxing) -> Features:
     """Return the features of a group in equilibrium, for centres of shape (box, M, 3)."""
-    whole = group.owner == "background" or (group.owner == "molecule" and shape[1] <= DENSE_UP_TO)
+    dense = isinstance(group.coupling, EnvironmentCoupling) and shape[1] <= DENSE_UP_TO
+    whole = group.owner == "background" or (group.owner == "molecule" and dense)
     return OfMolecules(group, shape, relaxing) if whole else ByPairs(group, shape, relaxing)

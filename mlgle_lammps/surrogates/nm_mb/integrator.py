@@ -66,6 +66,7 @@ class CentreMotion:
         for group in memory.groups:
             relaxing = Relaxing(group, settings.dt, settings.kT, self.centres, generator)
             self._features.append((features_of(group, centres.shape, relaxing), relaxing))
+        self._felt = self._now = torch.zeros_like(self.centres)
         self._renew()
 
     @property
@@ -103,17 +104,23 @@ class CentreMotion:
     def _short_step(self, dt: float) -> None:
         """Drift, and let momenta and features act on one another and features relax."""
         self.centres += 0.5 * dt * self.momenta / self._masses
-        for found, _ in self._features:
-            self.momenta += 0.5 * dt * found.forces()
+        self.momenta += 0.5 * dt * self._felt
         velocity = self.momenta / self._masses
         for found, relaxing in self._features:
             half = 0.5 * dt * found.drive(velocity)
             found.values[: len(half)] -= half
             found.values = relaxing(found.values)
             found.values[: len(half)] -= half
-        for found, _ in self._features:
-            self.momenta += 0.5 * dt * found.forces()
+        self._felt = self._forces()
+        self.momenta += 0.5 * dt * self._felt
         self.centres += 0.5 * dt * self.momenta / self._masses
+
+    def _forces(self) -> torch.Tensor:
+        """Return Ξζ, which stays as it is until features or Ξ change."""
+        first, *others = (found.forces() for found, _ in self._features)
+        for other in others:
+            first = first + other
+        return first
 
     @torch.no_grad()
     def _renew(self) -> None:
@@ -121,4 +128,5 @@ class CentreMotion:
         pairs = pairs_within(self.centres, self.box, self._memory.cutoff) if self._memory.cutoff > 0 else None
         for found, _ in self._features:
             found.renew(pairs)
+        self._felt = self._forces()
         self._now = self._force(self.centres, self.box).detach()
