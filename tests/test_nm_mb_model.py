@@ -253,7 +253,7 @@ def test_strengths_are_found_that_supply_what_is_lacking():
     parts, strengths = [exponential(5.0), exponential(0.1)], np.array([40.0, 3.0])
     times = np.linspace(0.05, 30, 300)
     lacking = 0.8 * 3.0 * 10 * (1 - np.exp(-0.1 * times))
-    found = factors(lacking, times, parts, strengths, np.ones(300), slow=2.0, hold=1e-3)
+    found = factors(lacking, times, parts, strengths, np.ones(300), hold=1e-3)
     assert found == pytest.approx([1.0, 1.8], abs=0.01)
     memory = background(parts, strengths)
     strengths_found = rescaled(memory, found).groups[0].strengths

@@ -1,67 +1,84 @@
-"""Slow memory brought to what production shows: the running friction of one molecule's own velocity correlation.
+"""All memory brought to what production shows: the running friction of one molecule's own velocity correlation.
 
-Constrained runs tell the tail of the kernel with large errors, and for centres that do not move. Production tells
-G(t) = ∫₀ᵗ of the whole memory of one molecule's velocity, mean forces included, and kT/D in the end. A model's own
-motion has a G too; what it lacks is added to its memories as strengths that stay positive, the spatial form of each
-untouched. Momentum, positivity and fluctuation-dissipation are those of the form and cannot be lost by it.
+Production tells G(t) = ∫₀ᵗ of the whole memory of one molecule's velocity, mean forces included, and kT/D in the end. A
+model's own motion has a G too; what it lacks is added to its memories as strengths that stay positive.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 from scipy.optimize import lsq_linear
 
+from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import Float64
-from mlgle_lammps.statistics.centre_motion import mean_squared_displacement, velocity_autocorrelation
-from mlgle_lammps.statistics.volterra import running_friction
+from mlgle_lammps.surrogates.nm_mb.constrained_data import Configuration
 from mlgle_lammps.surrogates.nm_mb.couplings import Coupling
+from mlgle_lammps.surrogates.nm_mb.kernel_fit import products_of
 from mlgle_lammps.surrogates.nm_mb.memory import Memory
+from mlgle_lammps.surrogates.nm_mb.model import NmMbModel
 from mlgle_lammps.surrogates.nm_mb.relaxations import Relaxations
+from mlgle_lammps.surrogates.nm_mb.self_motion import Pieces, SelfMotion, moved, self_motion, velocity_time
+
+logger = logging.getLogger("mlgle")
 
 
-@dataclass(frozen=True)
-class SelfMotion:
-    """How one molecule moves.
-
-    Attributes:
-        times: (lag,), of G.
-        friction: (lag,) G(t) at the middles between frames.
-        D: a sixth of the MSD's slope.
-    """
-
-    times: Float64
-    friction: Float64
-    D: float
-
-
-def self_motion(
-    pieces: Sequence[tuple[np.ndarray, np.ndarray]],
-    mass: float,
-    dt: float,
-    longest: float,
-    diffusion: tuple[float, float],
-) -> SelfMotion:
-    """Return G and D of pieces of trajectories, each centres and momenta (time, M, 3).
+def calibrate(
+    model: NmMbModel, found: Sequence[Configuration], pieces: Pieces, rounds: int, time: float, seed: int
+) -> NmMbModel:
+    """Return the model with its memories as strong as production asks.
 
     Args:
-        pieces: each longer than the times below.
-        mass: of a molecule.
-        dt: time between frames.
-        longest: lag of G.
-        diffusion: times between which the MSD's slope is taken.
+        model: to begin with.
+        found: constrained runs.
+        pieces: of production.
+        rounds: of motion and correction.
+        time: of a round's motion.
+        seed: of the motions.
+
+    Raises:
+        UserError: no piece of production that is long enough.
     """
-    n_lags, (first, last) = round(longest / dt) + 1, (round(time / dt) for time in diffusion)
-    correlation = np.mean(
-        [velocity_autocorrelation(p / mass - p.mean(1, keepdims=True) / mass, n_lags) for _, p in pieces], axis=0
-    )
-    msd = np.mean([mean_squared_displacement(c - c.mean(1, keepdims=True), last + 1) for c, _ in pieces], axis=0)
-    friction = running_friction(correlation, mass, dt)
-    times: Float64 = (np.arange(n_lags - 1, dtype=np.float64) + 0.5) * dt
-    return SelfMotion(times, friction, float((msd[last] - msd[first]) / (6 * dt * (last - first))))
+    forget = velocity_time(pieces, model.mass, model.dt)
+    last = min(120 * forget, max(len(own) for own, _ in pieces) * model.dt / 1.5, time / 1.5)
+    if last < 5 * forget:
+        raise UserError(f"the tail of memory needs a piece of production longer than {7.5 * forget:.3g}")
+    longest, diffusion = min(30 * forget, last / 2), (last / 4, last)
+    long_enough = [piece for piece in pieces if len(piece[0]) * model.dt > 1.4 * last]
+    wanted = self_motion(long_enough, model.mass, model.dt, longest, diffusion)
+    for number in range(rounds):
+        own = self_motion(moved(model, time, 1, 1000 * seed + number), model.mass, model.dt, longest, diffusion)
+        model = corrected(model, found, wanted, own)
+        logger.info("calibration round %d: D %.4g, wanted %.4g", number + 1, own.D, wanted.D)
+    return model
+
+
+def corrected(model: NmMbModel, found: Sequence[Configuration], wanted: SelfMotion, own: SelfMotion) -> NmMbModel:
+    """Return the model with strengths changed by what its running friction lacks, and its D says of the end."""
+    parts = [part for group in model.kernel.groups for part in separated(group.relaxations)]
+    strengths = own_friction(model.kernel, found)
+    end = model.kT / wanted.D - model.kT / own.D
+    times = np.append(wanted.times, 3 * wanted.times[-1])
+    lacking = np.append(wanted.friction - own.friction, end)
+    weights = np.append(1 / (wanted.times + wanted.times[0]), 1.0)
+    weights[:-1] /= weights[:-1].sum()
+    change = factors(lacking, times, parts, strengths, weights)
+    note = "calibrated: " + ", ".join(f"{value:.2f}" for value in change)
+    return replace(model, kernel=rescaled(model.kernel, change), notes=(*model.notes, note))
+
+
+def own_friction(memory: Memory, found: Sequence[Configuration]) -> Float64:
+    """Return the mean own friction of each memory at t = 0, (n,)."""
+    if memory.groups[0].strengths is not None:
+        return memory.groups[0].strengths.square().numpy()
+    with torch.no_grad():
+        each = [products_of(memory, one).diagonal(dim1=-2, dim2=-1).mean(-1).numpy() for one in found[:3]]
+    result: Float64 = np.mean(each, axis=0)
+    return result
 
 
 def separated(relaxations: Relaxations) -> list[Relaxations]:
@@ -76,7 +93,7 @@ def separated(relaxations: Relaxations) -> list[Relaxations]:
 
 def factors(
     lacking: Float64, times: Float64, parts: Sequence[Relaxations], strengths: Float64, weights: Float64,
-    slow: float, most: float = 3.0, hold: float = 0.1,
+    most: float = 3.0, hold: float = 0.1,
 ) -> Float64:  # fmt: skip
     """Return what each part's strength is multiplied by so that running frictions grow by what is lacking, (n,).
 
@@ -86,7 +103,6 @@ def factors(
         parts: memories.
         strengths: (n,) of each now.
         weights: (lag,).
-        slow: decay time above which strengths may change.
         most: largest factor; its inverse is the smallest.
         hold: weight of the distance of factors from 1, relative to the misfit of nothing changed.
     """
@@ -97,16 +113,11 @@ def factors(
         running = np.concatenate([[0.0], np.cumsum(0.5 * (decay[1:] + decay[:-1]) * np.diff(grid))])
         integrals.append(np.interp(times, grid, running))
     columns = np.stack(integrals, axis=1)
-    free = np.array([decay_time(part) >= slow for part in parts])
-    result = np.ones(len(parts))
-    if not free.any():
-        return result
     root = np.sqrt(weights)
     scale = np.sqrt(np.sum((root * lacking) ** 2)) * hold
-    above = np.concatenate([root[:, None] * columns[:, free], scale * np.eye(int(free.sum()))])
-    target = np.concatenate([root * lacking, np.zeros(int(free.sum()))])
-    change = lsq_linear(above, target, bounds=(1 / most - 1, most - 1)).x
-    result[free] += change
+    above = np.concatenate([root[:, None] * columns, scale * np.eye(len(parts))])
+    target = np.concatenate([root * lacking, np.zeros(len(parts))])
+    result: Float64 = 1.0 + lsq_linear(above, target, bounds=(1 / most - 1, most - 1)).x
     return result
 
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import torch
 
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import CHAINS, Float64, Frames, System
 from mlgle_lammps.store.constrained_file import ConstrainedSet
 from mlgle_lammps.surrogates.nm_mb import NAME
-from mlgle_lammps.surrogates.nm_mb.calibration import SelfMotion, factors, rescaled, self_motion, separated
+from mlgle_lammps.surrogates.nm_mb.calibration import calibrate, own_friction
 from mlgle_lammps.surrogates.nm_mb.constrained_data import Configuration, configuration_of, decay_of
-from mlgle_lammps.surrogates.nm_mb.integrator import CentreMotion, MotionSettings
-from mlgle_lammps.surrogates.nm_mb.kernel_fit import products_of
-from mlgle_lammps.surrogates.nm_mb.memory import Memory
 from mlgle_lammps.surrogates.nm_mb.model import NEEDS, NmMbModel
 from mlgle_lammps.surrogates.nm_mb.potential import Potential
 from mlgle_lammps.surrogates.nm_mb.potential_fit import (
@@ -28,11 +23,9 @@ from mlgle_lammps.surrogates.nm_mb.potential_fit import (
     samples_of_production,
 )
 from mlgle_lammps.surrogates.nm_mb.presets import PRESETS, MemorySettings, fit_memory
+from mlgle_lammps.surrogates.nm_mb.self_motion import Pieces
+from mlgle_lammps.surrogates.nm_mb.tail import with_matched_tail
 from mlgle_lammps.surrogates.recorded import require_channels
-
-logger = logging.getLogger("mlgle")
-
-Pieces = Sequence[tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -46,7 +39,7 @@ class TrainSettings:
         potential_reach: cutoff of U as a share of the shortest edge.
         force_window: Δ of production's force samples over the time in which memory starts to decay.
         potential_updates: of a many-body potential.
-        rounds: of calibration; the presets in ``CALIBRATED`` alone.
+        rounds: of bringing "gle" to production.
         calibration_time: of a round's motion.
         seed: of everything drawn.
     """
@@ -61,9 +54,6 @@ class TrainSettings:
     calibration_time: float = 300.0
     seed: int = 1
 
-
-CALIBRATED = ("gle",)
-"""Presets whose slow memory is brought to what production shows; all memory of "gle"."""
 
 SWING = 0.18
 """Most of (K(0)/M)^½ times a short step. The velocities' autocorrelation is then 0.0025 off (rms, on the star melt's
@@ -113,8 +103,10 @@ def train(
         memory, potential, first.kT, float(first.masses[0]), first.box, system.dt, inner, renew, system.time_unit,
         system.length_unit, frames.com[-1].copy(), how.preset, tuple(notes),
     )  # fmt: skip
-    if how.preset in CALIBRATED and not should_stop():
-        model = calibrate(model, found, pieces, how)
+    if how.preset == "gle" and not should_stop():
+        return calibrate(model, found, pieces, how.rounds, how.calibration_time, how.seed)
+    if how.preset == "default" and not should_stop():
+        return with_matched_tail(model, found, pieces, how.seed, should_stop)
     return model
 
 
@@ -141,76 +133,6 @@ def fit_potential(
     if how.potential == "pair":
         return pair
     return fit_many_body_potential(samples, box, pair, how.potential_updates, seed=how.seed, should_stop=should_stop)
-
-
-def calibrate(model: NmMbModel, found: Sequence[Configuration], pieces: Pieces, how: TrainSettings) -> NmMbModel:
-    """Return the model with its slow memories as strong as production asks; see ``calibration``."""
-    forget = velocity_time(pieces, model.mass, model.dt)
-    last = min(120 * forget, max(len(own) for own, _ in pieces) * model.dt / 1.5, how.calibration_time / 1.5)
-    if last < 5 * forget:
-        raise UserError(f"the tail of memory needs a piece of production longer than {7.5 * forget:.3g}")
-    longest, diffusion = min(30 * forget, last / 2), (last / 4, last)
-    long_enough = [piece for piece in pieces if len(piece[0]) * model.dt > 1.4 * last]
-    wanted = self_motion(long_enough, model.mass, model.dt, longest, diffusion)
-    for number in range(how.rounds):
-        own = self_motion([move(model, how, number)], model.mass, model.dt, longest, diffusion)
-        model = corrected(model, found, wanted, own)
-        logger.info("calibration round %d: D %.4g, wanted %.4g", number + 1, own.D, wanted.D)
-    return model
-
-
-def velocity_time(pieces: Pieces, mass: float, dt: float) -> float:
-    """Return the time in which velocities of molecules fall to 1/e."""
-    momenta = pieces[0][1]
-    products = np.array(
-        [np.mean(momenta[lag:] * momenta[: len(momenta) - lag]) for lag in range(min(200, len(momenta)))]
-    )
-    below = products < products[0] / np.e
-    return float(dt * (np.argmax(below) if below.any() else len(products)))
-
-
-def move(model: NmMbModel, how: TrainSettings, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return centres and momenta of a motion of the model in its own box."""
-    generator = torch.Generator().manual_seed(1000 * how.seed + number)
-    start = torch.as_tensor(model.last)[None]
-    drawn = torch.randn(start.shape, generator=generator, dtype=torch.float64)
-    momenta = (model.kT * model.mass) ** 0.5 * (drawn - drawn.mean(1, keepdim=True))
-    motion = CentreMotion(
-        model.kernel, model.potential.forces, start, momenta, torch.full((len(model.last),), model.mass).double(),
-        torch.as_tensor(model.box), MotionSettings(model.dt / model.inner, model.kT, model.renew), generator,
-    )  # fmt: skip
-    n_frames = max(50, round(how.calibration_time / model.dt))
-    kept = np.empty((2, n_frames, len(model.last), 3))
-    motion.advance(n_frames // 10 * model.inner // model.renew)
-    for k in range(n_frames):
-        motion.advance(model.inner // model.renew)
-        kept[:, k] = motion.centres[0].numpy(), motion.momenta[0].numpy()
-    return kept[0], kept[1]
-
-
-def corrected(model: NmMbModel, found: Sequence[Configuration], wanted: SelfMotion, own: SelfMotion) -> NmMbModel:
-    """Return the model with strengths changed by what its running friction lacks, and its D says of the end."""
-    parts = [part for group in model.kernel.groups for part in separated(group.relaxations)]
-    strengths = own_friction(model.kernel, found)
-    end = model.kT / wanted.D - model.kT / own.D
-    times = np.append(wanted.times, 3 * wanted.times[-1])
-    lacking = np.append(wanted.friction - own.friction, end)
-    weights = np.append(1 / (wanted.times + wanted.times[0]), 1.0)
-    weights[:-1] /= weights[:-1].sum()
-    slow = 0.0 if model.preset == "gle" else 8 * model.dt * model.inner / max(model.inner, 1)
-    change = factors(lacking, times, parts, strengths, weights, slow)
-    note = "calibrated: " + ", ".join(f"{value:.2f}" for value in change)
-    return replace(model, kernel=rescaled(model.kernel, change), notes=(*model.notes, note))
-
-
-def own_friction(memory: Memory, found: Sequence[Configuration]) -> Float64:
-    """Return the mean own friction of each memory at t = 0, (n,)."""
-    if memory.groups[0].strengths is not None:
-        return memory.groups[0].strengths.square().numpy()
-    with torch.no_grad():
-        each = [products_of(memory, one).diagonal(dim1=-2, dim2=-1).mean(-1).numpy() for one in found[:3]]
-    result: Float64 = np.mean(each, axis=0)
-    return result
 
 
 def _range(masses: Float64) -> str:
