@@ -17,12 +17,13 @@ from mlgle_lammps.observe.centre_velocities import current_correlations, shell_c
 from mlgle_lammps.records import CHAINS, Frames, System, joined
 from mlgle_lammps.statistics.centre_motion import distinct_van_hove, mean_squared_displacement
 from mlgle_lammps.store.constrained_file import ConstrainedRun, ConstrainedSet
+from mlgle_lammps.surrogates.nm_mb import self_motion, tail
 from mlgle_lammps.surrogates.nm_mb.calibration import factors, rescaled, separated
 from mlgle_lammps.surrogates.nm_mb.constrained_data import configuration_of
 from mlgle_lammps.surrogates.nm_mb.couplings import RadialCoupling
 from mlgle_lammps.surrogates.nm_mb.finite_runs import seen
 from mlgle_lammps.surrogates.nm_mb.held_out import shares
-from mlgle_lammps.surrogates.nm_mb.kernel_fit import FitSettings, products_of
+from mlgle_lammps.surrogates.nm_mb.kernel_fit import NEVER, FitSettings, products_of
 from mlgle_lammps.surrogates.nm_mb.memory import Memory, MemoryGroup
 from mlgle_lammps.surrogates.nm_mb.model import NmMbModel
 from mlgle_lammps.surrogates.nm_mb.neighbours import pairs_within
@@ -30,6 +31,7 @@ from mlgle_lammps.surrogates.nm_mb.potential import PairPotential
 from mlgle_lammps.surrogates.nm_mb.potential_fit import ForceSamples, fit_many_body_potential, fit_pair_potential
 from mlgle_lammps.surrogates.nm_mb.presets import PRESETS, MemorySettings, background, fit_memory
 from mlgle_lammps.surrogates.nm_mb.relaxations import beside, exponential, oscillator
+from mlgle_lammps.surrogates.nm_mb.tail import next_factor
 from mlgle_lammps.surrogates.nm_mb.trainer import TrainSettings, train
 
 M, EDGE, KT, MASS, DT = 10, 8.0, 2.0, 5.0, 0.1
@@ -260,6 +262,36 @@ def test_strengths_are_found_that_supply_what_is_lacking():
     assert strengths_found is not None
     assert strengths_found.square().numpy() == pytest.approx(strengths * found)
     assert [part.matrix.tolist() for part in separated(beside(PARTS))] == [part.matrix.tolist() for part in PARTS]
+
+
+def test_a_factor_is_read_from_a_line_through_inverse_diffusion():
+    def D(factor):
+        return 1 / (20.0 + 30.0 * factor)
+
+    assert next_factor([(1.0, D(1.0))], D(0.4), guess=30.0) == pytest.approx(0.4, abs=0.01)
+    tried = [(1.0, D(1.0)), (0.1, D(0.1))]  # the line is known: a wrong guess hardly counts
+    assert next_factor(tried, D(0.4), guess=40.0) == pytest.approx(0.4, abs=0.03)
+    assert next_factor([(1.0, D(1.0))], 1.0, guess=30.0) == 0.05
+    noisy = [(1.0, 0.0200), (0.95, 0.0199)]  # the wrong way round: noise, and so the guess counts
+    assert 0.5 < next_factor(noisy, 0.0210, guess=30.0) < 1.0
+
+
+def test_the_slow_end_is_matched_to_productions_diffusion(monkeypatch):
+    """A model whose slow memory is three times too strong comes back to what made production."""
+    monkeypatch.setattr(tail, "ACCURACY", 0.08)
+    monkeypatch.setattr(tail, "ROUNDS", 2)
+    parts, strengths = [exponential(5.0), exponential(0.05)], np.array([40.0, 1.0])
+    true = replace(model_of("gle"), kernel=background(parts, strengths), notes=(), inner=1, renew=1)
+    wrong = replace(true, kernel=background(parts, strengths * [1.0, 3.0]))
+    production = self_motion.moved(true, 300.0, 4, seed=5)
+    found = tail.with_matched_tail(wrong, [], production, 2, NEVER)
+    fast, slow = found.kernel.groups[0].strengths.square().numpy()
+    assert fast == pytest.approx(40.0)
+    assert slow == pytest.approx(1.0, abs=0.35)
+    assert "by production's D" in found.notes[-1]
+    short = tail.with_matched_tail(wrong, [], [(com[:200], momenta[:200]) for com, momenta in production], 2, NEVER)
+    assert short.kernel is wrong.kernel
+    assert "too short" in short.notes[-1]
 
 
 def pair_forces(n=40, noise=0.0):
