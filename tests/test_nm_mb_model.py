@@ -285,7 +285,9 @@ def test_the_slow_end_is_matched_to_productions_diffusion(monkeypatch):
     wrong = replace(true, kernel=background(parts, strengths * [1.0, 3.0]))
     production = self_motion.moved(true, 300.0, 4, seed=5)
     found = tail.with_matched_tail(wrong, [], production, 2, NEVER)
-    fast, slow = found.kernel.groups[0].strengths.square().numpy()
+    strengths_found = found.kernel.groups[0].strengths
+    assert strengths_found is not None
+    fast, slow = strengths_found.square().numpy()
     assert fast == pytest.approx(40.0)
     assert slow == pytest.approx(1.0, abs=0.35)
     assert "by production's D" in found.notes[-1]
