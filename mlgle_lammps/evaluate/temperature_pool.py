@@ -102,7 +102,11 @@ def pooled_run(run: RunResult, T: float) -> PooledRun:
     trajectory = read_trajectory(run.folder.path, 0, run.handoff_frames or None)
     if trajectory.system.dt != run.system.dt:  # the run was brought to the units of another
         trajectory = replace(trajectory, system=replace(trajectory.system, dt=run.system.dt))
-    sums = gather(trajectory)
+    return pooled_sums(gather(trajectory), run.D, T)
+
+
+def pooled_sums(sums: ChainSums, D: Estimate, T: float) -> PooledRun:
+    """Return what a stretch of a run brings whose sums and D are known."""
     correlations = sums.correlations
     mean = correlations.mean()
 
@@ -114,7 +118,7 @@ def pooled_run(run: RunResult, T: float) -> PooledRun:
     usable = np.isfinite(first.value) and np.isfinite(first.left_out).all()
     relaxed = sums.relaxation.beyond <= MOST_BEYOND
     return PooledRun(
-        T, run.D, correlations, mean.map(lambda own: own[0]), first if usable else None,
+        T, D, correlations, mean.map(lambda own: own[0]), first if usable else None,
         sums.relaxation.integral if relaxed else None, _curve(sums),
     )  # fmt: skip
 

@@ -1,0 +1,75 @@
+"""D over temperatures from short records, alone, pooled, and foretold by the other ones, against long MD of each.
+
+    python benchmarks/accuracy_temperatures.py 300=RUN 325=RUN .. [--frames 1600] [--memory 128]
+
+RUN is the folder of a long `run --surrogate none`. D of its first frames is by the fit, and the pool is made of these
+alone. The reference is the slope of the MSD over the whole record; z is of what the *others* foretell against that.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from mlgle_lammps.chains.spectrum import spectrum_of
+from mlgle_lammps.diffusion.gle_fit import fit_gle
+from mlgle_lammps.diffusion.slope import normal_diffusion
+from mlgle_lammps.evaluate.properties import gather
+from mlgle_lammps.evaluate.temperature_pool import PooledRun, leave_one_out, pool_temperatures, pooled_sums
+from mlgle_lammps.evaluate.trajectories import read_trajectory
+from mlgle_lammps.records import Estimate
+from mlgle_lammps.statistics.correlation import autocorrelation, relaxation_times
+from mlgle_lammps.statistics.moments import MomentAccumulator
+
+
+def short(run: Path, T: float, frames: int, memory: int) -> PooledRun:
+    """Return what the first frames of a record bring to a pool, D by the fit among it."""
+    trajectory = read_trajectory(run, 0, frames)
+    system = trajectory.system
+    moments = MomentAccumulator(system.n_chains, system.n_modes, memory)
+    moments.add(trajectory.window())
+    return pooled_sums(gather(trajectory), fit_gle(moments.moments(), system.dt, "default", spectrum_of(system)).D, T)
+
+
+def reference(run: Path) -> tuple[Estimate | None, int]:
+    """Return D by the slope of a whole record's MSD, and its frames."""
+    trajectory = read_trajectory(run)
+    window, system = trajectory.window(), trajectory.system
+    correlation = autocorrelation(window.modes[:, :, :1], window.segments, trajectory.n_frames // 4)
+    tau = relaxation_times(correlation.nacf, 1.0)[0] or trajectory.n_frames / 4
+    moments = MomentAccumulator(system.n_chains, 0, trajectory.n_frames // 4)
+    moments.add(window.first_modes(0))
+    return normal_diffusion(moments.moments(), system.dt, tau), trajectory.n_frames
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="+", metavar="T=RUN")
+    parser.add_argument("--frames", type=int, default=1600)
+    parser.add_argument("--memory", type=int, default=128)
+    asked = parser.parse_args()
+    named = sorted((float(T), Path(run)) for T, run in (own.split("=", 1) for own in asked.runs))
+    runs = [short(run, T, asked.frames, asked.memory) for T, run in named]
+    pool, told = pool_temperatures(runs), leave_one_out(runs)
+    print(f"{asked.frames} frames each; a_T by {pool.law.name}; D a_T/v alike: χ² {pool.D_chi2:.2f} of {pool.D_dof}")
+    print("| T | long MD | frames | alone | pooled | foretold by the others | z | alone: z | pooled: z |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for (T, path), own, pooled, (_, foretold, _) in zip(named, runs, pool.D, told, strict=True):
+        long, n_frames = reference(path)
+        cells = [f"{each.value:.3e} ± {100 * each.se / each.value:.1f}%" for each in (own.D, pooled, foretold.D)]
+        if long is None:
+            print(f"| {T:g} | not normal | {n_frames} | {' | '.join(cells)} | | | |")
+            continue
+        z = [np.log(each.value / long.value) / np.hypot(each.se / each.value, long.se / long.value)
+             for each in (foretold.D, own.D, pooled)]  # fmt: skip
+        print(
+            f"| {T:g} | {long.value:.3e} ± {100 * long.se / long.value:.1f}% | {n_frames} | {' | '.join(cells)} | "
+            f"{z[0]:+.1f} | {z[1]:+.1f} | {z[2]:+.1f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
