@@ -38,6 +38,7 @@ VARIANTS: dict[str, tuple[str, MemorySettings]] = {
     "nm-mb": ("nm-mb", WHOLE),
     "nm-mb, no environment": ("nm-mb", replace(WHOLE, environment=False)),
     "nm-mb, range 0.35": ("nm-mb", replace(WHOLE, reach=0.35)),
+    "nm-mb, 1000 updates": ("nm-mb", replace(WHOLE, fit=replace(WHOLE.fit, updates=1000))),
     "paper": ("paper", WHOLE),
     "paper, no environment": ("paper", replace(WHOLE, environment=False)),
     "nm-dpd": ("nm-dpd", WHOLE),
