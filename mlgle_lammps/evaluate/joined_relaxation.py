@@ -30,7 +30,7 @@ class JoinedRelaxation:
         times: (lag,).
         G: (lag,); blocks of time and groups of chains are its units.
         source: (lag,) "Green-Kubo" or "modes".
-        viscosity: ∫ G dt.
+        viscosity: ∫ G dt; the error holds that of the agreement, for all that is taken from modes.
     """
 
     at: float
@@ -42,24 +42,17 @@ class JoinedRelaxation:
     viscosity: Replicas
 
 
-def ratio_to_modes(
-    stress: StressRelaxation, times: Float64, modes: Replicas, start: float
-) -> tuple[float, float] | None:
-    """Return Green-Kubo's G over the modes', means over [start, 3 start], and its standard error; None without lags."""
+def ratio_to_modes(stress: StressRelaxation, times: Float64, modes: Replicas, start: float) -> Replicas | None:
+    """Return Green-Kubo's G over the modes', means over [start, 3 start]; None without lags."""
     inside = (stress.times >= start) & (stress.times <= SPAN * start)
     if not inside.any() or SPAN * start > times[-1]:
         return None
     at = stress.times[inside]
-
-    def of_modes(values: Float64) -> float:
-        return float(np.interp(at, times, values).sum())
-
-    below = modes.map(of_modes)
+    below = modes.map(lambda values: float(np.interp(at, times, values).sum()))
     above = stress.G.map(lambda values: float(values[inside].sum()))
     if not below.value > 0:
         return None
-    ratio = float(above.value / below.value)
-    return ratio, float(np.hypot(above.se / below.value, ratio * below.se / below.value))
+    return combined(lambda a, b: float(a / b), above, below)
 
 
 def join_relaxations(
@@ -78,27 +71,29 @@ def join_relaxations(
         found = ratio_to_modes(stress, times, modes, float(start))
         if found is None:
             return None
-        ratio, error = found
-        if error <= TELLING and abs(ratio - 1.0) <= AGREE * error:
-            return _joined(stress, times, modes, relaxation, density, float(start), ratio, error)
+        if found.se <= TELLING and abs(found.value - 1.0) <= AGREE * found.se:
+            return _joined(stress, times, modes, relaxation, density, float(start), found)
     return None
 
 
 def _joined(
     stress: StressRelaxation, times: Float64, modes: Replicas, relaxation: Relaxation, density: float, at: float,
-    ratio: float, ratio_se: float,
+    ratio: Replicas,
 ) -> JoinedRelaxation:  # fmt: skip
     early, late = stress.times < at, times >= at
     inside = relaxation.times <= at
     begun = Replicas(relaxation.sum.value[inside], relaxation.sum.left_out[:, inside])
     whole = stacked([begun, relaxation.integral], relaxation.integral.effect)
     beyond = whole.map(lambda own: density * (own[-1] - np.trapezoid(own[:-1], relaxation.times[inside])))
+    viscosity = combined(lambda a, b: float(a + b), stress.viscosity(at), beyond)
+    # modes are right beyond only as far as both were seen to agree
+    agreement = ratio.map(lambda own: float(beyond.value * (own - ratio.value)))
     return JoinedRelaxation(
         at,
-        ratio,
-        ratio_se,
+        float(ratio.value),
+        float(ratio.se),
         np.concatenate([stress.times[early], times[late]]),
         combined(lambda a, b: np.concatenate([a[early], b[late]]), stress.G, modes),
         ["Green-Kubo"] * int(early.sum()) + ["modes"] * int(late.sum()),
-        combined(lambda a, b: float(a + b), stress.viscosity(at), beyond),
+        combined(lambda a, b: float(a + b), viscosity, agreement),
     )

@@ -387,7 +387,7 @@ def add_stress(
         if joined is not None:
             found.put("viscosity_joined", joined.viscosity.map(lambda v: v * scales.time), scales.viscosity_unit,
                       f"Green-Kubo up to {joined.at:.4g} {time}, from where on modes agree with it (ratio "
-                      f"{joined.ratio:.3f} ± {joined.ratio_se:.2g}), modes beyond")  # fmt: skip
+                      f"{joined.ratio:.3f} ± {joined.ratio_se:.2g}, in the error), modes beyond")  # fmt: skip
         else:
             found.reasons["viscosity_joined"] = "the two routes to G(t) agree nowhere within 10% and two errors"
     _choose_viscosity(found)
