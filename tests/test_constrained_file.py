@@ -30,7 +30,7 @@ def make_run(seed: int = 3, n: int = 5, n_lags: int = 4) -> ConstrainedRun:
         kT=4.0, dt=0.02, lags=np.array([0, 1, 2, 5][:n_lags]), n_samples=100, mean_force=rng.normal(size=(2, n, 3)),
         pairs=pairs, pair=rng.normal(size=(2, n_lags, len(pairs), 3, 3)).astype(np.float32),
         own=rng.normal(size=(2, n_lags, n, 3, 3)).astype(np.float32), temperature=3.99, energy_drift=1e-3,
-        centre_drift=4e-11, seconds=12.5,
+        centre_drift=4e-11, seconds=12.5, motions=rng.normal(size=(2, n_lags, 18)),
     )  # fmt: skip
 
 
@@ -51,6 +51,11 @@ def test_a_file_reads_back_to_the_bit(tmp_path: Path) -> None:
     assert found.runs[0].times == pytest.approx([0, 0.02, 0.04, 0.1])
     size = (tmp_path / "c.h5").stat().st_size
     assert abs(size - 2 * correlation_bytes(5, len(runs[0].pairs), 4)) < 60_000
+
+
+def test_files_of_before_have_no_collective_motions(tmp_path: Path) -> None:
+    write_constrained(tmp_path / "c.h5", [replace(make_run(1), motions=None)], FACTS)
+    assert read_constrained(tmp_path / "c.h5").runs[0].motions is None
 
 
 def test_a_folder_of_files_is_one_set_in_the_order_of_names(tmp_path: Path) -> None:

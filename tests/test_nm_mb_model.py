@@ -16,6 +16,7 @@ from mlgle_lammps.evaluate.melts_against_md import MeltComparison
 from mlgle_lammps.observe.centre_velocities import current_correlations, shell_cross_correlations, viscosity
 from mlgle_lammps.records import CHAINS, Frames, System, joined
 from mlgle_lammps.statistics.centre_motion import distinct_van_hove, mean_squared_displacement
+from mlgle_lammps.statistics.force_correlation import collective_motions
 from mlgle_lammps.store.constrained_file import ConstrainedRun, ConstrainedSet
 from mlgle_lammps.surrogates.nm_mb import self_motion, tail
 from mlgle_lammps.surrogates.nm_mb.calibration import factors, rescaled, separated
@@ -23,7 +24,7 @@ from mlgle_lammps.surrogates.nm_mb.constrained_data import configuration_of
 from mlgle_lammps.surrogates.nm_mb.couplings import RadialCoupling
 from mlgle_lammps.surrogates.nm_mb.finite_runs import seen
 from mlgle_lammps.surrogates.nm_mb.held_out import shares
-from mlgle_lammps.surrogates.nm_mb.kernel_fit import NEVER, FitSettings, products_of
+from mlgle_lammps.surrogates.nm_mb.kernel_fit import NEVER, FitSettings, KernelFit, products_of
 from mlgle_lammps.surrogates.nm_mb.memory import Memory, MemoryGroup
 from mlgle_lammps.surrogates.nm_mb.model import NmMbModel
 from mlgle_lammps.surrogates.nm_mb.neighbours import pairs_within
@@ -75,9 +76,11 @@ def held(rng, duration=DURATION):
     )
     known = np.array([(i, j) for i in range(M) for j in range(i + 1, M)])
     pair, own = blocks[:, known[:, 0], known[:, 1]], blocks[:, range(M), range(M)]
+    u = collective_motions(centres, BOX).reshape(M, 3, -1)
     return ConstrainedRun(
         0, centres, BOX, np.full(M, MASS), KT, 0.02, LAGS, round(duration / 0.02), np.zeros((2, M, 3)), known,
         np.stack([pair] * 2).astype(np.float32), np.stack([own] * 2).astype(np.float32),
+        motions=np.stack([np.einsum("iam,tijab,jbm->tm", u, blocks, u)] * 2),
     )  # fmt: skip
 
 
@@ -119,6 +122,26 @@ def trained(preset="nm-dpd", updates=3, **how):
     memory = replace(QUICK, fit=replace(QUICK.fit, updates=updates))
     settings = TrainSettings(preset, memory, rounds=1, calibration_time=10.0, potential_updates=3, **how)
     return train(constrained_set(), FRAMES, SYSTEM, settings)
+
+
+def test_collective_motions_are_in_the_misfit_which_is_least_for_the_true_memory():
+    found = [configuration_of(run) for run in constrained_set().runs[:2]]
+    with torch.no_grad():
+        products = products_of(true_memory(), found[0])
+
+    def added(factor, runs):
+        """Return what the collective motions add to the misfit of the true memory times a factor."""
+        misfits = [
+            float(KernelFit(runs, PARTS, FitSettings(collective=weight)).misfit(factor * products, 0))
+            for weight in (0.7, 0.0)
+        ]
+        return misfits[0] - misfits[1]
+
+    low, true, high = (added(factor, found) for factor in (0.9, 1.0, 1.1))
+    assert true < min(low, high)
+    assert abs(high - low) < 0.02 * (high + low - 2 * true)
+    unmeasured = [replace(own, motions=None) for own in found]
+    assert added(1.0, unmeasured) == 0
 
 
 @lru_cache

@@ -15,7 +15,13 @@ from mlgle_lammps.acquire.melt_state import put_back
 from mlgle_lammps.acquire.snapshot import image_flags, masses_here
 from mlgle_lammps.errors import RunFailure
 from mlgle_lammps.records import Float64, Int64
-from mlgle_lammps.statistics.force_correlation import correlate_forces, correlation_time, pairs_within, spread_lags
+from mlgle_lammps.statistics.force_correlation import (
+    collective_motions,
+    correlate_forces,
+    correlation_time,
+    pairs_within,
+    spread_lags,
+)
 from mlgle_lammps.store.constrained_file import ConstrainedRun
 from mlgle_lammps.stream.communicator import Communicator
 
@@ -137,12 +143,12 @@ class HeldMelt:
         if self._comm.rank:
             return None
         lags, pairs = plan.lags, pairs_within(before, self._box, plan.reach)
-        found = correlate_forces(forces, lags, pairs)
+        found = correlate_forces(forces, lags, pairs, collective_motions(before, self._box))
         return ConstrainedRun(
             step=step, centres=before, box=self._box, masses=self._held.totals, kT=kT, dt=plan.every * self._dt,
             lags=lags, n_samples=plan.n_samples, mean_force=found.mean_force, pairs=pairs, pair=found.pair,
             own=found.own, temperature=kT, energy_drift=drift_energy, centre_drift=moved,
-            seconds=time.monotonic() - started,
+            seconds=time.monotonic() - started, motions=found.motions,
         )  # fmt: skip
 
     def _begin(self, path: str, step: int) -> None:

@@ -30,11 +30,13 @@ class ForceCorrelations:
         mean_force: (2, M, 3).
         pair: (2, L, P, 3, 3).
         own: (2, L, M, 3, 3).
+        motions: (2, L, 18) of the collective motions.
     """
 
     mean_force: Float64
     pair: Float32
     own: Float32
+    motions: Float64
 
 
 def spread_lags(longest: int, resolved: int = RESOLVED, growth: float = GROWTH) -> Int64:
@@ -70,7 +72,26 @@ def pairs_within(centres: Float64, box: Float64, distance: float) -> Int64:
     return np.stack([first[near], second[near]], axis=1).astype(np.int64)
 
 
-def correlate_forces(forces: Float64, lags: Int64, pairs: Int64) -> ForceCorrelations:
+def collective_motions(centres: Float64, box: Float64) -> Float64:
+    """Return the motions of the smallest wave vectors, (3M, 18), each of length 1.
+
+    The columns are axis by axis, for each the cosine and the sine, for each of these the three components.
+
+    Args:
+        centres: (M, 3).
+        box: (3,) edges of the periodic box.
+    """
+    vectors = []
+    for phase in (2 * np.pi * centres / box).T:
+        for wave in (np.cos(phase), np.sin(phase)):
+            vectors += [np.outer(wave, unit).ravel() for unit in np.eye(3)]
+    found = np.stack(vectors, axis=1)
+    lengths = np.sqrt(np.sum(found**2, axis=0))
+    result: Float64 = found / np.where(lengths > 0, lengths, 1.0)
+    return result
+
+
+def correlate_forces(forces: Float64, lags: Int64, pairs: Int64, motions: Float64) -> ForceCorrelations:
     """Return the correlations of δF = F - <F> within each half of a run.
 
     C_ij(t) = <δF_i(t) δF_j(0)ᵀ>, the mean with C_ji(t)ᵀ, which time reversal makes the same; <F> is of the whole run,
@@ -80,6 +101,7 @@ def correlate_forces(forces: Float64, lags: Int64, pairs: Int64) -> ForceCorrela
         forces: (time, M, 3), an even spacing apart.
         lags: ascending from 0, as `spread_lags` gives them; the last one within half of the run.
         pairs: (P, 2) whose correlations are wanted.
+        motions: (3M, 18) collective ones, whose forces are sums over all molecules.
 
     Raises:
         ValueError: lags that reach beyond half of the run.
@@ -91,11 +113,22 @@ def correlate_forces(forces: Float64, lags: Int64, pairs: Int64) -> ForceCorrela
     every = np.concatenate([np.repeat(np.arange(n, dtype=np.int64)[:, None], 2, axis=1), pairs])
     weights = hat_weights(lags) / (half - np.arange(lags[-1] + 1))
     found = np.empty((2, len(lags), len(every), 3, 3), dtype=np.float32)
+    together = np.empty((2, len(lags), motions.shape[1]))
     for part in range(2):
         own_half = fluctuations[part * half : (part + 1) * half]
         found[part] = _correlated(own_half, every, weights)
+        together[part] = _autocorrelated(own_half.reshape(half, -1) @ motions, weights)
     means = np.stack([forces[:half].mean(axis=0), forces[half : 2 * half].mean(axis=0)])
-    return ForceCorrelations(means, found[:, :, n:], found[:, :, :n])
+    return ForceCorrelations(means, found[:, :, n:], found[:, :, :n], together)
+
+
+def _autocorrelated(series: Float64, weights: Float64) -> Float64:
+    """Return (L, column) weighted sums over lags of Σ_t x(t + lag) x(t)."""
+    n_lags = weights.shape[1]
+    length = fft.next_fast_len(len(series) + n_lags, real=True)
+    power = np.abs(fft.rfft(series, length, axis=0)) ** 2
+    result: Float64 = weights @ fft.irfft(power, length, axis=0)[:n_lags]
+    return result
 
 
 def _correlated(fluctuations: Float64, pairs: Int64, weights: Float64) -> Float64:

@@ -75,6 +75,8 @@ class ConstrainedRun:
         energy_drift: of the total energy from the first sample to the last, in kT per bead.
         centre_drift: largest distance that a centre moved, length.
         seconds: wall time.
+        motions: (2, L, 18), <G(t) G(0)> of each half, G = uᵀ δF with the collective motions u of the smallest wave
+            vectors (`statistics.force_correlation.collective_motions`); None in files of before.
     """
 
     step: int
@@ -93,6 +95,7 @@ class ConstrainedRun:
     energy_drift: float = math.nan
     centre_drift: float = math.nan
     seconds: float = math.nan
+    motions: Float64 | None = None
 
     @property
     def times(self) -> Float64:
@@ -129,6 +132,8 @@ _ARRAYS: dict[str, tuple[type[np.generic], str, tuple[str | int, ...]]] = {
     "pair": (np.float32, "f", (2, "L", "P", 3, 3)),
     "own": (np.float32, "f", (2, "L", "M", 3, 3)),
 }
+_LATER: dict[str, tuple[type[np.generic], str, tuple[str | int, ...]]] = {"motions": (np.float64, "f", (2, "L", 18))}
+"""Arrays that files of before lack."""
 _NUMBERS = ("kT", "dt", "temperature", "energy_drift", "centre_drift", "seconds")
 _COUNTS = ("step", "n_samples")
 
@@ -146,8 +151,9 @@ def write_constrained(path: Path, runs: Sequence[ConstrainedRun], facts: Constra
         group.attrs["facts"] = np.bytes_(json.dumps({"schema": SCHEMA, **asdict(facts)}).encode())
         for number, run in enumerate(runs):
             own = group.create_group(str(number))
-            for name, (dtype, _, _) in _ARRAYS.items():
-                _store(own, name, np.asarray(getattr(run, name), dtype=dtype))
+            for name, (dtype, _, _) in (_ARRAYS | _LATER).items():
+                if getattr(run, name) is not None:
+                    _store(own, name, np.asarray(getattr(run, name), dtype=dtype))
             _store(own, "numbers", np.array([getattr(run, name) for name in _NUMBERS], dtype=np.float64))
             _store(own, "counts", np.array([getattr(run, name) for name in _COUNTS], dtype=np.int64))
     write_bytes_atomically(path, buffer.getvalue())
@@ -226,7 +232,8 @@ def _read_run(path: Path, group: h5py.Group, number: str) -> ConstrainedRun:
     own, sizes = group[number], dict[str, int]()
     values: JsonObject = {
         name: _array(path, own, f"{where}/{name}", name, kind, shape, sizes).astype(dtype)
-        for name, (dtype, kind, shape) in _ARRAYS.items()
+        for name, (dtype, kind, shape) in (_ARRAYS | _LATER).items()
+        if name in _ARRAYS or name in own
     }
     numbers = _array(path, own, f"{where}/numbers", "numbers", "f", (len(_NUMBERS),), sizes)
     counts = _array(path, own, f"{where}/counts", "counts", "i", (len(_COUNTS),), sizes)
@@ -262,7 +269,8 @@ def _array(
 
 def _check(where: str, run: ConstrainedRun) -> None:
     """Raise UserError where values cannot be those of a constrained run."""
-    if not all(np.isfinite(getattr(run, name)).all() for name in (*_ARRAYS, "kT", "dt")):
+    there = [getattr(run, name) for name in (*_ARRAYS, *_LATER, "kT", "dt")]
+    if not all(np.isfinite(values).all() for values in there if values is not None):
         raise UserError(f"{where} is damaged: it holds values that are not finite")
     positive = min(run.kT, run.dt, run.box.min(), run.masses.min(initial=np.inf)) > 0
     if not positive or run.n_samples < 2 or not len(run.masses):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from mlgle_lammps.records import Float64
+from mlgle_lammps.statistics.force_correlation import collective_motions
 from mlgle_lammps.store.constrained_file import ConstrainedRun
 from mlgle_lammps.surrogates.nm_mb.neighbours import Pairs, pairs_within
 
@@ -28,6 +29,7 @@ class Configuration:
         known: (P, 2) pairs that were measured, i < j.
         mean_force: (M, 3) of the whole run.
         mean_halves: (2, M, 3).
+        motions: (2, L, 18) of the collective motions, β<G(t) G(0)>; None where they were not measured.
     """
 
     centres: torch.Tensor
@@ -40,6 +42,7 @@ class Configuration:
     known: np.ndarray
     mean_force: Float64
     mean_halves: Float64
+    motions: Float64 | None = None
 
     @property
     def n(self) -> int:
@@ -73,29 +76,14 @@ class Configuration:
 
     def collective(self) -> torch.Tensor:
         """Return the motions of the smallest wave vectors, cosines and sines along all axes, (3M, 18), of length 1."""
-        at, vectors = self.centres[0], []
-        for axis in range(3):
-            phase = 2 * torch.pi * at[:, axis] / self.box[axis]
-            for wave in (torch.cos(phase), torch.sin(phase)):
-                wave = wave / wave.square().sum().sqrt()
-                vectors += [torch.outer(wave, unit).reshape(-1) for unit in torch.eye(3, dtype=at.dtype)]
-        return torch.stack(vectors, dim=1)
+        return torch.as_tensor(collective_motions(self.centres[0].numpy(), self.box.numpy()))
 
     def collective_kernel(self) -> Float64:
-        """Return uᵀ K(t) u of these motions, (L, 18), mean over the halves; where all pairs were measured."""
-        u = self.collective().numpy().reshape(self.n, 3, -1)
-        i, j = self.known.T
-        pairs = 2 * np.einsum("pam,pbm->pabm", u[i], u[j]).reshape(-1, u.shape[2])
-        own = np.einsum("iam,ibm->iabm", u, u).reshape(-1, u.shape[2])
-        count = len(self.times)
-        both = [values.mean(0).reshape(count, -1).astype(np.float64) for values in (self.pair, self.own)]
-        result: Float64 = both[0] @ pairs + both[1] @ own
+        """Return uᵀ K(t) u of these motions, (L, 18), mean over the halves; raise ValueError where it is not known."""
+        if self.motions is None:
+            raise ValueError("forces of collective motions were not measured")
+        result: Float64 = self.motions.mean(0)
         return result
-
-    @property
-    def complete(self) -> bool:
-        """Whether all pairs were measured."""
-        return len(self.known) == self.n * (self.n - 1) // 2
 
     def mask(self) -> torch.Tensor:
         """Return 1 where blocks beside the diagonal were measured, (3M, 3M)."""
@@ -113,6 +101,7 @@ def configuration_of(run: ConstrainedRun) -> Configuration:
     return Configuration(
         centres, box, pairs_within(centres, box, float(box.max())), run.times, run.n_samples * run.dt,
         run.pair * beta, run.own * beta, run.pairs, run.mean_force.mean(0), run.mean_force,
+        None if run.motions is None else run.motions / run.kT,
     )  # fmt: skip
 
 

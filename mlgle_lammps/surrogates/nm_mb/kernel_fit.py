@@ -138,11 +138,11 @@ def choose_relaxations(configurations: Sequence[Configuration], most: int, short
 def own_curves(configurations: Sequence[Configuration]) -> list[Float64]:
     """Return kernels (L,) that are sums of memories with positive strengths.
 
-    A molecule's own and, where all pairs were measured, that of transverse motions of the smallest wave vectors, which
+    A molecule's own and, where it was measured, that of transverse motions of the smallest wave vectors, which
     swings back much further.
     """
     curves = [np.mean([found.own.mean((0, 2))[:, range(3), range(3)].mean(1) for found in configurations], axis=0)]
-    if all(found.complete for found in configurations):
+    if all(found.motions is not None for found in configurations):
         motions = np.mean([found.collective_kernel() for found in configurations], axis=0).reshape(-1, 3, 2, 3)
         across = [motions[:, axis, :, side] for axis in range(3) for side in range(3) if side != axis]
         curves.append(np.mean(across, axis=(0, 2)))
@@ -199,7 +199,7 @@ class KernelFit:
             for weights in (lags.own_weights, lags.pair_weights)
         ]
         self._targets = [self._target(found, lags, columns) for found in configurations]
-        if all(found.complete for found in configurations) and settings.collective > 0:
+        if all(found.motions is not None for found in configurations) and settings.collective > 0:
             self._add_collective(lags, columns)
 
         curve = np.mean([found.own.mean((0, 2))[:, range(3), range(3)].mean(1) for found in configurations], axis=0)
