@@ -15,12 +15,12 @@ import numpy as np
 
 from mlgle_lammps.chains.spectrum import spectrum_of
 from mlgle_lammps.diffusion.gle_fit import fit_gle
-from mlgle_lammps.diffusion.slope import normal_diffusion
 from mlgle_lammps.evaluate.properties import gather
+from mlgle_lammps.evaluate.run_properties import properties_of
 from mlgle_lammps.evaluate.temperature_pool import PooledRun, leave_one_out, pool_temperatures, pooled_sums
 from mlgle_lammps.evaluate.trajectories import read_trajectory
+from mlgle_lammps.options.properties import PropertiesOptions
 from mlgle_lammps.records import Estimate
-from mlgle_lammps.statistics.correlation import autocorrelation, relaxation_times
 from mlgle_lammps.statistics.moments import MomentAccumulator
 
 
@@ -35,13 +35,8 @@ def short(run: Path, T: float, frames: int, memory: int) -> PooledRun:
 
 def reference(run: Path) -> tuple[Estimate | None, int]:
     """Return D by the slope of a whole record's MSD, and its frames."""
-    trajectory = read_trajectory(run)
-    window, system = trajectory.window(), trajectory.system
-    correlation = autocorrelation(window.modes[:, :, :1], window.segments, trajectory.n_frames // 4)
-    tau = relaxation_times(correlation.nacf, 1.0)[0] or trajectory.n_frames / 4
-    moments = MomentAccumulator(system.n_chains, 0, trajectory.n_frames // 4)
-    moments.add(window.first_modes(0))
-    return normal_diffusion(moments.moments(), system.dt, tau), trajectory.n_frames
+    whole = properties_of(PropertiesOptions(run))
+    return whole.found.numbers.get("D"), whole.trajectory.n_frames
 
 
 def main() -> None:
@@ -51,6 +46,8 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=1600)
     parser.add_argument("--memory", type=int, default=128)
     asked = parser.parse_args()
+    if len(asked.runs) < 3:
+        parser.error("three temperatures are needed: two foretell the third")
     named = sorted((float(T), Path(run)) for T, run in (own.split("=", 1) for own in asked.runs))
     runs = [short(run, T, asked.frames, asked.memory) for T, run in named]
     pool, told = pool_temperatures(runs), leave_one_out(runs)

@@ -41,14 +41,21 @@ def self_motion(pieces: Pieces, mass: float, dt: float, longest: float, diffusio
         longest: lag of G.
         diffusion: times between which the MSD's slope is taken.
     """
-    n_lags, (first, last) = round(longest / dt) + 1, (round(time / dt) for time in diffusion)
+    n_lags = round(longest / dt) + 1
     correlation = np.mean(
         [velocity_autocorrelation(p / mass - p.mean(1, keepdims=True) / mass, n_lags) for _, p in pieces], axis=0
     )
-    msd = np.mean([mean_squared_displacement(c - c.mean(1, keepdims=True), last + 1) for c, _ in pieces], axis=0)
     friction = running_friction(correlation, mass, dt)
     times: Float64 = (np.arange(n_lags - 1, dtype=np.float64) + 0.5) * dt
-    return SelfMotion(times, friction, float((msd[last] - msd[first]) / (6 * dt * (last - first))))
+    return SelfMotion(times, friction, slope(pieces, dt, diffusion))
+
+
+def slope(pieces: Pieces, dt: float, between: tuple[float, float], weights: Sequence[float] | None = None) -> float:
+    """Return D by the growth of the mean squared displacement between two times, pieces alike where no weights are."""
+    first, last = (round(time / dt) for time in between)
+    msd = [mean_squared_displacement(com - com.mean(1, keepdims=True), last + 1) for com, _ in pieces]
+    grown = np.average([own[last] - own[first] for own in msd], weights=weights)
+    return float(grown / (6 * dt * (last - first)))
 
 
 def velocity_time(pieces: Pieces, mass: float, dt: float) -> float:

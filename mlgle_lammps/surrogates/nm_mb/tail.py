@@ -15,12 +15,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mlgle_lammps.statistics.centre_motion import mean_squared_displacement
 from mlgle_lammps.surrogates.nm_mb.calibration import decay_time, own_friction, rescaled, separated
 from mlgle_lammps.surrogates.nm_mb.constrained_data import Configuration
 from mlgle_lammps.surrogates.nm_mb.model import NmMbModel
 from mlgle_lammps.surrogates.nm_mb.relaxations import Relaxations
-from mlgle_lammps.surrogates.nm_mb.self_motion import Pieces, moved, velocity_time
+from mlgle_lammps.surrogates.nm_mb.self_motion import Pieces, moved, slope, velocity_time
 
 logger = logging.getLogger("mlgle")
 
@@ -55,32 +54,32 @@ def with_matched_tail(
     slow = slow_memories(model, SLOW * forget)
     if last < 3 * SLOW * forget or error > WORST or not slow.any():
         return replace(model, notes=(*model.notes, "production is too short to set the slow end of memory by D"))
-    wanted, strengths = slope(used, model.dt, last), own_friction(model.kernel, found)
+    wanted, strengths = _diffusion(used, model.dt, last), own_friction(model.kernel, found)
     integrals = [s * np.linalg.inv(part.matrix)[0, 0] for s, part in zip(strengths, _parts(model), strict=True)]
     guess = float(np.sum(slow * integrals)) / model.kT
     boxes = int(np.clip(time / ACCURACY**2 / (2.5 * last), 1, BOXES))
     each = max(time / ACCURACY**2 / boxes, 2.5 * last)
+
+    def times(factor: float) -> NmMbModel:
+        return replace(model, kernel=rescaled(model.kernel, np.where(slow, factor, 1.0)))
+
     tried: list[tuple[float, float]] = []
     factor = 1.0
     for number in range(ROUNDS):
         if should_stop():
             break
-        changed = replace(model, kernel=rescaled(model.kernel, np.where(slow, factor, 1.0)))
-        tried.append((factor, slope(moved(changed, each, boxes, 1000 * seed + number), model.dt, last)))
+        own = moved(times(factor), each, boxes, 1000 * seed + number)
+        tried.append((factor, _diffusion(own, model.dt, last)))
         logger.info("slow end of memory times %.2f: D %.4g, in production %.4g", *tried[-1], wanted)
         factor = next_factor(tried, wanted, guess)
     note = f"the slow end of memory times {factor:.2f}, by production's D"
-    changed = replace(model, kernel=rescaled(model.kernel, np.where(slow, factor, 1.0)))
-    return replace(changed, notes=(*model.notes, note))
+    return replace(times(factor), notes=(*model.notes, note))
 
 
-def slope(pieces: Pieces, dt: float, last: float) -> float:
-    """Return D by the growth of the mean squared displacement from a quarter of a time to all of it."""
-    end, begin = round(last / dt), round(last / dt / 4)
-    weights = [len(own) - end for own, _ in pieces]
-    msd = [mean_squared_displacement(own - own.mean(1, keepdims=True), end + 1) for own, _ in pieces]
-    grown = np.average([own[end] - own[begin] for own in msd], weights=weights)
-    return float(grown / (6 * dt * (end - begin)))
+def _diffusion(pieces: Pieces, dt: float, last: float) -> float:
+    """Return D by the slope from a quarter of a time to all of it, pieces by what they hold of it."""
+    end = round(last / dt)
+    return slope(pieces, dt, (last / 4, last), [len(com) - end for com, _ in pieces])
 
 
 def slow_memories(model: NmMbModel, longer_than: float) -> NDArray[np.bool_]:
