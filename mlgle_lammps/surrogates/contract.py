@@ -25,6 +25,7 @@ class Motion(Protocol):
 
         Raises:
             RunFailure: the motion is no longer finite or runs away; says what and at which step.
+            ValueError: not all blocks of an earlier call were taken.
         """
         ...
 

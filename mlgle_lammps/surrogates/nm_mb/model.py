@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from mlgle_lammps.directions import ALL_FREE, Directions
-from mlgle_lammps.errors import RunFailure, UserError, one_line
+from mlgle_lammps.errors import UserError, one_line
 from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.records import CHAINS, Float64, Frames, ModeReport
 from mlgle_lammps.resources.compute import resolve_device
@@ -215,7 +215,7 @@ class NmMbMotion:
     def advance(self, n_steps: int) -> Iterator[Frames]:
         """Yield the next frames in blocks; see the contract. Molecules of all boxes stand one after another."""
         if self._broken:
-            raise RunFailure("the motion has ended: not all frames of an earlier call were taken")
+            raise ValueError("the motion was given up: not all blocks of an earlier call were taken")
         self._broken = True
         left = n_steps
         while left:
