@@ -127,6 +127,7 @@ class System:
         eigenvalues: likewise.
         types: likewise.
         masses: likewise.
+        boxes: copies of the system side by side, whose molecules stand one box after another; n_chains counts all.
     """
 
     n_chains: int
@@ -153,6 +154,7 @@ class System:
     eigenvalues: tuple[float, ...] = ()
     types: tuple[str, ...] = ()
     masses: tuple[float, ...] = ()
+    boxes: int = 1
 
     @property
     def species(self) -> tuple[Species, ...]:
@@ -302,6 +304,12 @@ def joined(blocks: Sequence[Frames]) -> Frames:
     }
     steps, segments = (np.concatenate([getattr(block, name) for block in blocks]) for name in ("steps", "segments"))
     return Frames(steps, segments, channels)
+
+
+def boxes_of(frames: Frames, boxes: int) -> list[Frames]:
+    """Return the frames of each of several boxes whose molecules stand one box after another, as views."""
+    size = frames.com.shape[1] // boxes
+    return [frames.molecules(slice(k * size, (k + 1) * size)) for k in range(boxes)]
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,13 @@ def test_a_run_goes_on_with_what_it_was_begun_with(walker, tmp_path):
     assert (request.learn.preset, request.changed) == ("slow", ("surrogate",))
 
 
+def test_a_run_goes_on_with_options_for_which_its_surrogate_has_defaults(tmp_path):
+    resume = begun(tmp_path, "in.star", "--surrogate", "nm-mb", "--generate-steps", "500")
+    for more, steps, boxes in (((), 500, 1), (("--generate-steps", "70"), 70, 1), (("--ensemble", "4"), 500, 4)):
+        request = parse_run([*resume, *more])
+        assert (request.learn.generate_steps, request.learn.ensemble) == (steps, boxes)
+
+
 def test_a_run_goes_on_with_the_default_preset(walker, tmp_path):
     resume = begun(tmp_path, "in.melt")
     assert parse_run([*resume, "--preset", "default"]).changed == ()

@@ -184,6 +184,8 @@ def test_check_says_what_a_run_will_take(tmp_path, deck):
         "times a plain step",
         "MD in all: 2200 steps",
         "pairs within range",
+        "learning ",
+        "; generating 10000 frames: ",
     ):
         assert words in printed  # fmt: skip
     assert not (tmp_path / "out").exists()

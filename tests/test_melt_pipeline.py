@@ -60,10 +60,10 @@ class Walk:
         return np.array_equal(frame.com[-1], self.last)
 
     def start(self, frames, seed, **asked):
-        return replace(self, asked={"n": N, "seed": seed, **asked})
+        return replace(self, asked={"n": asked["n_trajectories"], "seed": seed, **asked})
 
-    def start_box(self, seed, *, molecules, device):
-        return replace(self, box=np.full(3, BOX * 2), asked={"n": molecules, "seed": seed})
+    def start_box(self, seed, *, molecules, boxes, device):
+        return replace(self, box=np.full(3, BOX * 2), asked={"n": boxes * molecules, "seed": seed})
 
     def advance(self, steps):
         made = walk(steps, self.asked["n"], self.asked["seed"])
@@ -154,6 +154,8 @@ def test_models_are_compared_side_by_side(made, tmp_path, stand_ins, capfd):
     assert found["models"]["gle"] == found["models"]["other"]
     assert found["models"]["gle"]["pieces"] == [4, 4]
     assert abs(found["models"]["gle"]["D_ratio"] - 1) < 5 * found["models"]["gle"]["D_ratio_se"]
+    _, three = learned(made, tmp_path / "three", "--preset", "m-dpd", "--ensemble", "3", *words)
+    assert three.read_result()["nm_mb"]["models"]["m-dpd"]["pieces"][0] == 12  # boxes are told apart
     assert (out / "report.html").read_text().count("<img") == 5
     for arguments, said in (
         ((str(other),), "holds no MD"),
@@ -207,6 +209,11 @@ def test_generate_makes_the_runs_box_or_another(made, tmp_path, stand_ins, monke
             assert read.system.box is not None
             assert (read.system.n_chains, read.system.box[:3]) == (n, (edge, edge, edge))
             assert (len(read.steps), read.start_step) == (20, start)
+    for words, n in ((("--molecules", "40"), 40), ((), N)):
+        path = tmp_path / f"three-{n}.h5"
+        assert generate.main([*common, *words, "--ensemble", "3", "--out", str(path)]) == 0
+        with FramesReader(path) as read:
+            assert (read.system.n_chains, read.system.boxes) == (3 * n, 3)
     assert generate.main([*common, "--temperature", "2", "--out", str(tmp_path / "T.h5")]) == 2
     stand_ins["model"] = Walk(np.zeros((N, 3)))
     assert generate.main([*common, "--out", str(tmp_path / "other.h5")]) == 2

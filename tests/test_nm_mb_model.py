@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,9 +28,11 @@ from mlgle_lammps.evaluate.centre_models import scores
 from mlgle_lammps.evaluate.centres import CentrePiece, CentrePlan, look_at
 from mlgle_lammps.evaluate.melts_against_md import MeltComparison
 from mlgle_lammps.observe.centre_velocities import current_correlations, shell_cross_correlations, viscosity
+from mlgle_lammps.options.learn import LearnOptions
 from mlgle_lammps.records import CHAINS, Frames, System, joined
 from mlgle_lammps.statistics.centre_motion import distinct_van_hove, mean_squared_displacement
 from mlgle_lammps.store.constrained_file import ConstrainedSet
+from mlgle_lammps.surrogates.catalogue import rehearsal_line
 from mlgle_lammps.surrogates.nm_mb import self_motion, tail
 from mlgle_lammps.surrogates.nm_mb.calibration import factors, rescaled, separated
 from mlgle_lammps.surrogates.nm_mb.constrained_data import configuration_of
@@ -203,6 +206,20 @@ def test_the_slow_end_is_matched_to_productions_diffusion(monkeypatch):
     short = tail.with_matched_tail(wrong, [], [(com[:200], momenta[:200]) for com, momenta in production], 2, NEVER)
     assert short.kernel is wrong.kernel
     assert "too short" in short.notes[-1]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_rehearsal_says_what_will_be_done(preset):
+    options = LearnOptions(
+        Path("run"), surrogate="nm-mb", preset=preset, frames=400, configurations=4, constrained_steps=500, ensemble=1,
+        generate_steps=100,
+    )  # fmt: skip
+    system = replace(SYSTEM, n_chains=12, box=(8.0, 8.0, 8.0, 0.0, 0.0, 0.0))
+    line = rehearsal_line(system, options)
+    assert line.startswith("learning ")
+    assert ("motions that bring it to production" in line) == (preset in ("default", "gle"))
+    assert "generating 100 frames" in line
+    assert "generating" not in rehearsal_line(system, replace(options, generate_steps=0))
 
 
 def pair_forces(n=40, noise=0.0):

@@ -183,12 +183,13 @@ def generate_ensemble(run: Run, **options: Any) -> Stream:
     model = run.model()
     system, start = recorded_frames(run.folder, model)
     motion = model.start(
-        start, asked.seed, n_trajectories=asked.ensemble, device=asked.device, threads=asked.threads
+        start, asked.seed, n_trajectories=asked.trajectories, device=asked.device, threads=asked.threads
     )  # fmt: skip
     kept = [block.thinned(asked.save_every).embedded(model.directions).copy() for block in motion.advance(asked.steps)]
     about = replace(
-        system, n_chains=asked.ensemble, n_modes=model.n_modes, dt=system.dt * asked.save_every, every=asked.save_every,
-        directions=model.directions, channels=("com", "modes"), others=(), source=f"generated from {run.path}",
+        system, n_chains=asked.trajectories, n_modes=model.n_modes, dt=system.dt * asked.save_every,
+        every=asked.save_every, directions=model.directions, channels=("com", "modes"), others=(),
+        source=f"generated from {run.path}",
     )  # fmt: skip
     return Stream(about, joined([block for block in kept if len(block)]))
 

@@ -17,6 +17,7 @@ from mlgle_lammps.commands.execution import run_command
 from mlgle_lammps.commands.parsers import parse_generate
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.generate import GenerateOptions
+from mlgle_lammps.records import joined
 from mlgle_lammps.store.recorded import RecordedSource
 from mlgle_lammps.store.run_folder import RunFolder
 from mlgle_lammps.surrogates.catalogue import find_surrogate, load_model
@@ -66,7 +67,7 @@ def _generate(arguments: Sequence[str]) -> int:
         model, system = shifted_model(model, shift), shifted_system(system, shift)
         logger.info("%s", shift.sentence())
     summary = generate_to_file(
-        model, frames, system, path, steps=options.steps, ensemble=options.ensemble,
+        model, frames, system, path, steps=options.steps, ensemble=options.trajectories,
         save_every=options.save_every, seed=options.seed, device=options.device, threads=options.threads,
     )  # fmt: skip
     slowest = relaxation_times(summary.correlation.nacf[:, :1], 1.0)[0]
@@ -85,20 +86,24 @@ def _generate_melt(model: NmMbModel, folder: RunFolder, options: GenerateOptions
     if not folder.modes.is_file():
         raise UserError(f"{folder.modes} is missing: generate starts from its frames")
     source = RecordedSource([folder.path])
-    last = [frame for frame in source if model.learned_up_to(frame)]
-    if not last:
+    recorded = list(source)
+    ends = [number for number, frame in enumerate(recorded) if model.learned_up_to(frame)]
+    if not ends:
         raise UserError(
             f"{folder.modes} does not hold the frames that {folder.find_model()} was learned from; put the two of one "
             "run together"
         )
-    motion, n_molecules = begin_motion(model, last[-1], options)
+    boxes = options.ensemble or 1
+    first = 0 if boxes > 1 else ends[-1]
+    until = joined(recorded[first : ends[-1] + 1])
+    motion, n_molecules = begin_motion(model, until, options)
     started = time.monotonic()
     generate_centres(
         motion, source.system, path, steps=options.steps, save_every=options.save_every, n_molecules=n_molecules,
-        start_step=None if options.molecules else last[-1].last_step, seed=options.seed,
+        start_step=None if options.molecules else until.last_step, seed=options.seed, boxes=boxes,
     )  # fmt: skip
     speed = options.steps / max(time.monotonic() - started, 1e-9)
-    logger.info("%d molecules, %.3g frames/s; wrote %s", n_molecules, speed, path)
+    logger.info("%d box(es) of %d molecules, %.3g frames/s; wrote %s", boxes, n_molecules, speed, path)
     return 0
 
 

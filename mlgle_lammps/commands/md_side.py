@@ -134,7 +134,10 @@ class MdSide:
         held = driver.held_seconds_per_step(CHECK_STEPS)
         seconds = driver.seconds_per_step(CHECK_STEPS)
         if self._world.leads_md:
-            print("\n".join(map(as_flags, held_check_lines(system, self._learn_options, seconds, held))), flush=True)
+            options = self._learn_options
+            print("\n".join(map(as_flags, held_check_lines(system, options, seconds, held))), flush=True)
+            if not held_refusal(system, options):
+                print(rehearsal_line(system, options), flush=True)
         return 0
 
     def _open(self, deck: Deck, log_file: Path | None) -> Driver:

@@ -38,15 +38,21 @@ def _add_learn_options(parser: Parser, may_record: bool = False) -> None:
     add_options(parser, LearnOptions, changes)
 
 
-def _learn_options(values: argparse.Namespace, out: Path, given: Iterable[str]) -> LearnOptions:
-    """Return the options of learning; ``given`` are the names of those that are not there by default."""
+def _learn_options(
+    values: argparse.Namespace, out: Path, given: Iterable[str], before: Iterable[str] = ()
+) -> LearnOptions:
+    """Return the options of learning.
+
+    ``given`` are the names of those that are not there by default, ``before`` of those that were given when a run began
+    that now goes on.
+    """
     if values.surrogate == NO_SURROGATE:
         _require_recording(given)
         return record(LearnOptions, values, out=values.out or out, preset=LearnOptions.preset)
     surrogate = find_surrogate(values.surrogate)
     given = tuple(given)
     surrogate.require_known(given)
-    others = {name: value for name, value in surrogate.defaults.items() if name not in given}
+    others = {name: value for name, value in surrogate.defaults.items() if name not in {*given, *before}}
     return record(LearnOptions, values, out=values.out or out, preset=surrogate.preset(values.preset).name, **others)
 
 
@@ -126,7 +132,7 @@ def parse_run(arguments: Sequence[str]) -> RunRequest:
         merged.preset = None  # another surrogate has others
     merged.overwrite = merged.check = False
     return replace(
-        _run_request(merged, values.resume, given),
+        _run_request(merged, values.resume, given, _given(_run_parser(), before.arguments)),
         resume=values.resume,
         digest=before.digest,
         changed=tuple(changed),
@@ -147,7 +153,7 @@ def _given(parser: Parser, arguments: Sequence[str]) -> dict[str, object]:
     return vars(parser.parse_intermixed_args(arguments))
 
 
-def _run_request(values: argparse.Namespace, out: Path, given: Iterable[str]) -> RunRequest:
+def _run_request(values: argparse.Namespace, out: Path, given: Iterable[str], before: Iterable[str] = ()) -> RunRequest:
     variables = []
     for name, *entries in values.variables:
         if not entries:
@@ -160,7 +166,7 @@ def _run_request(values: argparse.Namespace, out: Path, given: Iterable[str]) ->
             f"`surrogate` {values.surrogate} learns from runs of many molecules: record each with `surrogate` "
             f"{NO_SURROGATE}, then mlgle replay RUN RUN .. --surrogate {values.surrogate}"
         )
-    return RunRequest(deck, _learn_options(values, out, given))
+    return RunRequest(deck, _learn_options(values, out, given, before))
 
 
 def parse_replay(arguments: Sequence[str]) -> tuple[tuple[Path, ...], TrajectoryOptions, LearnOptions]:

@@ -12,7 +12,7 @@ from mlgle_lammps.errors import UserError
 from mlgle_lammps.evaluate import centre_models, centres
 from mlgle_lammps.observe.pair_distribution import intermolecular_distribution
 from mlgle_lammps.plain import JsonMapping
-from mlgle_lammps.records import CHAINS, Float64, Frames, System, joined
+from mlgle_lammps.records import CHAINS, Float64, Frames, System, boxes_of, joined
 from mlgle_lammps.store.reader import FramesReader
 from mlgle_lammps.store.recording import checked_blocks, open_recording
 from mlgle_lammps.store.run_folder import RunFolder
@@ -73,7 +73,7 @@ def compare_melts(paths: Sequence[Path], against: Path | None, learned_share: fl
         if not paths[0].is_dir():
             raise UserError(f"{paths[0]} holds no MD: name some by `against`")
         system, frames = _read(RunFolder(paths[0]).modes)
-        frames = frames[round(learned_share * len(frames)) :]
+        frames = [own[round(learned_share * len(own)) :] for own in frames]
         reference = (
             f"the last {1 - learned_share:.0%} of production in {paths[0]}, which its model was not learned from"
         )
@@ -89,19 +89,19 @@ def compare_melts(paths: Sequence[Path], against: Path | None, learned_share: fl
     for name, (own, _) in made.items():
         _require_same_box(name, own, system)
     seen = replace(system, dt=step)
-    plan = plan_of(md, seen, _kT([*paths, *([against] if against else [])], md, seen))
+    plan = plan_of(md[0], seen, _kT([*paths, *([against] if against else [])], md[0], seen))
     curves = {name: _every(own_frames, own, step, name) for name, (own, own_frames) in made.items()}
     models, of_md = look(curves, md, plan, seen.source)
     return MeltComparison(of_md, models, centre_models.scores(models, of_md), seen, reference, tuple(notes))
 
 
 def look(
-    made: Mapping[str, Frames], md: Frames, plan: centres.CentrePlan, source: str
+    made: Mapping[str, Sequence[Frames]], md: Sequence[Frames], plan: centres.CentrePlan, source: str
 ) -> tuple[dict[str, centres.CentreCurves], centres.CentreCurves]:
     """Return what models and MD show.
 
     Args:
-        made: frames of each model, as far apart as the plan's.
+        made: frames of each model, box by box, as far apart as the plan's.
         md: likewise.
         plan: what is looked at.
         source: of the MD, for messages.
@@ -110,10 +110,11 @@ def look(
         UserError: what there is of MD, or of a model, is too short to compare.
     """
     needed = round(1.2 * plan.diffusion[1] / plan.dt)
-    for name, frames in {**made, "MD": md}.items():
-        if not _runs(frames, needed):
+    for name, boxes in {**made, "MD": md}.items():
+        if not any(_runs(frames, needed) for frames in boxes):
+            n_frames = len(boxes[0])
             raise UserError(
-                f"{source}: models are compared over pieces of {needed} frames, and there are {len(frames)} of {name}: "
+                f"{source}: models are compared over pieces of {needed} frames, and there are {n_frames} of {name}: "
                 "ask for more `frames` of production or more `generate_steps`"
             )
     found = {name: centres.look_at(_pieces(frames, needed), plan) for name, frames in made.items()}
@@ -152,9 +153,12 @@ def _runs(frames: Frames, needed: int) -> list[np.ndarray]:
     return found
 
 
-def _pieces(frames: Frames, needed: int) -> list[centres.CentrePiece]:
-    own = frames.channels[CHAINS]
-    return [centres.CentrePiece(own["com"][part], own["momenta"][part]) for part in _runs(frames, needed)]
+def _pieces(boxes: Sequence[Frames], needed: int) -> list[centres.CentrePiece]:
+    return [
+        centres.CentrePiece(frames.channels[CHAINS]["com"][part], frames.channels[CHAINS]["momenta"][part])
+        for frames in boxes
+        for part in _runs(frames, needed)
+    ]
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -173,23 +177,29 @@ def _generated(path: Path) -> Path:
     return RunFolder(path).generated if path.is_dir() else path
 
 
-def _read(path: Path) -> tuple[System, Frames]:
-    """Return all frames of a file with centres and momenta; raise UserError where it holds none."""
+def _read(path: Path) -> tuple[System, list[Frames]]:
+    """Return all frames of a file with centres and momenta, box by box, and the system of one box.
+
+    Raises:
+        UserError: it holds none.
+    """
     recording = open_recording(path)
     if "momenta" not in recording.system.channels:
         raise UserError(f"{path}: no momenta of centres are recorded; a run of the surrogate nm-mb records them")
     blocks = list(checked_blocks(recording))
     if not blocks:
         raise UserError(f"{path} holds no frame")
-    return recording.system, joined(blocks)
+    system = recording.system
+    one = replace(system, n_chains=system.n_chains // system.boxes, boxes=1)
+    return one, boxes_of(joined(blocks), system.boxes)
 
 
-def _every(frames: Frames, system: System, step: float, name: str) -> Frames:
+def _every(boxes: Sequence[Frames], system: System, step: float, name: str) -> list[Frames]:
     """Return frames ``step`` apart; raise UserError where that is no multiple of the time between them."""
     ratio = step / system.dt
     if abs(ratio - round(ratio)) > ALIKE * ratio:
         raise UserError(f"frames of {name} are {system.dt:g} apart, others {step:g}: no multiple of it")
-    return frames[:: round(ratio)]
+    return [frames[:: round(ratio)] for frames in boxes]
 
 
 def _require_same_box(name: str, own: System, md: System) -> None:

@@ -27,7 +27,10 @@ class GenerateOptions:
         (), "runs of molecules that need not have been learned from: each is moved on from its own first frames",
         metavar="RUN",
     )  # fmt: skip
-    ensemble: int = option(300, "trajectories", metavar="N", least=1)
+    ensemble: int | None = option(
+        None, "trajectories; boxes of molecules that move together (nm-mb)", metavar="N", least=1,
+        shown="300, or 1 box",
+    )  # fmt: skip
     save_every: int = option(1, "keep every n-th step", metavar="STEPS", least=1)
     seed: int = option(1, "of the noise", metavar="SEED", least=0)
     device: str = option("auto", DEVICE.format("run"), metavar="DEVICE")
@@ -43,6 +46,11 @@ class GenerateOptions:
         None, "of the trajectories, which nobody need have run: the nearest run's model, its times scaled by a_T and "
         "its sizes interpolated", metavar="T",
     )  # fmt: skip
+
+    @property
+    def trajectories(self) -> int:
+        """Trajectories of molecules that move each by itself."""
+        return 300 if self.ensemble is None else self.ensemble
 
     def __post_init__(self) -> None:
         require_limits(self)

@@ -53,7 +53,10 @@ class LearnOptions:
         100_000, "steps of the integrator", metavar="STEPS", least=0, shown="100000; 0 for none"
     )
     save_every: int = option(1, "keep every n-th generated step", metavar="STEPS", least=1)
-    ensemble: int = option(300, "generated trajectories", metavar="N", least=1)
+    ensemble: int = option(
+        300, "generated trajectories; boxes of molecules that move together (nm-mb)", metavar="N", least=1,
+        shown="300, or 1 box",
+    )  # fmt: skip
     beads_per_group: int = option(10, "beads that move as one, of surrogates of many molecules", metavar="N", least=1)
     grouping: str = option("blocks", "how beads are grouped", choices=GROUPINGS)
     step: float | None = option(

@@ -15,7 +15,7 @@ from mlgle_lammps.options.declaring import as_flags
 from mlgle_lammps.options.learn import LearnOptions
 from mlgle_lammps.pipeline.melt_model import Learned, compare_with_production, generate_centres, learn_model
 from mlgle_lammps.plain import JsonObject
-from mlgle_lammps.records import Ending, Estimate, Frames, FrameSource, System, joined
+from mlgle_lammps.records import Ending, Estimate, Frames, FrameSource, System, boxes_of, joined
 from mlgle_lammps.report.result import SCHEMA, versions
 from mlgle_lammps.resources.compute import available_cores, describe_device, resolve_device, use_threads
 from mlgle_lammps.resources.held_needs import held_announcement
@@ -130,18 +130,22 @@ class _MeltRun:
         if not options.generate_steps:
             return
         started = time.monotonic()
+        boxes = options.ensemble
         motion = model.start(
-            frames[-1:], options.seed, n_trajectories=system.n_chains, device=options.device, threads=self._threads
+            frames if boxes > 1 else frames[-1:], options.seed, n_trajectories=boxes * system.n_chains,
+            device=options.device, threads=self._threads,
         )  # fmt: skip
         try:
             generate_centres(
                 motion, system, self._folder.generated, steps=options.generate_steps, save_every=options.save_every,
-                n_molecules=system.n_chains, start_step=frames.last_step, seed=options.seed,
+                n_molecules=system.n_chains, start_step=frames.last_step, seed=options.seed, boxes=boxes,
                 should_stop=self._source.broken,
             )  # fmt: skip
             self._generate_s = time.monotonic() - started
             generated = joined(list(RecordedSource([self._folder.generated])))
-            self._compared = compare_with_production(model, frames, system, generated, options.save_every)
+            self._compared = compare_with_production(
+                model, frames, system, boxes_of(generated, boxes), options.save_every
+            )
         except (RunFailure, UserError) as error:
             if not self._source.broken():
                 self._warnings.append(as_flags(str(error)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,27 +72,28 @@ def learn_model(
     return Learned(model, time.monotonic() - started, tuple(model.notes), shares)
 
 
-def begin_motion(model: NmMbModel, last: Frames, options: GenerateOptions) -> tuple[NmMbMotion, int]:
-    """Return a motion of the run's box, or of one with other molecules, and how many molecules it has.
+def begin_motion(model: NmMbModel, recorded: Frames, options: GenerateOptions) -> tuple[NmMbMotion, int]:
+    """Return a motion of the run's box, or of one with other molecules, and how many molecules a box has.
 
     Args:
         model: of the surrogate.
-        last: the frame that it was learned up to.
-        options: of generating.
+        recorded: frames up to the one that it was learned up to; several boxes start from as far apart as can be.
+        options: of generating; ``ensemble`` is the number of boxes that move side by side, one where it is None.
 
     Raises:
         UserError: a box too small for the model.
     """
+    boxes, size = options.ensemble or 1, recorded.com.shape[1]
     if options.molecules is None:
-        n_molecules = last.com.shape[1]
-        how = {"n_trajectories": n_molecules, "device": options.device, "threads": options.threads}
-        return model.start(last, options.seed, **how), n_molecules
-    return model.start_box(options.seed, molecules=options.molecules, device=options.device), options.molecules
+        how = {"n_trajectories": boxes * size, "device": options.device, "threads": options.threads}
+        return model.start(recorded, options.seed, **how), size
+    made = model.start_box(options.seed, molecules=options.molecules, boxes=boxes, device=options.device)
+    return made, options.molecules
 
 
 def generate_centres(
     motion: NmMbMotion, system: System, path: Path, *, steps: int, save_every: int, n_molecules: int,
-    start_step: int | None, seed: int, should_stop: Callable[[], bool] = lambda: False,
+    start_step: int | None, seed: int, boxes: int = 1, should_stop: Callable[[], bool] = lambda: False,
 ) -> None:  # fmt: skip
     """Write centres and momenta of a motion to a file with the layout of modes.h5.
 
@@ -102,17 +103,18 @@ def generate_centres(
         path: the file, written under a temporary name.
         steps: frames to make.
         save_every: keep every so many-th.
-        n_molecules: in a frame.
+        n_molecules: of a box.
         start_step: of the frame that it starts from; None where it starts from none.
         seed: of the motion.
+        boxes: that move side by side.
         should_stop: asked between blocks; True gives up.
 
     Raises:
         RunFailure: disk full, a motion that ran away, or should_stop.
     """
     generated = replace(
-        system, n_chains=n_molecules, dt=system.dt * save_every, every=save_every, notes=(), others=(),
-        source=f"generated from {system.source}", box=(*(float(edge) for edge in motion.box), 0.0, 0.0, 0.0),
+        system, n_chains=boxes * n_molecules, boxes=boxes, dt=system.dt * save_every, every=save_every, notes=(),
+        others=(), source=f"generated from {system.source}", box=(*(float(edge) for edge in motion.box), 0.0, 0.0, 0.0),
         masses=system.masses[:1], mode_variances=None,
     )  # fmt: skip
     told = {"save_every": save_every, "integrator_dt": system.dt, "start_step": start_step, "seed": seed}
@@ -127,7 +129,7 @@ def generate_centres(
 
 
 def compare_with_production(
-    model: NmMbModel, frames: Frames, system: System, generated: Frames, save_every: int = 1
+    model: NmMbModel, frames: Frames, system: System, generated: Sequence[Frames], save_every: int = 1
 ) -> MeltComparison:
     """Return how a model's motion compares with the part of production that it was not learned from.
 
@@ -135,7 +137,7 @@ def compare_with_production(
         model: of the surrogate.
         frames: all of production.
         system: of the frames.
-        generated: by the model, in the box of production.
+        generated: by the model, in boxes like that of production.
         save_every: frames of production to one of these.
 
     Raises:
@@ -146,7 +148,7 @@ def compare_with_production(
     seen = replace(system, dt=system.dt * save_every)
     plan = replace(melts_against_md.plan_of(frames, system, model.kT), dt=seen.dt)
     held_out = frames[round(LEARNED_SHARE * len(frames)) :: save_every]
-    models, md = melts_against_md.look({model.preset: generated}, held_out, plan, system.source)
+    models, md = melts_against_md.look({model.preset: generated}, [held_out], plan, system.source)
     return melts_against_md.MeltComparison(
         md, models, centre_models.scores(models, md), seen, "the part of production that it was not learned from"
     )

@@ -165,7 +165,7 @@ def generate_molecules(options: GenerateOptions) -> int:
         )
     result = {
         "schema": SCHEMA, "model": str(options.run), "surrogate": model.surrogate, "preset": model.preset,
-        "seed": options.seed, "ensemble": options.ensemble, "steps": n_steps, "dt": model.dt,
+        "seed": options.seed, "ensemble": options.trajectories, "steps": n_steps, "dt": model.dt,
         "time_unit": model.time_unit, "molecules": written, "versions": versions(),
     }  # fmt: skip
     write_bytes_atomically(out / GENERATED, (json.dumps(plain(result), indent=1) + "\n").encode())
@@ -182,7 +182,7 @@ def _model_of(options: GenerateOptions) -> CgGnnModel:
 
 def _first_frames(model: CgGnnModel, options: GenerateOptions) -> int:
     """Return how many frames trajectories start from: histories that follow one another."""
-    return max(2, model.memory * options.ensemble)
+    return max(2, model.memory * options.trajectories)
 
 
 def _system_of(model: CgGnnModel, run: RecordedRun, options: GenerateOptions) -> System:
@@ -193,7 +193,7 @@ def _system_of(model: CgGnnModel, run: RecordedRun, options: GenerateOptions) ->
     if units != (model.time_unit, model.length_unit):
         raise UserError(f"{run.path} is in {units}, the model in {(model.time_unit, model.length_unit)}")
     try:
-        return coarse_system(model, run.system, options.ensemble, options.save_every)
+        return coarse_system(model, run.system, options.trajectories, options.save_every)
     except UserError as error:
         raise UserError(f"{run.path}: {error}") from None
 
@@ -206,7 +206,7 @@ def _generate(
     began = time.monotonic()
     starts = [(_beginning(run.frames), run.system) for run in runs]
     motion = model.start_many(
-        starts, options.seed, n_trajectories=options.ensemble, device=options.device, threads=options.threads
+        starts, options.seed, n_trajectories=options.trajectories, device=options.device, threads=options.threads
     )
     attributes = {"seed": options.seed, "integrator_dt": model.dt, "save_every": options.save_every}
     with ExitStack() as opened, Progress("generate", n_steps, "steps") as progress:
@@ -217,17 +217,17 @@ def _generate(
         for block in motion.advance(n_steps):
             kept = block.thinned(options.save_every)
             for i, writer in enumerate(writers):
-                writer.append(kept.molecules(slice(i * options.ensemble, (i + 1) * options.ensemble)))
+                writer.append(kept.molecules(slice(i * options.trajectories, (i + 1) * options.trajectories)))
             progress.advance(len(block))
     seconds = time.monotonic() - began
     for folder in folders:
         folder.checkpoint.rmdir()
-    total = n_steps * model.dt * options.ensemble * len(runs)
-    logger.info("%d molecules × %d trajectories: %.3g %s in %.0f s", len(runs), options.ensemble, total,
+    total = n_steps * model.dt * options.trajectories * len(runs)
+    logger.info("%d molecules × %d trajectories: %.3g %s in %.0f s", len(runs), options.trajectories, total,
                 model.time_unit, seconds)  # fmt: skip
     return [
         {"name": run.name, "start": str(run.path), "beads": run.system.n_beads, "file": str(folder.generated),
-         "seconds": seconds / len(runs), "time": n_steps * model.dt * options.ensemble}
+         "seconds": seconds / len(runs), "time": n_steps * model.dt * options.trajectories}
         for run, folder in zip(runs, folders, strict=True)
     ]  # fmt: skip
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from mlgle_lammps.options.learn import LAG_SHARE, LearnOptions
-from mlgle_lammps.records import System
+from mlgle_lammps.records import Int64, System
 from mlgle_lammps.resources.needs import LEAST_FREE, LIBRARIES, frame_bytes
 from mlgle_lammps.resources.progress import format_seconds
 from mlgle_lammps.resources.room import available_memory, free_disk, readable_bytes
@@ -54,11 +54,8 @@ def held_needs(system: System, options: LearnOptions) -> HeldNeeds:
     edges = (system.box or (1.0, 1.0, 1.0))[:3]
     reach = options.pair_range or min(edges) / 2
     pairs = round(n * (n - 1) / 2 * min(4 / 3 * math.pi * reach**3 / math.prod(edges), 1.0))
-    every = options.force_every or max(system.every // FORCES_PER_FRAME, 1)
-    longest = options.longest_lag or options.constrained_steps // LAG_SHARE
-    n_lags = len(spread_lags(max(longest // every, 1)))
-    one = float(correlation_bytes(n, pairs, n_lags))
-    samples = options.constrained_steps // every * n * 24.0
+    one = float(correlation_bytes(n, pairs, len(held_lags(system, options))))
+    samples = options.constrained_steps // _force_every(system, options) * n * 24.0
     stream = float(options.production_frames * frame_bytes(system))
     held = configurations * options.constrained_steps
     return HeldNeeds(
@@ -71,6 +68,16 @@ def held_needs(system: System, options: LearnOptions) -> HeldNeeds:
         forces=COPIES * samples + 2 * one,
         learning=LIBRARIES + FRAME_COPIES * stream + 2 * configurations * one,
     )
+
+
+def held_lags(system: System, options: LearnOptions) -> Int64:
+    """Return the lags, in samples of the forces, at which correlations will be kept."""
+    longest = options.longest_lag or options.constrained_steps // LAG_SHARE
+    return spread_lags(max(longest // _force_every(system, options), 1))
+
+
+def _force_every(system: System, options: LearnOptions) -> int:
+    return options.force_every or max(system.every // FORCES_PER_FRAME, 1)
 
 
 def held_refusal(system: System, options: LearnOptions) -> str:

@@ -24,11 +24,16 @@ SHORTEST, LONGEST = 1e-50, 1e50
 
 
 def described(system: System) -> JsonObject:
-    """Return the fields of a System as they are written; those of ``ARCHITECTURE`` only where they say something."""
+    """Return the fields of a System as they are written.
+
+    Those of ``ARCHITECTURE``, and boxes, only where they say something.
+    """
     values = asdict(system)
     for name in ARCHITECTURE:
         if values[name] in ("", (), None):
             del values[name]
+    if values["boxes"] == 1:
+        del values["boxes"]
     return values
 
 
@@ -44,6 +49,9 @@ def system_from_mapping(values: JsonMapping, where: str) -> System:
             raise UserError(
                 f"{where}: {name} is {repr(value)[:40]} where a whole number from {least} to {most - 1} belongs"
             )
+    boxes = kept.get("boxes", 1)
+    if not isinstance(boxes, int) or isinstance(boxes, bool) or boxes < 1 or kept["n_chains"] % boxes:
+        raise UserError(f"{where}: boxes is {repr(boxes)[:40]}, which does not divide {kept['n_chains']} molecules")
     kept.setdefault("n_beads", None)
     if kept["n_beads"] is not None and kept["n_modes"] >= kept["n_beads"]:
         raise UserError(f"{where}: {kept['n_modes']} modes of chains of {kept['n_beads']} beads, which have fewer")

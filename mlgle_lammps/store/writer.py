@@ -34,7 +34,7 @@ CREATOR = "mlgle_lammps"
 TEXTS = ("units", "time_unit", "length_unit", "source", "notes", "left_out")
 """Fields of the System that ``/mlgle`` has twice: as text attributes for people, and as JSON in the attribute ``texts``
 for the reader, because HDF5 keeps no checksum of text attributes and can loop for ever in a damaged one."""
-LAYOUT = ("channels", "others", "directions", *ARCHITECTURE)
+LAYOUT = ("channels", "others", "directions", "boxes", *ARCHITECTURE)
 """Fields of the System that ``/mlgle`` has as JSON in the attribute ``layout``; directions where some are closed, and
 what molecules are where they are not linear chains of one species."""
 KNOWN_UNITS = frozenset({"fs", "ps", "ns", "s", "Angstrom", "nm", "pm"})

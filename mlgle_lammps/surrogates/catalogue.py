@@ -188,7 +188,9 @@ def _nm_mb_model(path: Path) -> Model:
 
 
 def _nm_mb_rehearsal(system: System, options: LearnOptions) -> str:
-    return "learning: a few minutes on one core for 64 molecules and 12 configurations"
+    from mlgle_lammps.surrogates.nm_mb.rehearsal import rehearsal_line, rehearse
+
+    return rehearsal_line(rehearse(system, options), options)
 
 
 SURROGATES = {
@@ -235,8 +237,8 @@ SURROGATES = {
         _nm_mb_rehearsal,
         channels=("com", "momenta"),
         constrained=True,
-        foreign=("handoff", "target_ci", "full_md", "directions", "ensemble"),
-        defaults={"generate_steps": 10_000},
+        foreign=("handoff", "target_ci", "full_md", "directions"),
+        defaults={"generate_steps": 10_000, "ensemble": 1},
     ),
 }
 """By name; the first is the default."""

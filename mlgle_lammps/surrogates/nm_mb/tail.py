@@ -32,6 +32,8 @@ WORST = 0.1
 ROUNDS = 3
 BOXES = 4
 RANGE = (0.05, 4.0)
+LONGEST = 120.0
+"""Times in which velocities forget, up to which the MSD's slope is taken."""
 
 
 def with_matched_tail(
@@ -47,7 +49,7 @@ def with_matched_tail(
         should_stop: asked between motions; True leaves the factor at the best so far.
     """
     forget, size = velocity_time(pieces, model.mass, model.dt), len(model.last)
-    last = min(120 * forget, max(len(own) for own, _ in pieces) * model.dt / 3)
+    last = min(LONGEST * forget, max(len(own) for own, _ in pieces) * model.dt / 3)
     time = 2 * last / (3 * size)  # whose inverse is the relative variance of D by one molecule for one unit of time
     used = [piece for piece in pieces if len(piece[0]) * model.dt > 2 * last]
     error = np.sqrt(time / (model.dt * sum(len(own) for own, _ in used)))
@@ -57,8 +59,7 @@ def with_matched_tail(
     wanted, strengths = _diffusion(used, model.dt, last), own_friction(model.kernel, found)
     integrals = [s * np.linalg.inv(part.matrix)[0, 0] for s, part in zip(strengths, _parts(model), strict=True)]
     guess = float(np.sum(slow * integrals)) / model.kT
-    boxes = int(np.clip(time / ACCURACY**2 / (2.5 * last), 1, BOXES))
-    each = max(time / ACCURACY**2 / boxes, 2.5 * last)
+    boxes, each = boxes_and_time(last, size)
 
     def times(factor: float) -> NmMbModel:
         return replace(model, kernel=rescaled(model.kernel, np.where(slow, factor, 1.0)))
@@ -74,6 +75,13 @@ def with_matched_tail(
         factor = next_factor(tried, wanted, guess)
     note = f"the slow end of memory times {factor:.2f}, by production's D"
     return replace(times(factor), notes=(*model.notes, note))
+
+
+def boxes_and_time(last: float, size: int) -> tuple[int, float]:
+    """Return how many boxes of so many molecules move, and how long each, for D by the MSD up to a time."""
+    whole = 2 * last / (3 * size) / ACCURACY**2
+    boxes = int(np.clip(whole / (2.5 * last), 1, BOXES))
+    return boxes, max(whole / boxes, 2.5 * last)
 
 
 def _diffusion(pieces: Pieces, dt: float, last: float) -> float:
