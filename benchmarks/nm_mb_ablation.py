@@ -17,7 +17,7 @@ import torch
 
 from mlgle_lammps.store.constrained_file import read_constrained
 from mlgle_lammps.surrogates.nm_mb.constrained_data import Configuration, configuration_of, decay_of
-from mlgle_lammps.surrogates.nm_mb.held_out import shares
+from mlgle_lammps.surrogates.nm_mb.held_out import KINDS, shares
 from mlgle_lammps.surrogates.nm_mb.presets import MemorySettings, fit_memory
 
 WHOLE = MemorySettings()
@@ -58,9 +58,10 @@ def line(name: str, learned: list[Configuration], judged: list[Configuration], s
     found = shares(memory, nothing, judged)
     cells = [
         " | ".join(f"{value:.3f} ± {se:.3f}" for value, se in zip(found[kind], found[f"{kind}_se"], strict=True))
-        for kind in ("pairs", "own")
+        for kind in KINDS
+        if kind in found
     ]
-    return f"| {name} | {cells[0]} | {cells[1]} | {seconds:.0f} |"
+    return f"| {name} | {' | '.join(cells)} | {seconds:.0f} |"
 
 
 def main() -> None:
@@ -77,7 +78,9 @@ def main() -> None:
     decay = decay_of(learned)
     print(f"{len(learned)} runs of {found[0].duration:g} learned from, {len(judged)} held out, seed {asked.seed}")
     windows = " | ".join(f"to {edge:.2g}" for edge in (2 * decay, 10 * decay, min(60 * decay, found[0].times[-1])))
-    print(f"| model | pairs: {windows} | own: {windows} | CPU s |\n|---|---|---|---|---|---|---|---|")
+    kinds = [kind for kind in KINDS if kind != "motions" or all(run.motions is not None for run in judged)]
+    titles = " | ".join(f"{kind}: {windows}" for kind in kinds)
+    print(f"| model | {titles} | CPU s |\n|{'---|' * (3 * len(kinds) + 2)}")
     for name in asked.only:
         print(line(name, learned, judged, asked.seed), flush=True)
 

@@ -45,7 +45,7 @@ from mlgle_lammps.surrogates.nm_mb.potential_fit import ForceSamples, fit_many_b
 from mlgle_lammps.surrogates.nm_mb.presets import PRESETS, background, fit_memory
 from mlgle_lammps.surrogates.nm_mb.relaxations import beside, exponential
 from mlgle_lammps.surrogates.nm_mb.tail import next_factor
-from mlgle_lammps.surrogates.nm_mb.trainer import TrainSettings, train
+from mlgle_lammps.surrogates.nm_mb.trainer import SWING, TrainSettings, short_steps, train
 
 
 def test_collective_motions_are_in_the_misfit_which_is_least_for_the_true_memory():
@@ -84,7 +84,7 @@ def test_the_true_memory_explains_all_that_runs_reproduce():
             group.coupling.radial.data *= strength**0.5
         told = shares(memory, lambda centres, box: torch.zeros_like(centres), found)
         assert told["configurations"] == 4
-        assert np.allclose([told["pairs"], told["own"]], share, atol=2e-3)
+        assert np.allclose([told["pairs"], told["own"], told["motions"]], share, atol=2e-3)
         assert np.allclose(told["pairs_se"], 0, atol=1e-4)
 
 
@@ -206,6 +206,14 @@ def test_the_slow_end_is_matched_to_productions_diffusion(monkeypatch):
     short = tail.with_matched_tail(wrong, [], [(com[:200], momenta[:200]) for com, momenta in production], 2, NEVER)
     assert short.kernel is wrong.kernel
     assert "too short" in short.notes[-1]
+
+
+def test_frames_are_cut_into_long_steps_of_few_short_ones():
+    for wanted in range(1, 60):
+        inner, renew = short_steps(0.999 * wanted * SWING)
+        assert wanted <= inner <= wanted + 5
+        assert inner % renew == 0
+        assert renew == inner if wanted <= 10 else 6 <= renew <= 10
 
 
 @pytest.mark.parametrize("preset", PRESETS)

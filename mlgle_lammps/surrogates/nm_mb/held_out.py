@@ -19,6 +19,8 @@ from mlgle_lammps.surrogates.nm_mb.potential_fit import explained
 
 SHARE = 4
 """One constrained run in so many is held out, where there are as many."""
+KINDS = ("pairs", "own", "motions")
+"""Of products of forces: of two molecules, of one, and of the motions of the smallest wave vectors."""
 WINDOWS = (0.0, 2.0, 10.0, 60.0)
 """Edges of the windows of lags, over the time in which the molecules' own kernel falls to 1/e."""
 
@@ -35,9 +37,11 @@ def shares(memory: Memory, forces: Force, found: Sequence[Configuration]) -> Jso
         found: runs that neither was learned from.
 
     Limit: 1 for the true kernel, 0 for none. Halves of a run share its mean force, so slightly more than 1 can occur.
+    Motions of the smallest wave vectors are judged where all runs recorded them.
     """
     edges = decay_of(found) * np.array(WINDOWS)
-    sums = np.array([_sums(memory, own, edges) for own in found])  # (run, window, pairs or own, missed or total)
+    kinds = KINDS if all(own.motions is not None for own in found) else KINDS[:2]
+    sums = np.array([_sums(memory, own, edges, kinds) for own in found])  # (run, window, kind, missed or total)
     value = _share(sums.mean(0))
     rest = np.array([_share(mean) for mean in left_out_means(sums)])
     error = jackknife_error(rest)
@@ -45,30 +49,37 @@ def shares(memory: Memory, forces: Force, found: Sequence[Configuration]) -> Jso
     return {
         "configurations": len(found),
         "windows": [[float(first), float(last)] for first, last in zip(edges[:-1], upper, strict=True)],
-        "pairs": value[:, 0].tolist(), "pairs_se": error[:, 0].tolist(),
-        "own": value[:, 1].tolist(), "own_se": error[:, 1].tolist(),
+        **{kind: value[:, k].tolist() for k, kind in enumerate(kinds)},
+        **{f"{kind}_se": error[:, k].tolist() for k, kind in enumerate(kinds)},
         "mean_force": explained(forces, found),
     }  # fmt: skip
 
 
 def _share(sums: Float64) -> Float64:
-    """Return (window, pairs or own) shares from (window, pairs or own, missed or total)."""
+    """Return (window, kind) shares from (window, kind, missed or total)."""
     with np.errstate(invalid="ignore", divide="ignore"):
         result: Float64 = np.where(sums[..., 1] > 0, 1 - sums[..., 0] / sums[..., 1], np.nan)
     return result
 
 
-def _sums(memory: Memory, found: Configuration, edges: Float64) -> Float64:
-    """Return (window, pairs or own, missed or total) of a run."""
-    model = seen_kernel(memory, found).reshape(len(found.times), found.n, 3, found.n, 3)
+def _sums(memory: Memory, found: Configuration, edges: Float64, kinds: Sequence[str]) -> Float64:
+    """Return (window, kind, missed or total) of a run."""
+    whole = seen_kernel(memory, found)
+    model = whole.reshape(len(found.times), found.n, 3, found.n, 3)
     i, j = found.known.T
     each = np.arange(found.n)
-    of_model = model[:, i, :, j].transpose(1, 0, 2, 3), model[:, each, :, each].transpose(1, 0, 2, 3)
+    u = found.collective().numpy()
+    compared = {
+        "pairs": (found.pair, model[:, i, :, j].transpose(1, 0, 2, 3)),
+        "own": (found.own, model[:, each, :, each].transpose(1, 0, 2, 3)),
+        "motions": (found.motions, np.einsum("im,tij,jm->tm", u, whole, u, optimize=True)),
+    }
     result = []
     for first, last in pairwise(edges):
         at = (found.times <= last) & ((found.times > first) if first else True)
         row = []
-        for halves, predicted in zip((found.pair, found.own), of_model, strict=True):
+        for halves, predicted in (compared[kind] for kind in kinds):
+            assert halves is not None
             a, b = (half[at].astype(np.float64) for half in halves)
             p = predicted[at]
             row.append([float(((a - p) * (b - p)).sum()), float((a * b).sum())])

@@ -59,6 +59,9 @@ SWING = 0.18
 """Most of (K(0)/M)^½ times a short step. The velocities' autocorrelation is then 0.0025 off (rms, on the star melt's
 memory with fixed couplings, where a step's map is known exactly), 0.0009 at 0.11, 0.006 at 0.26; kT is exact."""
 
+MOST_SHORT = 10
+"""Short steps in a long one, after which couplings and forces are renewed."""
+
 
 def train(
     constrained: ConstrainedSet, frames: Frames, system: System, settings: TrainSettings | None = None,
@@ -96,8 +99,7 @@ def train(
     potential = fit_potential(found, pieces, system.dt, shortest, how, should_stop)
     memory = fit_memory(how.preset, found, replace(how.memory, shortest=shortest), should_stop)
     swing = (own_friction(memory, found).sum() / float(first.masses[0])) ** 0.5
-    inner = max(1, int(np.ceil(system.dt * swing / SWING)))
-    renew = max(k for k in range(1, 11) if inner % k == 0)
+    inner, renew = short_steps(system.dt * swing)
     notes = [f"the mean forces: {explained(potential.forces, found):.0%} of their reproducible variance explained"]
     model = NmMbModel(
         memory, potential, first.kT, float(first.masses[0]), first.box, system.dt, inner, renew, system.time_unit,
@@ -108,6 +110,14 @@ def train(
     if how.preset == "default" and not should_stop():
         return with_matched_tail(model, found, pieces, how.seed, should_stop)
     return model
+
+
+def short_steps(swing: float) -> tuple[int, int]:
+    """Return short steps of a frame, and how many make a long one, for (K(0)/M)^½ times a frame's time."""
+    least = max(1, int(np.ceil(swing / SWING)))
+    long_ones = -(-least // MOST_SHORT)
+    renew = -(-least // long_ones)
+    return long_ones * renew, renew
 
 
 def pieces_of(frames: Frames) -> list[tuple[np.ndarray, np.ndarray]]:
