@@ -145,13 +145,17 @@ def _no_infinite(found: Properties, scales: Scales | None, trajectory: Trajector
     viscosity, box = found.numbers.get("viscosity"), trajectory.system.box
     if D is None or viscosity is None or scales is None or box is None:
         return why
-    edge = scales.volume ** (1 / 3)
-    kT_over_eta = scales.energy_density * scales.volume / (viscosity.value / scales.time)
-    term = YEH_HUMMER * kT_over_eta / (6 * np.pi * edge)
+    term, edge = box_term(scales, viscosity.value), scales.volume ** (1 / 3)
     return (
         f"{why} (the term of Yeh and Hummer for a simple liquid, ξkT/6πηL, would be {term:.3g}, {term / D.value:.0%} "
         f"of D, where Rg/L = {np.sqrt(found.numbers['rg2'].value) / edge:.2g})"
     )
+
+
+def box_term(scales: Scales, viscosity: float) -> float:
+    """Return ξkT/(6πηL), by which D of a periodic box of a simple liquid is too small (Yeh and Hummer 2004)."""
+    kT_over_viscosity = scales.energy_density * scales.volume / (viscosity / scales.time)
+    return float(YEH_HUMMER * kT_over_viscosity / (6 * np.pi * scales.volume ** (1 / 3)))
 
 
 def _learned_D(run: Path) -> Estimate | None:
