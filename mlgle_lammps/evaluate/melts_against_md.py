@@ -12,7 +12,8 @@ from mlgle_lammps.errors import UserError
 from mlgle_lammps.evaluate import centre_models, centres
 from mlgle_lammps.observe.pair_distribution import intermolecular_distribution
 from mlgle_lammps.plain import JsonMapping
-from mlgle_lammps.records import CHAINS, Float64, Frames, System, boxes_of, joined
+from mlgle_lammps.records import CHAINS, Frames, System, boxes_of, joined
+from mlgle_lammps.statistics.centre_motion import frames_to_forget
 from mlgle_lammps.store.reader import FramesReader
 from mlgle_lammps.store.recording import checked_blocks, open_recording
 from mlgle_lammps.store.run_folder import RunFolder
@@ -123,7 +124,7 @@ def look(
 
 def plan_of(frames: Frames, system: System, kT: float) -> centres.CentrePlan:
     """Return what is looked at, in units of the melt's own: its first neighbours, and how long velocities last."""
-    forget = _forgetting(frames.channels[CHAINS]["momenta"]) * system.dt
+    forget = frames_to_forget(frames.channels[CHAINS]["momenta"]) * system.dt
     box = np.array((system.box or ())[:3])
     some = frames.com[:: max(len(frames) // 100, 1), :, None]
     peak, _ = intermolecular_distribution(some, box, 0.495 * float(box.min())).first_peak()
@@ -133,14 +134,6 @@ def plan_of(frames: Frames, system: System, kT: float) -> centres.CentrePlan:
         longest=28 * forget, diffusion=(28 * forget, 114 * forget),
         maps=tuple(share * 114 * forget for share in (0.0, 0.025, 0.06, 0.12, 0.25, 0.5, 1.0)),
     )  # fmt: skip
-
-
-def _forgetting(momenta: Float64) -> float:
-    """Return the frames after which velocities' autocorrelation has fallen to 1/e."""
-    longest = min(400, len(momenta) - 1)
-    products = np.array([np.mean(momenta[lag:] * momenta[: len(momenta) - lag]) for lag in range(longest)])
-    below = products < products[0] / np.e
-    return float(np.argmax(below)) if below.any() else float(longest)
 
 
 def _runs(frames: Frames, needed: int) -> list[np.ndarray]:

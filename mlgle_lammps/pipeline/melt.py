@@ -16,7 +16,7 @@ from mlgle_lammps.options.learn import LearnOptions
 from mlgle_lammps.pipeline.melt_model import Learned, compare_with_production, generate_centres, learn_model
 from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.records import Ending, Estimate, Frames, FrameSource, System, boxes_of, joined
-from mlgle_lammps.report.result import SCHEMA, versions
+from mlgle_lammps.report.result import extent, opening, timing, versions
 from mlgle_lammps.resources.compute import available_cores, describe_device, resolve_device, use_threads
 from mlgle_lammps.resources.held_needs import held_announcement
 from mlgle_lammps.resources.progress import Progress
@@ -174,11 +174,7 @@ class _MeltRun:
         """Return the content of result.json."""
         system, options = self._system, self._options
         return {
-            "schema": SCHEMA,
-            "status": "complete" if complete else "partial",
-            "message": ending.message,
-            "source": system.source,
-            "variables": {name: list(values) for name, values in self._variables.items()},
+            **opening(system, ending, complete, self._variables),
             "D": self._diffusion(),
             "D_online": [],
             "D_generated": None,
@@ -190,12 +186,7 @@ class _MeltRun:
             "m": 0,
             "modes": [],
             "handoff": None,
-            "dt": system.dt,
-            "time_unit": system.time_unit,
-            "length_unit": system.length_unit,
-            "n_chains": system.n_chains,
-            "n_beads": system.n_beads,
-            "n_frames": self._n_frames,
+            **extent(system, self._n_frames),
             "surrogate": options.surrogate,
             "preset": options.preset,
             "nm_mb": {
@@ -203,15 +194,13 @@ class _MeltRun:
                 "held_out": self._learned.held_out if self._learned else None,
                 "models": dict(self._compared.scores) if self._compared else {},
             },
-            "timing": {
-                "md_s": ending.md_s,
-                "callback_s": ending.callback_s,
-                "constrained_s": sum(run.seconds for run in self._held.runs) if self._held else 0.0,
-                "train_s": self._learned.seconds if self._learned else 0.0,
-                "generate_s": self._generate_s,
-                "total_s": time.monotonic() - self._started,
-                "md_waits": ending.waits,
-            },
+            "timing": timing(
+                ending,
+                time.monotonic() - self._started,
+                constrained_s=sum(run.seconds for run in self._held.runs) if self._held else 0.0,
+                train_s=self._learned.seconds if self._learned else 0.0,
+                generate_s=self._generate_s,
+            ),
             "left_out": list(system.left_out),
             "warnings": list(dict.fromkeys([*system.left_out, *ending.warnings, *self._warnings])),
             "notes": list(dict.fromkeys([*system.notes, *ending.notes, *self._notes()])),

@@ -8,7 +8,7 @@ import time
 from mlgle_lammps.options.deck import DeckOptions
 from mlgle_lammps.options.learn import NO_SURROGATE
 from mlgle_lammps.records import Ending, FrameSource, System
-from mlgle_lammps.report.result import SCHEMA, versions
+from mlgle_lammps.report.result import extent, opening, timing, versions
 from mlgle_lammps.resources.progress import Progress
 from mlgle_lammps.store.run_folder import RunFolder
 
@@ -54,20 +54,11 @@ def _result(
     system: System, ending: Ending, options: DeckOptions, n_frames: int, warnings: list[str], seconds: float
 ) -> dict[str, object]:
     return {
-        "schema": SCHEMA,
-        "status": "complete" if ending.status == "complete" else "partial",
-        "message": ending.message,
-        "source": system.source,
-        "variables": {name: list(values) for name, values in options.settings.items()},
+        **opening(system, ending, ending.status == "complete", options.settings),
         "D": None,
         "surrogate": NO_SURROGATE,
-        "dt": system.dt,
+        **extent(system, n_frames),
         "every": system.every,
-        "time_unit": system.time_unit,
-        "length_unit": system.length_unit,
-        "n_chains": system.n_chains,
-        "n_beads": system.n_beads,
-        "n_frames": n_frames,
         "k": system.n_modes,
         "species": [
             {
@@ -76,9 +67,7 @@ def _result(
             }
             for i, own in enumerate(system.species)
         ],
-        "timing": {
-            "md_s": ending.md_s, "callback_s": ending.callback_s, "total_s": seconds, "md_waits": ending.waits,
-        },
+        "timing": timing(ending, seconds),
         "warnings": warnings,
         "notes": list(dict.fromkeys([*system.left_out, *system.notes, *ending.notes])),
         "versions": versions(),

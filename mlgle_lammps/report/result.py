@@ -81,6 +81,36 @@ class Findings:
             self.notes.append(line)
 
 
+def opening(system: System, ending: Ending, complete: bool, variables: Mapping[str, Sequence[str]]) -> JsonObject:
+    """Return how every result.json begins: whether it is whole, and of what it is."""
+    return {
+        "schema": SCHEMA,
+        "status": "complete" if complete else "partial",
+        "message": ending.message,
+        "source": system.source,
+        "variables": {name: list(values) for name, values in variables.items()},
+    }
+
+
+def extent(system: System, n_frames: int) -> JsonObject:
+    """Return how many molecules and frames there are, and in which units, of every result.json."""
+    return {
+        "dt": system.dt,
+        "time_unit": system.time_unit,
+        "length_unit": system.length_unit,
+        "n_chains": system.n_chains,
+        "n_beads": system.n_beads,
+        "n_frames": n_frames,
+    }
+
+
+def timing(ending: Ending, total_s: float, **stages: float) -> JsonObject:
+    """Return seconds that MD, its callback, further stages and everything took, of every result.json."""
+    return {
+        "md_s": ending.md_s, "callback_s": ending.callback_s, **stages, "total_s": total_s, "md_waits": ending.waits,
+    }  # fmt: skip
+
+
 def build_result(
     setup: Setup, findings: Findings, stages: Stages, ending: Ending | None = None, complete: bool = False
 ) -> JsonObject:
@@ -98,11 +128,7 @@ def build_result(
     units = f"{system.length_unit}^2/{system.time_unit}"
     generated, reference = stages.generated, stages.reference
     return {
-        "schema": SCHEMA,
-        "status": "complete" if complete else "partial",
-        "message": ending.message,
-        "source": system.source,
-        "variables": {name: list(values) for name, values in setup.variables.items()},
+        **opening(system, ending, complete, setup.variables),
         "D": _estimate(fit.D if fit else None, units),
         "D_online": [{"frames": f.n_frames, "value": f.D.value, "ci95": list(f.D.ci95)} for f in findings.fits],
         "D_generated": _estimate(generated.D if generated else None, units),
@@ -115,24 +141,12 @@ def build_result(
         "fit": _fit(fit),
         "k": setup.n_modes,
         "m": options.memory,
-        "dt": system.dt,
-        "time_unit": system.time_unit,
-        "length_unit": system.length_unit,
-        "n_chains": system.n_chains,
-        "n_beads": system.n_beads,
-        "n_frames": findings.n_frames,
+        **extent(system, findings.n_frames),
         "surrogate": options.surrogate,
         "preset": options.preset,
         "modes": [_mode(stages, i) for i in range(setup.n_modes)],
         "handoff": _handoff(stages.handoff),
-        "timing": {
-            "md_s": ending.md_s,
-            "callback_s": ending.callback_s,
-            "train_s": findings.train_s,
-            "generate_s": findings.generate_s,
-            "total_s": findings.total_s,
-            "md_waits": ending.waits,
-        },
+        "timing": timing(ending, findings.total_s, train_s=findings.train_s, generate_s=findings.generate_s),
         "generated_check": _check(generated),
         "left_out": list(system.left_out),
         "warnings": list(dict.fromkeys([*system.left_out, *ending.warnings, *findings.warnings])),

@@ -32,6 +32,14 @@ def velocity_autocorrelation(velocities: np.ndarray, n_lags: int) -> Float64:
     return correlate(velocities, velocities, n_lags) / (3 * velocities.shape[1])
 
 
+def frames_to_forget(velocities: np.ndarray, most: int = 400) -> float:
+    """Return the frames after which velocities' autocorrelation has fallen to 1/e, at most so many."""
+    longest = min(most, len(velocities) - 1)
+    products = np.array([np.mean(velocities[lag:] * velocities[: len(velocities) - lag]) for lag in range(longest)])
+    below = products < products[0] / np.e
+    return float(np.argmax(below)) if below.any() else float(longest)
+
+
 def mean_squared_displacement(centres: np.ndarray, n_lags: int) -> Float64:
     """Return <|Q(t) - Q(0)|²> over molecules and times, (lag,), of unwrapped centres (time, M, 3)."""
     result: Float64 = mean_squared_displacements(centres, np.zeros(len(centres), dtype=np.int64), n_lags).mean(axis=1)

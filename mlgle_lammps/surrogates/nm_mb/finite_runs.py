@@ -13,6 +13,11 @@ import numpy as np
 from mlgle_lammps.records import Float64
 
 
+def fine_times(times: Float64, duration: float) -> Float64:
+    """Return times of a whole run at which kernels are known well enough for ``seen``."""
+    return np.concatenate([[0.0], np.geomspace(times[1] / 20, duration, 1200)])
+
+
 def seen(times: Float64, decay: Float64, at: Float64, duration: float, n_grid: int = 600) -> Float64:
     """Return the expectation of the estimate of a kernel from a run, at its lags, (L, curve).
 

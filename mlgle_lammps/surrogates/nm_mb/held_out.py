@@ -12,7 +12,7 @@ from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.records import Float64
 from mlgle_lammps.statistics.errors import jackknife_error, left_out_means
 from mlgle_lammps.surrogates.nm_mb.constrained_data import Configuration, decay_of
-from mlgle_lammps.surrogates.nm_mb.finite_runs import seen
+from mlgle_lammps.surrogates.nm_mb.finite_runs import fine_times, seen
 from mlgle_lammps.surrogates.nm_mb.integrator import Force
 from mlgle_lammps.surrogates.nm_mb.memory import Memory
 from mlgle_lammps.surrogates.nm_mb.potential_fit import explained
@@ -90,7 +90,7 @@ def _sums(memory: Memory, found: Configuration, edges: Float64, kinds: Sequence[
 def seen_kernel(memory: Memory, found: Configuration) -> Float64:
     """Return what a run of this length would show of a model's kernel, (L, 3M, 3M)."""
     times, duration = found.times, found.duration
-    grid = np.concatenate([[0.0], np.geomspace(times[1] / 20, duration, 1200)])
+    grid = fine_times(times, duration)
     total: Float64 = np.zeros((len(times), 3 * found.n, 3 * found.n))
     for group in memory.groups:
         near = found.pairs if group.coupling is None else found.pairs.within(group.coupling.cutoff)

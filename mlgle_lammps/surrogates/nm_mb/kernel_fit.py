@@ -12,7 +12,7 @@ from torch import nn
 
 from mlgle_lammps.records import Float64
 from mlgle_lammps.surrogates.nm_mb.constrained_data import Configuration, decay_of
-from mlgle_lammps.surrogates.nm_mb.finite_runs import seen
+from mlgle_lammps.surrogates.nm_mb.finite_runs import fine_times, seen
 from mlgle_lammps.surrogates.nm_mb.memory import Memory
 from mlgle_lammps.surrogates.nm_mb.relaxations import Relaxations, choose, dictionary, exponential
 
@@ -158,7 +158,7 @@ def slow_times(shortest: float, longest: float) -> Float64:
 
 def seen_decays(parts: Sequence[Relaxations], times: Float64, duration: float) -> Float64:
     """Return (L, memory) of what runs of a duration show of memories."""
-    grid = np.concatenate([[0.0], np.geomspace(times[1] / 20, duration, 1200)])
+    grid = fine_times(times, duration)
     decays = np.stack([part.decay(grid)[:, 0, 0] for part in parts], axis=1)
     return seen(times, decays, grid, duration)
 

@@ -58,16 +58,6 @@ def slope(pieces: Pieces, dt: float, between: tuple[float, float], weights: Sequ
     return float(grown / (6 * dt * (last - first)))
 
 
-def velocity_time(pieces: Pieces, mass: float, dt: float) -> float:
-    """Return the time in which velocities of molecules fall to 1/e."""
-    momenta = pieces[0][1]
-    products = np.array(
-        [np.mean(momenta[lag:] * momenta[: len(momenta) - lag]) for lag in range(min(200, len(momenta)))]
-    )
-    below = products < products[0] / np.e
-    return float(dt * (np.argmax(below) if below.any() else len(products)))
-
-
 def moved(model: NmMbModel, time: float, boxes: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return centres and momenta of boxes that a model moves for a time each, after a tenth of it that is dropped."""
     size, n_frames = len(model.last), max(50, round(time / model.dt))
