@@ -16,6 +16,7 @@ from mlgle_lammps.acquire.stress import StressWatch
 from mlgle_lammps.chains.rouse import rouse_relaxation_time
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.observe.green_kubo import stress_relaxation
+from mlgle_lammps.statistics.multi_tau import MultipleTau
 from mlgle_lammps.store.journal import chunk_paths
 from mlgle_lammps.store.stress_file import read_stress
 
@@ -93,6 +94,30 @@ def test_stress_of_rouse_chains_relaxes_as_it_must_and_a_wrong_friction_is_seen(
     eta = found.viscosity(3 * slowest)
     exact = CHAINS * kT / EDGE**3 * rouse_relaxation_time(np.arange(1, N), N).sum() / 2
     assert abs(float(eta.value) - exact) < 4 * float(eta.se)
+
+
+def test_the_error_of_a_viscosity_is_not_below_that_of_noise():
+    """Noise without memory: η = 1/2 for each component; what scatters over records is what is stated."""
+    rng, span, until = np.random.default_rng(5), 8192.0, 256.0
+    found = []
+    for _ in range(40):
+        correlator = MultipleTau(6)
+        shear, along = rng.standard_normal((2, int(span), 3))
+        correlator.add(np.hstack([shear, 2**0.5 * (along - np.roll(along, 1, axis=1))]))
+        correlation = correlator.correlation()
+        assert correlation is not None
+        relaxation = stress_relaxation(correlation, 1.0, 1.0, until, float(correlator.block_samples))
+        assert relaxation is not None
+        found.append(relaxation.sure_viscosity(until, span, 0.0))
+    values, errors = np.array([float(own.value) for own in found]), np.array([float(own.se) for own in found])
+    scatter = values.std(ddof=1)
+    assert abs(values.mean() - 0.5) < 4 * scatter / 40**0.5
+    assert 0.7 < errors.mean() / scatter < 1.6
+    low = found[int(values.argmin())]
+    assert float(low.se) >= 2 * float(low.value) * (until / (5 * span)) ** 0.5 * 0.999
+    sure = relaxation.sure_viscosity(until, span, 3.0)
+    assert float(sure.se) == pytest.approx(6 * (until / (5 * span)) ** 0.5)
+    assert float(sure.value) == float(found[-1].value)
 
 
 def test_a_record_is_read_back_and_a_damaged_one_refused(rouse, tmp_path):

@@ -381,7 +381,10 @@ def add_stress(
             {"t": green_kubo.times, "value": green_kubo.G.value, "se": green_kubo.G.se}, unit, of
         )
         if not why:
-            found.put("viscosity_green_kubo", green_kubo.viscosity(until).map(lambda v: v * scales.time),
+            assert record is not None
+            span = record.every * record.timestep * record.correlator.n_samples
+            own = green_kubo.sure_viscosity(until, span, float(viscosity.value) / scales.time)
+            found.put("viscosity_green_kubo", own.map(lambda v: v * scales.time),
                   scales.viscosity_unit, f"{of}, ∫ G dt up to {until:.4g} {time}, three τ_1 of mode 1")  # fmt: skip
         joined = join_relaxations(green_kubo, times, G, relaxation, density) if relaxed else None
         if joined is not None:
