@@ -13,6 +13,7 @@ from nm_mb_toys import (
     DT,
     EDGE,
     FRAMES,
+    KT,
     PARTS,
     QUICK,
     SYSTEM,
@@ -38,9 +39,10 @@ from mlgle_lammps.surrogates.nm_mb.calibration import factors, rescaled, separat
 from mlgle_lammps.surrogates.nm_mb.constrained_data import configuration_of
 from mlgle_lammps.surrogates.nm_mb.held_out import shares
 from mlgle_lammps.surrogates.nm_mb.kernel_fit import NEVER, FitSettings, KernelFit, products_of
+from mlgle_lammps.surrogates.nm_mb.long_waves import LongWaves, WithLongWaves
 from mlgle_lammps.surrogates.nm_mb.model import NmMbModel
 from mlgle_lammps.surrogates.nm_mb.neighbours import pairs_within
-from mlgle_lammps.surrogates.nm_mb.potential import PairPotential
+from mlgle_lammps.surrogates.nm_mb.potential import PairPotential, potential_from
 from mlgle_lammps.surrogates.nm_mb.potential_fit import ForceSamples, fit_many_body_potential, fit_pair_potential
 from mlgle_lammps.surrogates.nm_mb.presets import PRESETS, background, fit_memory
 from mlgle_lammps.surrogates.nm_mb.relaxations import beside, exponential
@@ -244,12 +246,79 @@ def test_a_pair_potential_is_found_from_its_forces():
     true, samples = pair_forces()
     box = torch.as_tensor(BOX)
     found = fit_pair_potential(samples, box, 3.9, 16, smooth=1e-10)
+    assert isinstance(found, PairPotential)  # no long waves where there are none
     fresh = torch.as_tensor(grid_of(np.random.default_rng(9)))[None]
     wanted = true.forces(fresh, box).detach()
     assert (found.forces(fresh, box).detach() - wanted).abs().max() < 1e-4 * wanted.abs().max()
     many = fit_many_body_potential(samples, box, found, updates=3, batch=4)
     assert torch.isfinite(many.forces(fresh, box)).all()
     assert many.forces(fresh, box).sum(1).abs().max() < 1e-10
+
+
+def long_ranged(strength=30.0, width=2.2):
+    both = WithLongWaves(pair_forces(1)[0], width)
+    both.waves.strength.data.fill_(strength)
+    return both.requires_grad_(False)
+
+
+def test_long_waves_are_found_beside_pairs_and_told_from_noise():
+    true, box = long_ranged(), torch.as_tensor(BOX)
+    _, samples = pair_forces()
+    noise = 0.3 * torch.randn(samples.forces.shape, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    weights = torch.full((len(samples.centres),), 1 / 0.3**2, dtype=torch.float64)
+    seen = ForceSamples(samples.centres, true.forces(samples.centres, box) + noise, weights)
+    found = fit_pair_potential(seen, box, 3.9, 16, smooth=1e-10)
+    assert isinstance(found, WithLongWaves)
+    assert found.waves.width == pytest.approx(2.2, rel=0.1)
+    assert found.waves.strength.item() == pytest.approx(30.0, rel=0.2)
+    nothing = ForceSamples(samples.centres, noise, weights)
+    assert isinstance(fit_pair_potential(nothing, box, 3.9, 16), PairPotential)
+    many = fit_many_body_potential(
+        replace(seen, forces=seen.forces - found.waves.forces(seen.centres, box).detach()), box,
+        PairPotential(3.9, 16), updates=2, batch=2,
+    )  # fmt: skip
+    both = WithLongWaves(many, found.waves.width)
+    again = potential_from(both.plain())
+    again.load_state_dict(both.state_dict())
+    assert torch.equal(again.forces(seen.centres[:2], box), both.forces(seen.centres[:2], box))
+
+
+def test_long_waves_pull_as_their_energy_says_and_alike_in_a_box_of_copies():
+    waves, box = long_ranged().waves, torch.as_tensor(BOX)
+    rng = np.random.default_rng(6)
+    centres = torch.as_tensor(np.stack([grid_of(rng) for _ in range(2)])).requires_grad_(True)
+    (slope,) = torch.autograd.grad(waves.energy(centres, box), centres)
+    centres = centres.detach()
+    forces = waves.forces(centres, box)
+    assert torch.allclose(forces, -slope, rtol=1e-10, atol=1e-12)
+    assert forces.sum(1).abs().max() < 1e-11
+    assert torch.allclose(waves.forces(centres + box * torch.tensor([1.0, -2.0, 0.0]), box), forces, atol=1e-10)
+    shifts = torch.tensor([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)], dtype=torch.float64) * box
+    copies = (centres[:, None] + shifts[None, :, None]).reshape(2, 8 * M, 3)
+    assert torch.allclose(waves.forces(copies, 2 * box)[:, :M], forces, atol=1e-9)
+    assert float(waves.energy(copies, 2 * box)) == pytest.approx(8 * float(waves.energy(centres, box)), rel=1e-9)
+
+
+def test_long_waves_make_a_melt_as_stiff_as_they_say():
+    """Density modes of particles without another force have S = 1 / (1 + A exp(-(kσ)²/2)/kT), close to it."""
+    strength, width, box = 12.0, 2.2, torch.as_tensor(BOX)
+    waves = LongWaves(width).requires_grad_(False)
+    waves.strength.data.fill_(strength)
+    vectors = waves.vectors(box)
+    wanted = 1 / (1 + strength * waves.share(vectors) / KT)
+    generator = torch.Generator().manual_seed(1)
+    centres = torch.rand(150, 30, 3, generator=generator, dtype=torch.float64) * box
+    total, step, count = torch.zeros(len(vectors), dtype=torch.float64), 0.02, 0
+    for number in range(700):
+        noise = torch.randn(centres.shape, generator=generator, dtype=torch.float64)
+        centres = centres + step / KT * waves.forces(centres, box) + (2 * step) ** 0.5 * noise
+        if number >= 200 and number % 10 == 0:
+            phases = centres @ vectors.T
+            total += (phases.cos().sum(1).square() + phases.sin().sum(1).square()).mean(0) / 30
+            count += 1
+    found = total / count
+    assert found[:3].max() < 0.5
+    assert torch.allclose(found, wanted, rtol=0.12)
 
 
 def walkers(n=2000, m=30, seed=1):

@@ -1,4 +1,4 @@
-"""The mean potential U of centres: of pairs by splines, and of many bodies by a small network."""
+"""The mean potential U of centres: of pairs by splines, of many bodies by a small network, and of long waves."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from mlgle_lammps.plain import JsonObject
+from mlgle_lammps.surrogates.nm_mb.long_waves import WithLongWaves
 from mlgle_lammps.surrogates.nm_mb.neighbours import Pairs, pairs_within
 from mlgle_lammps.surrogates.nm_mb.splines import spline_values, spline_weights
 
@@ -131,13 +132,22 @@ class ManyBodyPotential(nn.Module):
         }  # fmt: skip
 
 
-Potential = PairPotential | ManyBodyPotential
-POTENTIALS = {"pair": PairPotential, "many-body": ManyBodyPotential}
+Short = PairPotential | ManyBodyPotential
+Potential = Short | WithLongWaves
+SHORT = {"pair": PairPotential, "many-body": ManyBodyPotential}
 """By the name that a file gives them."""
 
 
 def potential_from(plain: JsonObject) -> Potential:
     """Return a potential as it was made; raise KeyError and the like for one that is not there."""
     arguments = dict(plain)
-    made: Potential = POTENTIALS[arguments.pop("kind")](**arguments)
+    kind = arguments.pop("kind")
+    if kind == "long-waves":
+        return WithLongWaves(_short_from(arguments["short"]), float(arguments["width"]))
+    return _short_from(plain)
+
+
+def _short_from(plain: JsonObject) -> Short:
+    arguments = dict(plain)
+    made: Short = SHORT[arguments.pop("kind")](**arguments)
     return made

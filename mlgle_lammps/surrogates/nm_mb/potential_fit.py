@@ -17,6 +17,7 @@ import torch
 from mlgle_lammps.records import Float64
 from mlgle_lammps.statistics.centre_motion import distinct_van_hove
 from mlgle_lammps.surrogates.nm_mb.constrained_data import Configuration
+from mlgle_lammps.surrogates.nm_mb.long_waves import WithLongWaves, half_of_vectors, wave_pulls
 from mlgle_lammps.surrogates.nm_mb.neighbours import pairs_within
 from mlgle_lammps.surrogates.nm_mb.potential import ManyBodyPotential, PairPotential, slope_weights
 
@@ -70,10 +71,21 @@ def samples_of_constrained(configurations: Sequence[Configuration]) -> ForceSamp
     return ForceSamples(centres, forces, torch.as_tensor(1 / np.maximum(noise, 1e-12)))
 
 
+WAVES = 2.6
+"""Longest wave vector by which long waves are fitted, over the smallest one."""
+WIDTHS = (0.08, 0.6)
+"""Widths of long waves that are looked at, over the shortest edge."""
+SURE = 25.0
+"""Least by which χ² falls where long waves are taken up."""
+
+
 def fit_pair_potential(
     samples: ForceSamples, box: torch.Tensor, cutoff: float, n_knots: int = 30, smooth: float = 1e-6
-) -> PairPotential:
-    """Return the pair potential of least squares, its second differences held down where no pair comes.
+) -> PairPotential | WithLongWaves:
+    """Return the pair potential of least squares, with that of the longest waves where forces show one.
+
+    Second differences of the spline are held down where no pair comes. Of long waves the width is the one that leaves
+    least of the forces.
 
     Args:
         samples: of forces.
@@ -83,8 +95,12 @@ def fit_pair_potential(
         smooth: weight of squared second differences, relative to the forces'.
     """
     made = PairPotential(cutoff, n_knots)
-    square = torch.zeros(n_knots, n_knots, dtype=torch.float64)
-    target = torch.zeros(n_knots, dtype=torch.float64)
+    edges = box.numpy()
+    vectors = torch.as_tensor(half_of_vectors(edges, WAVES * 2 * np.pi / edges.max()))
+    lengths, shell = np.unique(np.round(np.linalg.norm(vectors.numpy(), axis=1), 9), return_inverse=True)
+    count = n_knots + len(lengths)
+    square = torch.zeros(count, count, dtype=torch.float64)
+    target = torch.zeros(count, dtype=torch.float64)
     for centres, forces, weight in zip(samples.centres, samples.forces, samples.weights, strict=True):
         pairs = pairs_within(centres[None], box, cutoff)
         index, weights = slope_weights(pairs.distance, cutoff, n_knots)
@@ -93,12 +109,52 @@ def fit_pair_potential(
         on_first = (pairs.unit[:, :, None] * slopes[:, None, :]).reshape(len(index), -1)
         rows = torch.zeros(pairs.n, 3 * n_knots, dtype=torch.float64)
         rows = rows.index_add(0, pairs.first, on_first).index_add(0, pairs.second, -on_first).reshape(-1, n_knots)
+        pulls = wave_pulls(centres[None], vectors)[0]
+        waves = torch.zeros(pairs.n, 3, len(lengths), dtype=torch.float64)
+        waves = waves.index_add(2, torch.as_tensor(shell), pulls[:, None] * vectors.T[None])
+        rows = torch.cat([rows, waves.reshape(-1, len(lengths))], dim=1)
         square += weight * rows.T @ rows
         target += weight * rows.T @ forces.reshape(-1)
     bend = torch.as_tensor(np.diff(np.eye(n_knots), 2, axis=0))
-    square += smooth * torch.diagonal(square).max() * bend.T @ bend
-    made.values.data.copy_(torch.linalg.solve(square, target))
-    return made
+    knots = slice(0, n_knots)
+    square[knots, knots] += smooth * torch.diagonal(square)[knots].max() * bend.T @ bend
+    alone = torch.linalg.solve(square[knots, knots], target[knots])
+    width, values, strength, gain = _waves(square.numpy(), target.numpy(), alone.numpy(), lengths, edges)
+    if gain < SURE or strength <= 0:
+        made.values.data.copy_(alone)
+        return made
+    made.values.data.copy_(torch.as_tensor(values))
+    both = WithLongWaves(made, width)
+    both.waves.strength.data.fill_(strength)
+    return both
+
+
+def _waves(
+    square: Float64, target: Float64, alone: Float64, lengths: Float64, edges: Float64
+) -> tuple[float, Float64, float, float]:
+    """Return the width of long waves that explains most, the spline and strength with it, and how much χ² falls.
+
+    Args:
+        square: normal matrix of the spline's values and the shells of wave vectors.
+        target: its right side.
+        alone: the spline without waves.
+        lengths: (shell,) of wave vectors.
+        edges: (3,) of the box.
+    """
+    n = len(alone)
+
+    def solved(width: float) -> tuple[Float64, float]:
+        both: Float64 = np.zeros((len(target), n + 1), dtype=np.float64)
+        both[range(n), range(n)] = 1.0
+        both[n:, n] = np.exp(-0.5 * (width * lengths) ** 2)
+        right = np.asarray(both.T @ target, dtype=np.float64)
+        found = np.asarray(np.linalg.solve(both.T @ square @ both, right), dtype=np.float64)
+        return found, float(right @ found)
+
+    tried = np.geomspace(*WIDTHS, 24) * edges.min()
+    width = float(tried[int(np.argmax([solved(own)[1] for own in tried]))])
+    found, explained_squares = solved(width)
+    return width, found[:n], float(found[n]), explained_squares - float(target[:n] @ alone)
 
 
 def fit_many_body_potential(

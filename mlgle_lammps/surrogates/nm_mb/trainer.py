@@ -13,8 +13,9 @@ from mlgle_lammps.store.constrained_file import ConstrainedSet
 from mlgle_lammps.surrogates.nm_mb import NAME
 from mlgle_lammps.surrogates.nm_mb.calibration import calibrate, own_friction
 from mlgle_lammps.surrogates.nm_mb.constrained_data import Configuration, configuration_of, decay_of
+from mlgle_lammps.surrogates.nm_mb.long_waves import WithLongWaves
 from mlgle_lammps.surrogates.nm_mb.model import NEEDS, NmMbModel
-from mlgle_lammps.surrogates.nm_mb.potential import Potential
+from mlgle_lammps.surrogates.nm_mb.potential import PairPotential, Potential
 from mlgle_lammps.surrogates.nm_mb.potential_fit import (
     explained,
     fit_many_body_potential,
@@ -139,10 +140,19 @@ def fit_potential(
         if len(centres) > 2 * round(window / dt) + 1:
             samples = samples.joined(samples_of_production(centres, momenta, dt, window, 5 * window))
     cutoff = how.potential_reach * float(box.min())
-    pair = fit_pair_potential(samples, box, cutoff)
+    pairs = fit_pair_potential(samples, box, cutoff)
     if how.potential == "pair":
-        return pair
-    return fit_many_body_potential(samples, box, pair, how.potential_updates, seed=how.seed, should_stop=should_stop)
+        return pairs
+    waves = pairs.waves if isinstance(pairs, WithLongWaves) else None
+    if waves is not None:
+        samples = replace(samples, forces=samples.forces - waves.forces(samples.centres, box).detach())
+    short = pairs.short if isinstance(pairs, WithLongWaves) else pairs
+    assert isinstance(short, PairPotential)
+    many = fit_many_body_potential(samples, box, short, how.potential_updates, seed=how.seed, should_stop=should_stop)
+    if not isinstance(pairs, WithLongWaves):
+        return many
+    pairs.short = many
+    return pairs
 
 
 def _range(masses: Float64) -> str:
