@@ -9,15 +9,18 @@ from mlgle_lammps.chains.mode_basis import linear_basis
 from mlgle_lammps.chains.modes import mode_matrix
 from mlgle_lammps.chains.rouse import RouseSource, rouse_mode_variance, rouse_relaxation_time
 from mlgle_lammps.evaluate.properties import Properties, add_scattering, add_sizes_and_motion, add_stress, gather
+from mlgle_lammps.evaluate.run_properties import infinite_diffusion, properties_of
 from mlgle_lammps.evaluate.scales import scales_of
 from mlgle_lammps.evaluate.trajectories import read_trajectory
 from mlgle_lammps.observe.green_kubo import NORMAL, SHEAR, StressRelaxation, stress_relaxation
 from mlgle_lammps.observe.moduli import moduli_of
 from mlgle_lammps.observe.scattering import debye, scattering_of_beads, scattering_of_modes
+from mlgle_lammps.options.properties import PropertiesOptions
 from mlgle_lammps.properties import main
-from mlgle_lammps.records import joined
+from mlgle_lammps.records import Estimate, Frames, System, joined
 from mlgle_lammps.statistics.multi_tau import MultipleTau
 from mlgle_lammps.statistics.replicas import Replicas, combined
+from mlgle_lammps.store.writer import FramesWriter
 
 N, CHAINS, DT, VOLUME = 12, 40, 0.25, 400.0
 
@@ -199,6 +202,31 @@ def test_the_command_leaves_page_numbers_and_tables(tmp_path, caplog):
     assert lines[1].split() == ["t", "Gt"]
     assert (out / "properties" / "moduli.tts").is_file()
     assert (out / "properties" / "S_qt.csv").read_text().startswith("q,t,value,se,")
+
+
+def test_D_of_the_infinite_system_carries_the_errors_of_D_of_the_viscosity_and_of_the_law():
+    D, eta = Estimate(0.003, 1e-4, (0.0028, 0.0032), "fit"), Estimate(12.0, 0.6, (11, 13), "modes, jackknife")
+    found = infinite_diffusion(D, 0.0018, eta)
+    assert found.value == pytest.approx(0.0048)
+    assert found.se == pytest.approx(np.sqrt(1e-8 + 0.0018**2 * (0.05**2 + 0.2**2)))
+    assert found.ci95[1] - found.value == pytest.approx(np.sqrt(4e-8 + (1.96 * 0.0018) ** 2 * (0.05**2 + 0.2**2)))
+    assert "η by modes;" in found.method
+
+
+def test_the_box_takes_from_D_where_momentum_is_conserved_and_the_term_is_known(tmp_path):
+    """The stream's centre is held, as momentum would hold it."""
+    told, frames = {}, joined(list(RouseSource(CHAINS, N, N - 1, 400, DT, 5)))
+    held = Frames.of_chains(frames.steps, frames.segments, frames.com - frames.com.mean(1, keepdims=True), frames.modes)
+    for name, edges in (("cube", (12.0,) * 3), ("small", (4.0,) * 3), ("flat", (20.0, 12.0, 7.2))):
+        system = System(CHAINS, N, N - 1, DT, 1, "lj", "tau", "sigma", box=(*edges, 0.0, 0.0, 0.0))
+        with FramesWriter(tmp_path / f"{name}.h5", system) as writer:
+            writer.append(held)
+        told[name] = properties_of(PropertiesOptions(tmp_path / f"{name}.h5", temperature=1.0)).found
+    D = told["cube"].numbers["D"]
+    assert told["cube"].numbers["D_infinite"].value > D.value
+    for name, said in (("small", "Rg/L"), ("flat", "in a cube, which this box is not")):
+        assert "D_infinite" not in told[name].numbers
+        assert said in told[name].reasons["D_infinite"]
 
 
 @pytest.mark.parametrize(

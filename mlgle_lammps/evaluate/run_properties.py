@@ -28,6 +28,10 @@ from mlgle_lammps.records import Estimate
 from mlgle_lammps.store.run_folder import RunFolder
 from mlgle_lammps.store.stress_file import FILE, StressRecord, read_stress
 
+LARGEST = 0.3
+"""Rg over the edge of the box, up to which the term of Yeh and Hummer was seen to hold in melts."""
+KNOWN = 0.2
+"""Relative standard error with which it was."""
 NO_STRESS = "no stress was recorded: give --stress STEPS to run"
 
 
@@ -133,23 +137,52 @@ def _add_diffusion(
         method = f"{D.method}; momentum is not conserved, so that no flow acts across the box and D is as it is"
         found.numbers["D_infinite"], found.units["D_infinite"] = replace(D, method=method), unit
         return
-    found.reasons["D_infinite"] = _no_infinite(found, scales, trajectory, D)
+    infinite = _infinite(found, scales, trajectory, D)
+    if isinstance(infinite, str):
+        found.reasons["D_infinite"] = infinite
+    else:
+        found.numbers["D_infinite"], found.units["D_infinite"] = infinite, unit
 
 
-def _no_infinite(found: Properties, scales: Scales | None, trajectory: Trajectory, D: Estimate | None) -> str:
-    """Say why there is no D of the infinite system, with the size of the term that would be added in a liquid."""
-    why = (
-        "momentum is conserved, so that D depends on the box; for chains about as large as the box no correction is "
-        "known to hold: measure D in a larger box"
+def _infinite(
+    found: Properties, scales: Scales | None, trajectory: Trajectory, D: Estimate | None
+) -> Estimate | str:  # fmt: skip
+    """Return D of the infinite system where momentum is conserved, or why there is none."""
+    why = "momentum is conserved, so that D depends on the box"
+    system, viscosity = trajectory.system, found.numbers.get("viscosity")
+    if D is None:
+        return f"{why}, and there is no D"
+    if viscosity is None or scales is None or system.box is None:
+        return f"{why}, by as much as η says, and there is no η"
+    edges, size = np.array(system.box[:3]), float(np.sqrt(found.numbers["rg2"].value)) / scales.volume ** (1 / 3)
+    term = box_term(scales, viscosity.value)
+    would = f"the term of Yeh and Hummer, ξkT/6πηL, would be {term:.3g}, {term / D.value:.0%} of D"
+    if np.ptp(edges) > 1e-3 * edges.min() or any(abs(tilt) > 1e-9 for tilt in system.box[3:]):
+        return f"{why}; {would} in a cube, which this box is not"
+    if system.others or system.left_out:
+        return f"{why}; {would} by η of these chains alone, and the melt holds more"
+    if size > LARGEST:
+        return f"{why}; {would}, but it was seen to hold up to Rg/L = {LARGEST:g} alone, and here that is {size:.2g}"
+    return infinite_diffusion(D, term, viscosity)
+
+
+def infinite_diffusion(D: Estimate, term: float, viscosity: Estimate) -> Estimate:
+    """Return D and the term that the box takes from it; errors of D, of η, and of how well the term is known to hold.
+
+    Args:
+        D: in the box.
+        term: ξkT/6πηL.
+        viscosity: η.
+    """
+    error = term * float(np.hypot(viscosity.se / viscosity.value, KNOWN))
+    se = float(np.hypot(D.se, error))
+    half = float(np.hypot((D.ci95[1] - D.ci95[0]) / 2, 1.96 * error))
+    value = D.value + term
+    method = (
+        f"{D.method}; and {term:.3g} by Yeh and Hummer, ξkT/6πηL, η by {viscosity.method.split(',')[0]}; that term is "
+        f"known to {KNOWN:.0%}, as measured in Kremer-Grest melts"
     )
-    viscosity, box = found.numbers.get("viscosity"), trajectory.system.box
-    if D is None or viscosity is None or scales is None or box is None:
-        return why
-    term, edge = box_term(scales, viscosity.value), scales.volume ** (1 / 3)
-    return (
-        f"{why} (the term of Yeh and Hummer for a simple liquid, ξkT/6πηL, would be {term:.3g}, {term / D.value:.0%} "
-        f"of D, where Rg/L = {np.sqrt(found.numbers['rg2'].value) / edge:.2g})"
-    )
+    return Estimate(value, se, (value - half, value + half), method)
 
 
 def box_term(scales: Scales, viscosity: float) -> float:
