@@ -3,7 +3,8 @@
     python benchmarks/accuracy_temperatures.py 300=RUN 325=RUN .. [--frames 1600] [--memory 128]
 
 RUN is the folder of a long `run --surrogate none`. D of its first frames is by the fit, and the pool is made of these
-alone. The reference is the slope of the MSD over the whole record; z is of what the *others* foretell against that.
+alone. The reference is the slope of the MSD over the whole record; z is of what the *others* foretell against that, and
+against the temperature's own fit, which is sharper and of frames that the others have no part in.
 """
 
 from __future__ import annotations
@@ -39,6 +40,11 @@ def reference(run: Path) -> tuple[Estimate | None, int]:
     return whole.found.numbers.get("D"), whole.trajectory.n_frames
 
 
+def apart(one: Estimate, other: Estimate) -> float:
+    """Return the logarithm of the ratio of two independent estimates over its error."""
+    return float(np.log(one.value / other.value) / np.hypot(one.se / one.value, other.se / other.value))
+
+
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -52,19 +58,19 @@ def main() -> None:
     runs = [short(run, T, asked.frames, asked.memory) for T, run in named]
     pool, told = pool_temperatures(runs), leave_one_out(runs)
     print(f"{asked.frames} frames each; a_T by {pool.law.name}; D a_T/v alike: χ² {pool.D_chi2:.2f} of {pool.D_dof}")
-    print("| T | long MD | frames | alone | pooled | foretold by the others | z | alone: z | pooled: z |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("| T | long MD | frames | alone | pooled | foretold by the others | z | z, own fit | alone: z | pooled: z |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for (T, path), own, pooled, (_, foretold, _) in zip(named, runs, pool.D, told, strict=True):
         long, n_frames = reference(path)
         cells = [f"{each.value:.3e} ± {100 * each.se / each.value:.1f}%" for each in (own.D, pooled, foretold.D)]
+        against_fit = apart(foretold.D, own.D)
         if long is None:
-            print(f"| {T:g} | not normal | {n_frames} | {' | '.join(cells)} | | | |")
+            print(f"| {T:g} | not normal | {n_frames} | {' | '.join(cells)} | | {against_fit:+.1f} | | |")
             continue
-        z = [np.log(each.value / long.value) / np.hypot(each.se / each.value, long.se / long.value)
-             for each in (foretold.D, own.D, pooled)]  # fmt: skip
+        z = [apart(each, long) for each in (foretold.D, own.D, pooled)]
         print(
             f"| {T:g} | {long.value:.3e} ± {100 * long.se / long.value:.1f}% | {n_frames} | {' | '.join(cells)} | "
-            f"{z[0]:+.1f} | {z[1]:+.1f} | {z[2]:+.1f} |"
+            f"{z[0]:+.1f} | {against_fit:+.1f} | {z[1]:+.1f} | {z[2]:+.1f} |"
         )
 
 
