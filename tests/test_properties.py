@@ -210,7 +210,7 @@ def test_D_of_the_infinite_system_carries_the_errors_of_D_of_the_viscosity_and_o
     assert found.value == pytest.approx(0.0048)
     assert found.se == pytest.approx(np.sqrt(1e-8 + 0.0018**2 * (0.05**2 + 0.2**2)))
     assert found.ci95[1] - found.value == pytest.approx(np.sqrt(4e-8 + (1.96 * 0.0018) ** 2 * (0.05**2 + 0.2**2)))
-    assert "η by modes;" in found.method
+    assert "η = 12 ± 0.6;" in found.method
 
 
 def test_the_box_takes_from_D_where_momentum_is_conserved_and_the_term_is_known(tmp_path):
