@@ -179,8 +179,8 @@ def infinite_diffusion(D: Estimate, term: float, viscosity: Estimate) -> Estimat
     half = float(np.hypot((D.ci95[1] - D.ci95[0]) / 2, 1.96 * error))
     value = D.value + term
     method = (
-        f"{D.method}; and {term:.3g} by Yeh and Hummer, ξkT/6πηL, η = {viscosity.value:.3g} ± {viscosity.se:.1g}; that term "
-        f"is known to {KNOWN:.0%}, as measured in Kremer-Grest melts"
+        f"{D.method}; and {term:.3g} by Yeh and Hummer, ξkT/6πηL, η = {viscosity.value:.3g} ± {viscosity.se:.1g}; that "
+        f"term is known to {KNOWN:.0%}, as measured in Kremer-Grest melts"
     )
     return Estimate(value, se, (value - half, value + half), method)
 
