@@ -3,21 +3,22 @@
     python benchmarks/accuracy_box.py RUN RUN .. [--memory 128]
 
 Each RUN is the folder of a long `run --surrogate none`, the same chains and thermostat in boxes of different sizes.
-D is of the whole record by the fit; η of the largest box by the modes. The last line is what multiplies the term: 1
-where D = D_infinite - ξkT/(6πηL), 0 where the box does not matter.
+D is of the whole record by the fit, about the system's centre; η of the largest box by the modes. The term is screened
+where a bath acts on each bead. The last line is what multiplies it: 1 where D = D_infinite - term, 0 where the box does
+not matter.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from mlgle_lammps.chains.spectrum import spectrum_of
 from mlgle_lammps.diffusion.gle_fit import fit_gle
-from mlgle_lammps.evaluate.run_properties import box_term, properties_of
+from mlgle_lammps.evaluate.run_properties import box_term, centre_diffusion, properties_of
 from mlgle_lammps.evaluate.scales import Scales
 from mlgle_lammps.options.properties import PropertiesOptions
 from mlgle_lammps.records import Estimate
@@ -26,7 +27,7 @@ from mlgle_lammps.statistics.moments import MomentAccumulator
 
 @dataclass(frozen=True)
 class Box:
-    """What a run shows: edge of the box, chains, frames, D by the fit and by the slope, η of the modes."""
+    """What a run shows: edge of the box, chains, frames, D by the fit and by the slope, η of the modes, D_centre."""
 
     edge: float
     chains: int
@@ -35,10 +36,11 @@ class Box:
     slope: Estimate | None
     viscosity: Estimate
     scales: Scales
+    of_centre: float
 
     def term(self, viscosity: Estimate) -> tuple[float, float]:
-        """Return ξkT/(6πηL) and its standard error."""
-        value = box_term(self.scales, viscosity.value)
+        """Return the term that the box takes and its standard error."""
+        value = box_term(self.scales, viscosity.value, self.of_centre)
         return value, value * viscosity.se / viscosity.value
 
 
@@ -52,14 +54,17 @@ def look(run: Path, memory: int) -> Box:
     if system.box is None or viscosity is None or found.scales is None:
         raise SystemExit(f"{run}: no box, or no viscosity: {found.found.reasons.get('viscosity_modes', '')}")
     D = fit_gle(moments.moments(), system.dt, "default", spectrum_of(system)).D
+    of_centre = centre_diffusion(found.trajectory) if moments.moments().center_diffuses else 0.0
+    if of_centre:
+        D = replace(D, value=D.value * (system.n_chains - 1) / system.n_chains)
     return Box(
         float(np.prod(system.box[:3])) ** (1 / 3), system.n_chains, found.trajectory.n_frames, D,
-        found.found.numbers.get("D"), viscosity, found.scales,
+        found.found.numbers.get("D"), viscosity, found.scales, of_centre,
     )  # fmt: skip
 
 
 def strength(boxes: list[Box], viscosity: Estimate) -> tuple[float, float]:
-    """Return the factor s of D = D_infinite - s ξkT/(6πηL) and its standard error, η's included."""
+    """Return the factor s of D = D_infinite - s term and its standard error, η's included."""
     terms = np.array([box.term(viscosity)[0] for box in boxes])
     D, se = np.array([box.D.value for box in boxes]), np.array([box.D.se for box in boxes])
     rows = np.stack([np.ones(len(boxes)), -terms], axis=1) / se[:, None]
@@ -78,7 +83,7 @@ def main() -> None:
         parser.error("two boxes are needed")
     boxes = sorted((look(run, asked.memory) for run in asked.runs), key=lambda box: box.edge)
     viscosity = boxes[-1].viscosity
-    print("| chains | edge | frames | D | by the slope | η of the modes | ξkT/6πηL | D with it |")
+    print("| chains | edge | frames | D | by the slope | η of the modes | term | D with it |")
     print("|---|---|---|---|---|---|---|---|")
     for box in boxes:
         term, error = box.term(viscosity)
@@ -89,7 +94,7 @@ def main() -> None:
             f"{box.D.value + term:.4g} ± {np.hypot(box.D.se, error):.1g} |"
         )
     s, error = strength(boxes, viscosity)
-    print(f"D = D_infinite - s ξkT/(6πηL): s = {s:.2f} ± {error:.2f}")
+    print(f"D = D_infinite - s term: s = {s:.2f} ± {error:.2f}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from mlgle_lammps.chains.mode_basis import linear_basis
 from mlgle_lammps.chains.modes import mode_matrix
 from mlgle_lammps.chains.rouse import RouseSource, rouse_mode_variance, rouse_relaxation_time
 from mlgle_lammps.evaluate.properties import Properties, add_scattering, add_sizes_and_motion, add_stress, gather
-from mlgle_lammps.evaluate.run_properties import infinite_diffusion, properties_of
+from mlgle_lammps.evaluate.run_properties import box_term, infinite_diffusion, properties_of
 from mlgle_lammps.evaluate.scales import scales_of
 from mlgle_lammps.evaluate.trajectories import read_trajectory
 from mlgle_lammps.observe.green_kubo import NORMAL, SHEAR, StressRelaxation, stress_relaxation
@@ -211,6 +211,18 @@ def test_D_of_the_infinite_system_carries_the_errors_of_D_of_the_viscosity_and_o
     assert found.se == pytest.approx(np.sqrt(1e-8 + 0.0018**2 * (0.05**2 + 0.2**2)))
     assert found.ci95[1] - found.value == pytest.approx(np.sqrt(4e-8 + (1.96 * 0.0018) ** 2 * (0.05**2 + 0.2**2)))
     assert "η = 12 ± 0.6;" in found.method
+
+
+def test_the_term_of_the_box_has_its_limits():
+    scales = scales_of(System(20, 20, 0, 1.0, units="lj"), 1.0, 8.0**3)
+    free = box_term(scales, 12.0)
+    assert free == pytest.approx(2.837297 / (6 * np.pi * 12 * 8))
+    of_centre = {kL: 8.0**2 / (12.0 * 8.0**3 * kL**2) for kL in (0.31, 1.0, 3.0, 20.0)}  # κ² = kT/(ηV D_c)
+    terms = {kL: box_term(scales, 12.0, D) for kL, D in of_centre.items()}
+    assert terms[0.31] == pytest.approx(free * (1 - 0.31 / 2.837297), rel=0.01)
+    assert box_term(scales, 12.0, of_centre[0.31] * (0.31 / 0.29) ** 2) == pytest.approx(terms[0.31], rel=0.02)
+    assert free > terms[1.0] > terms[3.0] > terms[20.0]
+    assert terms[20.0] == pytest.approx(2 * of_centre[20.0] / 3, rel=1e-3)
 
 
 def test_the_box_takes_from_D_where_momentum_is_conserved_and_the_term_is_known(tmp_path):
