@@ -18,7 +18,8 @@ import numpy as np
 
 from mlgle_lammps.chains.spectrum import spectrum_of
 from mlgle_lammps.diffusion.gle_fit import fit_gle
-from mlgle_lammps.evaluate.run_properties import box_term, centre_diffusion, properties_of
+from mlgle_lammps.evaluate.box_size import box_term, centre_diffusion
+from mlgle_lammps.evaluate.run_properties import properties_of
 from mlgle_lammps.evaluate.scales import Scales
 from mlgle_lammps.options.properties import PropertiesOptions
 from mlgle_lammps.records import Estimate

@@ -8,8 +8,9 @@ import pytest
 from mlgle_lammps.chains.mode_basis import linear_basis
 from mlgle_lammps.chains.modes import mode_matrix
 from mlgle_lammps.chains.rouse import RouseSource, rouse_mode_variance, rouse_relaxation_time
+from mlgle_lammps.evaluate.box_size import box_term, infinite_diffusion
 from mlgle_lammps.evaluate.properties import Properties, add_scattering, add_sizes_and_motion, add_stress, gather
-from mlgle_lammps.evaluate.run_properties import box_term, infinite_diffusion, properties_of
+from mlgle_lammps.evaluate.run_properties import properties_of
 from mlgle_lammps.evaluate.scales import scales_of
 from mlgle_lammps.evaluate.trajectories import read_trajectory
 from mlgle_lammps.observe.green_kubo import NORMAL, SHEAR, StressRelaxation, stress_relaxation

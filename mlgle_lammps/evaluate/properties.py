@@ -30,7 +30,6 @@ RELAXED_TIMES = 3.0
 """G is integrated up to so many τ_1, where e^-6 of it is left."""
 Q_RADII = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
 """Of q Rg, where no q is asked for."""
-YEH_HUMMER = 2.837297
 SHORT_BLOCKS = 8
 """Blocks of time of a record of stress that is too short for the integral of G."""
 STATIC_FRAMES = 100
