@@ -22,7 +22,7 @@ from mlgle_lammps.surrogates.nm_mb.potential import PairPotential
 from mlgle_lammps.surrogates.nm_mb.presets import MemorySettings, fit_memory
 from mlgle_lammps.surrogates.nm_mb.trainer import SWING, TrainSettings
 
-SHORT_STEPS = 3
+SHORT_STEPS = 4
 """In a frame, as stars have; what a melt needs is known when its forces are."""
 FORGET = 7
 """Frames in which velocities forget, where nobody says how far apart frames are."""
