@@ -11,14 +11,14 @@ not matter.
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from mlgle_lammps.chains.spectrum import spectrum_of
 from mlgle_lammps.diffusion.gle_fit import fit_gle
-from mlgle_lammps.evaluate.box_size import box_term, centre_diffusion
+from mlgle_lammps.evaluate.box_size import about_centre, box_term, centre_diffusion
 from mlgle_lammps.evaluate.run_properties import properties_of
 from mlgle_lammps.evaluate.scales import Scales
 from mlgle_lammps.options.properties import PropertiesOptions
@@ -49,15 +49,16 @@ def look(run: Path, memory: int) -> Box:
     """Return what a run shows; SystemExit where it lacks a box, a temperature or normal diffusion."""
     found = properties_of(PropertiesOptions(run))
     system = found.trajectory.system
-    moments = MomentAccumulator(system.n_chains, system.n_modes, memory)
-    moments.add(found.trajectory.window())
+    accumulator = MomentAccumulator(system.n_chains, system.n_modes, memory)
+    accumulator.add(found.trajectory.window())
+    moments = accumulator.moments()
     viscosity = found.found.numbers.get("viscosity_modes")
     if system.box is None or viscosity is None or found.scales is None:
         raise SystemExit(f"{run}: no box, or no viscosity: {found.found.reasons.get('viscosity_modes', '')}")
-    D = fit_gle(moments.moments(), system.dt, "default", spectrum_of(system)).D
-    of_centre = centre_diffusion(found.trajectory) if moments.moments().center_diffuses else 0.0
+    D = fit_gle(moments, system.dt, "default", spectrum_of(system)).D
+    of_centre = centre_diffusion(found.trajectory) if moments.center_diffuses else 0.0
     if of_centre:
-        D = replace(D, value=D.value * (system.n_chains - 1) / system.n_chains)
+        D = about_centre(D, system.n_chains)
     return Box(
         float(np.prod(system.box[:3])) ** (1 / 3), system.n_chains, found.trajectory.n_frames, D,
         found.found.numbers.get("D"), viscosity, found.scales, of_centre,

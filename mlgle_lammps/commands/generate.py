@@ -86,14 +86,14 @@ def _generate_melt(model: NmMbModel, folder: RunFolder, options: GenerateOptions
     if not folder.modes.is_file():
         raise UserError(f"{folder.modes} is missing: generate starts from its frames")
     source = RecordedSource([folder.path])
-    recorded = list(source)
+    boxes = options.boxes
+    recorded = [frame for frame in source if boxes > 1 or model.learned_up_to(frame)]
     ends = [number for number, frame in enumerate(recorded) if model.learned_up_to(frame)]
     if not ends:
         raise UserError(
             f"{folder.modes} does not hold the frames that {folder.find_model()} was learned from; put the two of one "
             "run together"
         )
-    boxes = options.ensemble or 1
     first = 0 if boxes > 1 else ends[-1]
     until = joined(recorded[first : ends[-1] + 1])
     motion, n_molecules = begin_motion(model, until, options)

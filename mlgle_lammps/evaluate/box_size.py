@@ -58,14 +58,19 @@ def infinite_system(
         return f"{why}; {would} by η of these chains alone, and the melt holds more"
     if size > LARGEST:
         return f"{why}; {would}, but it was seen to hold up to Rg/L = {LARGEST:g} alone, and here that is {size:.2g}"
-    if of_centre:  # D as it is reported holds the centre's share as if molecules were independent; D of the centre
-        lost = D.value / system.n_chains  # is in the term
-        D = replace(D, value=D.value - lost, ci95=(D.ci95[0] - lost, D.ci95[1] - lost))
+    if of_centre:
+        D = about_centre(D, system.n_chains)
     return infinite_diffusion(D, term, viscosity, _law(of_centre))
 
 
 def _law(of_centre: float) -> str:
     return "ξkT/6πηL screened by the bath" if of_centre else "ξkT/6πηL"
+
+
+def about_centre(D: Estimate, n_chains: int) -> Estimate:
+    """Return D about the system's centre: without the share of it that D holds as if chains were independent."""
+    lost = D.value / n_chains
+    return replace(D, value=D.value - lost, ci95=(D.ci95[0] - lost, D.ci95[1] - lost))
 
 
 def centre_diffusion(trajectory: Trajectory) -> float:

@@ -52,6 +52,11 @@ class GenerateOptions:
         """Trajectories of molecules that move each by itself."""
         return 300 if self.ensemble is None else self.ensemble
 
+    @property
+    def boxes(self) -> int:
+        """Boxes of molecules that move together."""
+        return 1 if self.ensemble is None else self.ensemble
+
     def __post_init__(self) -> None:
         require_limits(self)
         device_names(self.device)

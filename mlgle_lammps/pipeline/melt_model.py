@@ -78,12 +78,12 @@ def begin_motion(model: NmMbModel, recorded: Frames, options: GenerateOptions) -
     Args:
         model: of the surrogate.
         recorded: frames up to the one that it was learned up to; several boxes start from as far apart as can be.
-        options: of generating; ``ensemble`` is the number of boxes that move side by side, one where it is None.
+        options: of generating.
 
     Raises:
         UserError: a box too small for the model.
     """
-    boxes, size = options.ensemble or 1, recorded.com.shape[1]
+    boxes, size = options.boxes, recorded.com.shape[1]
     if options.molecules is None:
         how = {"n_trajectories": boxes * size, "device": options.device, "threads": options.threads}
         return model.start(recorded, options.seed, **how), size

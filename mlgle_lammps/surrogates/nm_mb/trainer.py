@@ -13,10 +13,10 @@ from mlgle_lammps.store.constrained_file import ConstrainedSet
 from mlgle_lammps.surrogates.nm_mb import NAME
 from mlgle_lammps.surrogates.nm_mb.calibration import calibrate, own_friction
 from mlgle_lammps.surrogates.nm_mb.constrained_data import Configuration, configuration_of, decay_of
-from mlgle_lammps.surrogates.nm_mb.long_waves import WithLongWaves
 from mlgle_lammps.surrogates.nm_mb.model import NEEDS, NmMbModel
-from mlgle_lammps.surrogates.nm_mb.potential import PairPotential, Potential
+from mlgle_lammps.surrogates.nm_mb.potential import ManyBodyPotential, PairPotential, Potential
 from mlgle_lammps.surrogates.nm_mb.potential_fit import (
+    ForceSamples,
     explained,
     fit_many_body_potential,
     fit_pair_potential,
@@ -143,15 +143,15 @@ def fit_potential(
     pairs = fit_pair_potential(samples, box, cutoff)
     if how.potential == "pair":
         return pairs
-    waves = pairs.waves if isinstance(pairs, WithLongWaves) else None
-    if waves is not None:
-        samples = replace(samples, forces=samples.forces - waves.forces(samples.centres, box).detach())
-    short = pairs.short if isinstance(pairs, WithLongWaves) else pairs
-    assert isinstance(short, PairPotential)
-    many = fit_many_body_potential(samples, box, short, how.potential_updates, seed=how.seed, should_stop=should_stop)
-    if not isinstance(pairs, WithLongWaves):
-        return many
-    pairs.short = many
+
+    def many_body(rest: ForceSamples, short: PairPotential) -> ManyBodyPotential:
+        return fit_many_body_potential(rest, box, short, how.potential_updates, seed=how.seed, should_stop=should_stop)
+
+    if isinstance(pairs, PairPotential):
+        return many_body(samples, pairs)
+    assert isinstance(pairs.short, PairPotential)
+    rest = replace(samples, forces=samples.forces - pairs.waves.forces(samples.centres, box).detach())
+    pairs.short = many_body(rest, pairs.short)
     return pairs
 
 
