@@ -171,6 +171,11 @@ class System:
         return self.name or ("chains" if self.n_beads is None else f"linear {self.n_beads}")
 
     @property
+    def bonds(self) -> tuple[tuple[int, int], ...]:
+        """Bonds of the main molecules, those of a linear chain where none are named."""
+        return self.edges or tuple((n, n + 1) for n in range((self.n_beads or 1) - 1))
+
+    @property
     def linear(self) -> bool:
         """Whether the main species are linear chains."""
         return not self.edges

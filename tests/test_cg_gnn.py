@@ -9,7 +9,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cg_gnn_toys import DT, PRESETS, N, options_of, rouse_run, runs, trained
+from cg_gnn_toys import (
+    DT,
+    LINE,
+    PRESETS,
+    N,
+    coil,
+    core_of,
+    exact_rouse,
+    long_runs,
+    molecule_of,
+    options_of,
+    rotation,
+    rouse_run,
+    runs,
+    trained,
+)
 
 from mlgle_lammps.chains.rouse import rouse_diffusion, rouse_mode_variance, rouse_relaxation_time
 from mlgle_lammps.errors import RunFailure, UserError
@@ -18,10 +33,10 @@ from mlgle_lammps.surrogates.cg_gnn.coarse_runs import BeadRun, CoarseRun
 from mlgle_lammps.surrogates.cg_gnn.dynamics import EquivariantDynamics
 from mlgle_lammps.surrogates.cg_gnn.equivariant import EquivariantNetwork, EquivariantSize
 from mlgle_lammps.surrogates.cg_gnn.examples import Examples
-from mlgle_lammps.surrogates.cg_gnn.grouping import Grouping, group_beads
-from mlgle_lammps.surrogates.cg_gnn.linear_core import LinearCore, fit_linear_core
+from mlgle_lammps.surrogates.cg_gnn.grouping import group_beads
+from mlgle_lammps.surrogates.cg_gnn.linear_core import fit_linear_core
 from mlgle_lammps.surrogates.cg_gnn.model import CgGnnModel
-from mlgle_lammps.surrogates.cg_gnn.molecules import Molecule, MoleculeSet
+from mlgle_lammps.surrogates.cg_gnn.molecules import MoleculeSet
 from mlgle_lammps.surrogates.cg_gnn.options import CgGnnOptions
 from mlgle_lammps.surrogates.cg_gnn.pair_core import CENTRES, fit_pair_core, n_features
 from mlgle_lammps.surrogates.cg_gnn.published_network import PublishedNetwork, PublishedSize
@@ -32,7 +47,6 @@ from mlgle_lammps.surrogates.cg_gnn.walks import Walk
 pytestmark = pytest.mark.light
 RING = tuple((n, (n + 1) % 12) for n in range(12))
 STAR = tuple((0 if n % 5 == 0 else n, n + 1) for n in range(15))
-LINE = tuple((n, n + 1) for n in range(N - 1))
 
 
 # -- groups --------------------------------------------------------------------------------------------------------
@@ -83,16 +97,6 @@ def test_molecules_that_do_not_group_are_refused():
 # -- symmetries ----------------------------------------------------------------------------------------------------
 
 
-def molecule_of(types="ABABBBAA", groups=tuple(range(N)), edges=LINE):
-    pairs = sorted({tuple(sorted((groups[a], groups[b]))) for a, b in edges})
-    return Molecule(tuple(types), edges, Grouping("metis", 1, groups, tuple(p for p in pairs if p[0] != p[1])))
-
-
-def core_of(bond=1.0):
-    knots = np.log(group_beads(N, LINE, 1, "blocks").eigenvalues)
-    return LinearCore(knots, knots + np.log(0.2), -knots - 1.0, bond, (0.3, 0.05))
-
-
 @lru_cache
 def stirred_network(dtype=torch.float64, size=EquivariantSize(), seed=1):  # noqa: B008
     """Return a network whose every part matters, as if trained."""
@@ -113,16 +117,6 @@ def law_of(molecule, positions, network=None, dtype=torch.float64):
     law = network(still.modes @ torch.as_tensor(positions, dtype=dtype)[None], still)
     factor = still.modes[0].T @ law.local[0] @ torch.diag(law.spreads[0])
     return (still.modes.mT @ law.mean)[0].numpy(), (factor @ factor.T).numpy()
-
-
-def coil(seed=2):
-    positions = np.random.default_rng(seed).standard_normal((N, 3)).cumsum(axis=0)
-    return positions - positions.mean(axis=0)
-
-
-def rotation(seed=3):
-    turn = np.linalg.qr(np.random.default_rng(seed).standard_normal((3, 3)))[0]
-    return turn * np.sign(np.linalg.det(turn))
 
 
 def test_the_law_turns_moves_and_mirrors_with_the_molecule():
@@ -233,25 +227,9 @@ def test_molecules_torn_by_a_box_are_refused():
 # -- the exact toy -------------------------------------------------------------------------------------------------
 
 
-@lru_cache
-def long_runs():
-    return [CoarseRun.of(rouse_run(N, 8, 1500, DT, seed=s), 1, "blocks") for s in (5, 6)]
-
-
-def exact():
-    """Return decays and variances of orthonormal modes, <Rg²> and its standard error from the long runs."""
-    mode = np.arange(1, N)
-    decay = np.exp(-DT / rouse_relaxation_time(mode, N))
-    variance = 2 * N * rouse_mode_variance(mode, N)
-    n = 2 * 8 * 1500
-    slowness = (1 + decay**2) / (1 - decay**2)
-    error = np.sqrt((6 * variance**2 / N**2 * slowness / n).sum())
-    return decay, variance, float(3 * variance.sum() / N), float(error), n
-
-
 def test_the_linear_core_is_the_exact_law():
     core = fit_linear_core(long_runs(), DT)
-    decay, variance, _, _, n = exact()
+    decay, variance, _, _, n = exact_rouse()
     found = [own.numpy() for own in core.of(torch.tensor(long_runs()[0].molecule.grouping.eigenvalues))]
     assert np.all(np.abs(found[0] - decay) < 3 * np.sqrt((1 - decay**2) / (3 * n)) + 2e-4)
     slowness = (1 + decay**2) / (1 - decay**2)
@@ -279,14 +257,16 @@ def taught():
 
     plan = TrainingPlan(updates=80, horizon_updates=5, horizon=4, batch=128)
     size = EquivariantSize(hidden=16)
-    options = CgGnnOptions(beads_per_group=1, step=DT, members=1, plan=plan, equivariant=size, calibrated=False)
+    options = CgGnnOptions(
+        preset="network", beads_per_group=1, step=DT, members=1, plan=plan, equivariant=size, calibrated=False
+    )
     return train_coarse(long_runs(), options)
 
 
 @pytest.mark.parametrize("kind", ["core", "taught", "equal noise"])
 def test_stationary_size_and_relaxation_of_a_rouse_chain(kind):
     """Reached within three standard errors, by the core alone and by what is learned on it; equal noise must fail."""
-    decay, _, radius, error, n = exact()
+    decay, _, radius, error, n = exact_rouse()
     model = taught()
     network, core = model.networks[0], model.core
     if kind != "taught":
@@ -399,13 +379,13 @@ def test_places_are_about_the_centre_and_beads_spread_further_than_groups(model)
     whole = moved(model)
     assert np.abs(whole.channels[CHAINS]["beads"].mean(axis=2)).max() < 1e-4
     coarse = np.square(whole.channels[CHAINS]["beads"]).sum(axis=-1).mean(axis=-1)
-    if model.preset == "default":
+    if model.preset in ("default", "network"):
         assert np.all(whole.channels[CHAINS]["rg2"][..., 0] > coarse)
 
 
 def test_ablations_are_saved_and_read(tmp_path):
     size = EquivariantSize(embedded=False, local_noise=False, noise_by_mode=False)
-    given = model_of("default")
+    given = model_of("network")
     networks = tuple(EquivariantNetwork(2, size, given.core).requires_grad_(False) for _ in given.networks)
     made = replace(given, networks=networks)
     made.save(tmp_path / "model.safetensors")
@@ -476,7 +456,7 @@ def test_a_stream_is_learned_from_when_it_is_whole():
 
 
 def test_a_runaway_is_an_end_with_a_line():
-    model = replace(model_of("default"), noise_scales=(1e4, 1e4))
+    model = replace(model_of("network"), noise_scales=(1e4, 1e4))
     with pytest.raises(RunFailure, match="range"):
         moved(model, 64)
 
@@ -485,7 +465,7 @@ def test_damaged_files_and_values_are_refused(tmp_path):
     from mlgle_lammps.surrogates.model_file import read_model, write_model
 
     path = tmp_path / "model.safetensors"
-    model_of("default").save(path)
+    model_of("network").save(path)
     stored = read_model(path, "cg-gnn")
     some = next(iter(stored.tensors))
     bad_values = {
@@ -504,6 +484,18 @@ def test_damaged_files_and_values_are_refused(tmp_path):
     ):  # fmt: skip
         write_model(path, "cg-gnn", stored.values, change)
         with pytest.raises(UserError, match="damaged"):
+            CgGnnModel.load(path)
+
+
+def test_models_of_before_are_refused(tmp_path):
+    from mlgle_lammps.surrogates.model_file import read_model, write_model
+
+    path = tmp_path / "model.safetensors"
+    for preset in ("default", "network"):
+        model_of(preset).save(path)
+        stored = read_model(path, "cg-gnn")
+        write_model(path, "cg-gnn", {k: v for k, v in stored.values.items() if k != "law"}, stored.tensors)
+        with pytest.raises(UserError, match="as it was before: train again"):
             CgGnnModel.load(path)
 
 

@@ -55,7 +55,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("learned")
     runs = [write_run(folder / f"run{i}", types, seed=i) for i, types in enumerate(("A" * 20, "AB" * 10))]
     words = [*map(str, runs), "--surrogate", "cg-gnn", "--beads-per-group", "5", "--members", "1", "--threads", "1"]
-    assert replay.main([*words, "--step", "10", "--updates", "6", "--out", str(folder / "model")]) == 0
+    assert replay.main([*words, "--step", "10", "--out", str(folder / "model")]) == 0
     return folder / "model"
 
 

@@ -39,8 +39,9 @@ frames = 6001                # 30000 tau
 frames = 6001                # 30000 tau
 
 [generate]
-time = 100000                # tau, of each trajectory
+time = 500000                # tau, of each trajectory: a hundred times what models learn from
 ensemble = 4
+save_every = 2               # steps of 20 tau
 
 [models.default]
 seeds = [1, 2, 3]
@@ -78,7 +79,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=21)
     parser.add_argument("--train", type=int, default=40)
     parser.add_argument("--test", type=int, default=24)
-    parser.add_argument("--longer", type=int, default=2)
+    parser.add_argument("--longer", type=int, default=4)
     parser.add_argument("--beads", type=int, default=100)
     parser.add_argument("--longer-beads", type=int, default=200)
     options = parser.parse_args()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,13 @@ class MoleculeSizes:
         """Share of each type of beads; empty where types are not known."""
         types = self.system.types
         return {kind: types.count(kind) / len(types) for kind in sorted(set(types))}
+
+    @property
+    def arrangement(self) -> dict[str, float]:
+        """The composition, and the share of bonds between two beads of one type, "A-A"; empty likewise."""
+        types, bonds = self.system.types, self.system.bonds
+        alike = [types[a] for a, b in bonds if types[a] == types[b]] if types else []
+        return self.composition | {f"{kind}-{kind}": alike.count(kind) / len(bonds) for kind in self.composition}
 
 
 def squared_radii(frames: Frames) -> Float64:
@@ -78,6 +85,7 @@ class SizeDifference:
         relaxation_ratio: 1/e time of its autocorrelation over MD's; None where either does not show it.
         distance: earth mover's distance of the distributions, length².
         md_distance: that of MD's two halves: what chance alone makes of it, length².
+        drift: <Rg²> of the second half of the time over that of the first, less one.
     """
 
     mean: Estimate
@@ -86,15 +94,19 @@ class SizeDifference:
     relaxation_ratio: Estimate | None
     distance: float
     md_distance: float
+    drift: Estimate
 
 
 def size_difference(found: Series, md: Series) -> SizeDifference:
     """Hold a series of Rg² against that of MD."""
     times = found.relaxation(), md.relaxation()
     relaxation = None if times[0] is None or times[1] is None else ratio(times[0], times[1])
+    early, late = (half.mean() for half in found.halves())
+    halves = ratio(late, early)
+    drift = replace(halves, value=halves.value - 1.0, ci95=(halves.ci95[0] - 1.0, halves.ci95[1] - 1.0))
     return SizeDifference(
         found.mean(), md.mean(), ratio(found.fluctuation(), md.fluctuation()), relaxation, emd(found, md),
-        emd(*md.halves()),
+        emd(*md.halves()), drift,
     )  # fmt: skip
 
 
@@ -117,7 +129,7 @@ def _samples(values: Float64) -> Float64:
 def described(difference: SizeDifference) -> JsonObject:
     """Return a difference as numbers by name, each with its standard error."""
     found: JsonObject = {}
-    for name in ("mean", "md_mean", "fluctuation_ratio", "relaxation_ratio"):
+    for name in ("mean", "md_mean", "fluctuation_ratio", "relaxation_ratio", "drift"):
         estimate = getattr(difference, name)
         found[name] = None if estimate is None else estimate.value
         found[f"{name}_se"] = None if estimate is None else estimate.se

@@ -65,7 +65,9 @@ class LearnOptions:
     updates: int | None = option(
         None, "of weights in training, of surrogates of many molecules", metavar="N", least=1, shown="the preset's"
     )
-    members: int = option(2, "models in the ensemble that gives the error bar", metavar="N", least=1, most=64)
+    members: int | None = option(
+        None, "models in the ensemble that gives the error bar", metavar="N", least=1, most=64, shown="the preset's"
+    )
     directions: str | None = option(None, DIRECTIONS, metavar="XYZ", shown=DIRECTIONS_BY_DEFAULT)
     frames: int | None = option(
         None, f"of production (nm-mb), or to record ({NO_SURROGATE})", metavar="FRAMES", least=1,

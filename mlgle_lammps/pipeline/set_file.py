@@ -69,6 +69,7 @@ class SetFile:
         surrogate: that the models are of.
         time: of the generated trajectories, in the runs' unit.
         ensemble: trajectories of each molecule.
+        save_every: steps of the model between two frames kept.
         quantity: what is compared with long MD: "rg2", or "ions" for the diffusion of ions.
         charges: of types of beads, where ions conduct.
     """
@@ -79,6 +80,7 @@ class SetFile:
     surrogate: str
     time: float
     ensemble: int
+    save_every: int
     quantity: str
     charges: Mapping[str, float]
 
@@ -102,7 +104,7 @@ def read_set(path: Path) -> SetFile:
     if twice := sorted({own.name for own in runs if [other.name for other in runs].count(own.name) > 1}):
         raise UserError(f"{path}: two runs are called {twice[0]}")
     made = _mapping(values.get("generate", {}), f"{path}: generate")
-    _require_keys(made, {"time", "ensemble"}, f"{path}: generate")
+    _require_keys(made, {"time", "ensemble", "save_every"}, f"{path}: generate")
     charges = _mapping(values.get("charges", {}), f"{path}: charges")
     quantity = values.get("quantity", "rg2")
     if quantity not in ("rg2", "ions"):
@@ -110,7 +112,8 @@ def read_set(path: Path) -> SetFile:
     return SetFile(
         path, runs, _models(values.get("models", {}), path), str(values.get("surrogate", "cg-gnn")),
         float(_number(made.get("time", 100_000.0), f"{path}: generate.time")),
-        int(_number(made.get("ensemble", 4), f"{path}: generate.ensemble")), quantity,
+        int(_number(made.get("ensemble", 4), f"{path}: generate.ensemble")),
+        int(_number(made.get("save_every", 1), f"{path}: generate.save_every")), quantity,
         {name: float(_number(charge, f"{path}: charges.{name}", least=-1e3)) for name, charge in charges.items()},
     )  # fmt: skip
 

@@ -181,11 +181,14 @@ def _ratios(differences: Sequence[SizeDifference]) -> JsonObject:
     fluctuation, relaxation = (
         geometric_mean([getattr(own, f"{name}_ratio") for own in differences]) for name in ("fluctuation", "relaxation")
     )
+    furthest = max((own.drift for own in differences), key=lambda own: abs(own.value))
     return {
         "fluctuation_ratio": fluctuation[0], "fluctuation_ratio_se": fluctuation[1],
         "relaxation_ratio": relaxation[0], "relaxation_ratio_se": relaxation[1],
         "distance": float(np.mean([own.distance for own in differences])),
         "md_distance": float(np.mean([own.md_distance for own in differences])),
+        "drift": float(np.mean([own.drift.value for own in differences])),
+        "largest_drift": furthest.value, "largest_drift_se": furthest.se,
     }  # fmt: skip
 
 
@@ -209,19 +212,24 @@ def _baselines(unseen: Sequence[Known], training: Sequence[Known]) -> tuple[Json
             if entry is not None and row is not None:
                 found[name] = entry
                 rows.append(row)
-    if all(shares) and len(unseen) > len(shares[0]) + 1:
-        values = composition_fit(shares, [own.value for own in reference])
-        found["composition_fit"] = _scored(scores(reference, values)) | {
-            "values": values, "meaning": "log-linear in the shares of types, each molecule left out in turn",
-        }  # fmt: skip
-        rows.append(ParityRow("composition fit", values, None, found["composition_fit"]["r2"]))
-    if all(shares) and len(training) > len(shares[0]) + 1 and all(own.sizes.composition for own in training):
-        values = composition_predictions(
-            [own.sizes.composition for own in training], [own.mean.value for own in training], shares
-        )
-        found["composition_fit_to_training"] = _scored(scores(reference, values)) | {
-            "values": values, "meaning": "the same fitted to the short runs that models learn from",
-        }  # fmt: skip
+    for name, said, wanted, known in (
+        ("composition_fit", "the shares of types", shares, [own.sizes.composition for own in training]),
+        ("arrangement_fit", "the shares of types and of bonds between two of one type",
+         [own.sizes.arrangement for own in unseen], [own.sizes.arrangement for own in training]),
+    ):  # fmt: skip
+        if not all(wanted):
+            continue
+        if len(unseen) > len(wanted[0]) + 1:
+            values = composition_fit(wanted, [own.value for own in reference])
+            found[name] = _scored(scores(reference, values)) | {
+                "values": values, "meaning": f"log-linear in {said}, each molecule left out in turn",
+            }  # fmt: skip
+            rows.append(ParityRow(name.replace("_", " "), values, None, found[name]["r2"]))
+        if all(known) and training and len(training) > len(wanted[0]) + 1:
+            values = composition_predictions(known, [own.mean.value for own in training], wanted)
+            found[f"{name}_to_training"] = _scored(scores(reference, values)) | {
+                "values": values, "meaning": f"log-linear in {said}, fitted to the short runs that models learn from",
+            }  # fmt: skip
     return found, rows
 
 

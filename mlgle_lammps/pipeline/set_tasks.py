@@ -114,7 +114,7 @@ def _generation(plan: SetFile, out: Path, model: PlannedModel) -> list[Task]:
         folder = generated_folder(out, model) / part
         words = ("generate", str(model_folder(out, model)), "--start", *(str(run_folder(out, own)) for own in runs),
                  "--time", f"{plan.time:g}", "--ensemble", str(plan.ensemble), "--seed", str(model.seed),
-                 "--threads", "1", "--out", str(folder))  # fmt: skip
+                 "--save-every", str(plan.save_every), "--threads", "1", "--out", str(folder))  # fmt: skip
         found.append(Task("generate", f"{model.name}/{part}", folder, words, (), folder / "generated.json"))
     return found
 

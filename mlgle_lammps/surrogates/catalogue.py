@@ -121,7 +121,7 @@ def _cg_gnn_trainer(
 
 
 def _cg_gnn_options(options: LearnOptions) -> CgGnnOptions:
-    from mlgle_lammps.surrogates.cg_gnn.options import CgGnnOptions
+    from mlgle_lammps.surrogates.cg_gnn.options import ENERGY, CgGnnOptions
 
     found = CgGnnOptions(
         preset=options.preset, beads_per_group=options.beads_per_group, grouping=options.grouping,
@@ -130,6 +130,10 @@ def _cg_gnn_options(options: LearnOptions) -> CgGnnOptions:
     )  # fmt: skip
     if options.updates is None:
         return found
+    if found.preset == ENERGY:
+        raise UserError(
+            f"`updates`: preset {ENERGY} is fitted in closed form; leave the option out, or `preset` network"
+        )
     plan = found.training_plan
     share = options.updates / max(plan.updates, 1)
     shorter = replace(plan, updates=options.updates, horizon_updates=math.ceil(plan.horizon_updates * share))
@@ -208,7 +212,8 @@ SURROGATES = {
     cg_gnn.NAME: Surrogate(
         cg_gnn.NAME,
         (
-            Preset("default", "equivariant networks on linear cores, noise by modes of the groups", dimensions=(3,)),
+            Preset("default", "an energy of groups in closed form, Langevin steps by their modes", dimensions=(3,)),
+            Preset("network", "equivariant networks on linear cores, noise by modes of the groups", dimensions=(3,)),
             Preset("published", "the published network, hours on a GPU", dimensions=(3,)),
             Preset("published-small", "the same, small", dimensions=(3,)),
             Preset("deterministic", "the same without noise", dimensions=(3,)),

@@ -1,4 +1,4 @@
-"""What moves molecules, of either preset: one step of places about the centre, and the centre's own step."""
+"""What moves molecules, of any preset: one step of places about the centre, and the centre's own step."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import torch
 
+from mlgle_lammps.surrogates.cg_gnn.energy import EnergyNetwork, Landscape
 from mlgle_lammps.surrogates.cg_gnn.equivariant import EquivariantNetwork, Still
 from mlgle_lammps.surrogates.cg_gnn.linear_core import LinearCore
 from mlgle_lammps.surrogates.cg_gnn.molecules import MoleculeSet
@@ -20,10 +21,12 @@ class State:
     Attributes:
         history: (batch, memory, S, 3) places about the centre of the last frame.
         kick: (batch, 3) the centre's last random number, where it has a law of its own.
+        before: (batch, S-1, 3) the modes' last random numbers, where a step takes them; None before the first.
     """
 
     history: torch.Tensor
     kick: torch.Tensor
+    before: torch.Tensor | None = None
 
 
 class Dynamics(Protocol):
@@ -51,8 +54,45 @@ def _normals(shape: tuple[int, ...], like: torch.Tensor, noise: torch.Generator 
     return torch.randn(shape, generator=noise, dtype=like.dtype, device=like.device)
 
 
+def _centre_weights(molecules: MoleculeSet, core: LinearCore) -> torch.Tensor:
+    """Return θ_0 and θ_1 of the centre's steps of each molecule, (molecule, 2)."""
+    beads = torch.bincount(molecules.group_of // molecules.n_groups, minlength=molecules.n_molecules)
+    return molecules.modes.new_tensor([core.centre_weights(int(n)) for n in beads.tolist()])
+
+
+class EnergyDynamics:
+    """Steps of preset `default`: Langevin on an energy of the groups, the centre an MA(1) of its own."""
+
+    memory = 1
+
+    def __init__(self, network: EnergyNetwork, core: LinearCore) -> None:
+        self.network, self.core = network, core
+
+    def still(self, molecules: MoleculeSet, which: torch.Tensor) -> tuple[Landscape, torch.Tensor]:
+        """See ``Dynamics.still``."""
+        return self.network.still(molecules, which), _centre_weights(molecules, self.core)[which]
+
+    def step(
+        self, state: State, still: tuple[Landscape, torch.Tensor], molecules: MoleculeSet, which: torch.Tensor,
+        noise: torch.Generator | None,
+    ) -> tuple[State, torch.Tensor, torch.Tensor]:  # fmt: skip
+        """See ``Dynamics.step``."""
+        landscape, centre = still
+        modes = landscape.modes @ state.history[:, -1]
+        before = state.before
+        if before is None:
+            before = _normals(tuple(modes.shape), modes, noise)
+        normals = _normals((self.network.size.substeps, *modes.shape), modes, noise)
+        modes, before = self.network.step(modes, landscape, before, normals)
+        places = molecules.to_positions(modes, which)
+        kick = _normals(tuple(state.kick.shape), modes, noise)
+        shift = centre[:, :1] * kick + centre[:, 1:] * state.kick
+        square = molecules.square_radius(places, which) + landscape.inner
+        return State(places.unsqueeze(1), kick, before), shift, square
+
+
 class EquivariantDynamics:
-    """Steps of preset `default`; Markov in places, the centre an MA(1) of its own."""
+    """Steps of preset `network`; Markov in places, the centre an MA(1) of its own."""
 
     memory = 1
 
@@ -61,9 +101,7 @@ class EquivariantDynamics:
 
     def still(self, molecules: MoleculeSet, which: torch.Tensor) -> tuple[Still, torch.Tensor]:
         """See ``Dynamics.still``."""
-        beads = torch.bincount(molecules.group_of // molecules.n_groups, minlength=molecules.n_molecules)
-        weights = molecules.modes.new_tensor([self.core.centre_weights(int(n)) for n in beads.tolist()])
-        return self.network.still(molecules, which), weights[which]
+        return self.network.still(molecules, which), _centre_weights(molecules, self.core)[which]
 
     def step(
         self, state: State, still: tuple[Still, torch.Tensor], molecules: MoleculeSet, which: torch.Tensor,
@@ -102,3 +140,14 @@ class PublishedDynamics:
         square = molecules.square_radius(places, which)
         rest = self.network.rest_of_radius(latent) * self.network.scales[0] ** 2
         return State(after, state.kick), shift, square + rest
+
+
+def dynamics_of(
+    network: EnergyNetwork | EquivariantNetwork | PublishedNetwork, core: LinearCore, scale: float
+) -> Dynamics:
+    """Return what moves molecules by a network; ``scale`` is that of the noise of preset `network`."""
+    if isinstance(network, EnergyNetwork):
+        return EnergyDynamics(network, core)
+    if isinstance(network, EquivariantNetwork):
+        return EquivariantDynamics(network, core, scale)
+    return PublishedDynamics(network)

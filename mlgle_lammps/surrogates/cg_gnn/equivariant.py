@@ -1,4 +1,4 @@
-"""The network of preset `default`: forces along pairs of groups, noise by normal modes, on a linear core.
+"""The network of preset `network`: forces along pairs of groups, noise by normal modes, on a linear core.
 
 With z = U x the modes of the super-bead graph, a and C of the linear core, F the forces and h the latent state,
 
@@ -23,22 +23,15 @@ from mlgle_lammps.surrogates.cg_gnn.embedding import Embedding
 from mlgle_lammps.surrogates.cg_gnn.layers import parted_pairs, perceptron
 from mlgle_lammps.surrogates.cg_gnn.linear_core import LinearCore
 from mlgle_lammps.surrogates.cg_gnn.molecules import MoleculeSet
-from mlgle_lammps.surrogates.cg_gnn.pair_core import (
-    CENTRES,
-    PairCore,
-    bumps,
-    compositions,
-    n_features,
-    pair_features,
-    slowness,
-)
+from mlgle_lammps.surrogates.cg_gnn.pair_core import CENTRES, PairCore, bumps
+from mlgle_lammps.surrogates.cg_gnn.pair_shares import make_up, n_features, n_springs, pair_features, slowness
 
 _N_RADIAL = 12
 _RADIAL_REACH = 5.0
 _HOPS = (1.0, 2.0, 4.0)
 _LIMIT = 1.5
 _SOFTEST = 0.7
-"""Of a mode's spring, composition takes no more than this share away."""
+"""Of a mode's spring, what the molecule is made up of takes no more than this share away."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +123,7 @@ class EquivariantNetwork(nn.Module):
         self.inner_radius = perceptron(hidden, hidden, 1, zero=True)
         self.inner_scale = nn.Parameter(torch.zeros(()))
         self.pair_core = nn.Parameter(torch.zeros(n_features(n_types), len(CENTRES)))
-        self.spring_core = nn.Parameter(torch.zeros(n_types, 2))
+        self.spring_core = nn.Parameter(torch.zeros(n_springs(n_types), 2))
         self.n_types = n_types
         self.radii = nn.Buffer(torch.linspace(0.0, _RADIAL_REACH, _N_RADIAL))
 
@@ -156,7 +149,7 @@ class EquivariantNetwork(nn.Module):
         if not self.size.noise_by_mode:
             spreads = spreads.square().mean(1, keepdim=True).sqrt().expand_as(spreads)
         pulls = pair_features(molecules, self.n_types) @ self.pair_core
-        shares = compositions(molecules, self.n_types) @ self.spring_core
+        shares = make_up(molecules, self.n_types) @ self.spring_core
         springs = (slowness(molecules.eigenvalues) * shares.unsqueeze(1)).sum(-1).clamp(-2.0, _SOFTEST)
         sums, differences = parted_pairs(molecules.pairs, molecules.n_groups, hops.dtype)
         return Still(

@@ -11,7 +11,7 @@ import numpy as np
 
 from mlgle_lammps.chains.laplacian import Edges, laplacian_modes
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.records import Float64, Int64, System
+from mlgle_lammps.records import Float64, Int64
 
 METHODS = ("blocks", "metis")
 
@@ -69,13 +69,6 @@ class Grouping:
         for middle in range(n):
             np.minimum(far, far[:, middle, None] + far[None, middle], out=far)
         return far
-
-
-def bonds_of(system: System) -> Edges:
-    """Return the bonds of a system's main molecules, those of a linear chain where it names none."""
-    if system.edges:
-        return system.edges
-    return tuple((n, n + 1) for n in range((system.n_beads or 1) - 1))
 
 
 def group_beads(n_beads: int, edges: Edges, beads_per_group: int, method: str) -> Grouping:

@@ -18,13 +18,12 @@ from mlgle_lammps.records import CHAINS, Float32, Frames, ModeReport, System
 from mlgle_lammps.resources.compute import resolve_device
 from mlgle_lammps.surrogates.cg_gnn import NAME
 from mlgle_lammps.surrogates.cg_gnn.coarse_runs import NEEDS, coarse_grained, fingerprint
-from mlgle_lammps.surrogates.cg_gnn.dynamics import Dynamics, EquivariantDynamics, PublishedDynamics
-from mlgle_lammps.surrogates.cg_gnn.equivariant import EquivariantNetwork
+from mlgle_lammps.surrogates.cg_gnn.dynamics import Dynamics, dynamics_of
 from mlgle_lammps.surrogates.cg_gnn.linear_core import LinearCore
 from mlgle_lammps.surrogates.cg_gnn.molecules import Molecule, MoleculeSet
 from mlgle_lammps.surrogates.cg_gnn.motion import CgGnnMotion
 from mlgle_lammps.surrogates.cg_gnn.networks import MEMBER, Network, stored_networks, stored_size
-from mlgle_lammps.surrogates.cg_gnn.options import DETERMINISTIC, EQUIVARIANT, PRESETS
+from mlgle_lammps.surrogates.cg_gnn.options import DETERMINISTIC, ENERGY, EQUIVARIANT, PRESETS
 from mlgle_lammps.surrogates.cg_gnn.starts import turned_starts
 from mlgle_lammps.surrogates.cg_gnn.walks import Walk
 from mlgle_lammps.surrogates.ml_gle import plain_values
@@ -33,6 +32,8 @@ from mlgle_lammps.surrogates.recorded import require_channels
 
 MOSTMEMBERS, MOST_TYPES, WIDEST = 64, 256, 4096
 CHUNK = 512
+LAW = 2
+"""Of the equivariant presets, counted up when their numbers come to mean something else."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,7 @@ class CgGnnModel:
     def members(self) -> tuple[Dynamics, ...]:
         """What moves molecules, one per member."""
         return tuple(
-            EquivariantDynamics(network, self.core, scale)
-            if isinstance(network, EquivariantNetwork)
-            else PublishedDynamics(network)
+            dynamics_of(network, self.core, scale)
             for network, scale in zip(self.networks, self.noise_scales, strict=True)
         )
 
@@ -158,11 +157,7 @@ class CgGnnModel:
         moved: list[Dynamics] = []
         for network, scale in zip(self.networks, self.noise_scales, strict=True):
             own = copy.deepcopy(network).to(device=device, dtype=dtype).requires_grad_(False).eval()
-            moved.append(
-                EquivariantDynamics(own, self.core, scale)
-                if isinstance(own, EquivariantNetwork)
-                else PublishedDynamics(own)
-            )
+            moved.append(dynamics_of(own, self.core, scale))
         return moved
 
     def _molecule(self, system: System | None) -> tuple[Molecule, int]:
@@ -216,7 +211,7 @@ class CgGnnModel:
             for name, tensor in network.state_dict().items()
         }
         values = {
-            "preset": self.preset, "types": list(self.types), "beads_per_group": self.beads_per_group,
+            "law": LAW, "preset": self.preset, "types": list(self.types), "beads_per_group": self.beads_per_group,
             "grouping": self.grouping, "core": self.core.to_plain(), "size": asdict(self.networks[0].size),
             "noise_scales": list(self.noise_scales), "recorded_dt": self.recorded_dt, "dt": self.dt,
             "time_unit": self.time_unit, "length_unit": self.length_unit, "extent": self.extent,
@@ -230,6 +225,8 @@ class CgGnnModel:
     def load(path: Path) -> CgGnnModel:
         """Read a model; raise UserError where the file is missing, damaged, or of another kind. No code in it runs."""
         stored = read_model(path, NAME)
+        if stored.values.get("preset") in (ENERGY, EQUIVARIANT) and stored.values.get("law") != LAW:
+            raise UserError(f"{path} is a model of cg-gnn as it was before: train again")
         try:
             return _from_plain(stored.values, stored.tensors, path.stat().st_size)
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, IndexError, UserError) as error:
@@ -244,7 +241,7 @@ def _from_plain(values: JsonObject, tensors: dict[str, torch.Tensor], most_bytes
     scales = tuple(plain_values.number({"scale": own}, "scale", 0.0, 10.0) for own in values["noise_scales"])
     if not 1 <= len(types) <= MOST_TYPES or not 1 <= len(scales) <= MOSTMEMBERS:
         raise ValueError("no bead types or no members, or too many")
-    core, size = LinearCore.from_plain(values["core"]), stored_size(preset == EQUIVARIANT, values["size"])
+    core, size = LinearCore.from_plain(values["core"]), stored_size(preset, values["size"])
     networks = stored_networks(size, len(scales), tensors, len(types), core, most_bytes)
     return CgGnnModel(
         preset, types, plain_values.whole(values["beads_per_group"], "beads_per_group", 1),

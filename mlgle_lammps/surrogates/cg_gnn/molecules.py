@@ -14,7 +14,7 @@ import torch
 from mlgle_lammps.chains.laplacian import Edges
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import Float64, System
-from mlgle_lammps.surrogates.cg_gnn.grouping import Grouping, bonds_of, group_beads
+from mlgle_lammps.surrogates.cg_gnn.grouping import Grouping, group_beads
 
 UNKNOWN_TYPE = "bead"
 """Stands for the types of beads of a recording that does not name them."""
@@ -39,7 +39,7 @@ class Molecule:
         """Return the main molecules of a system; raise UserError where they cannot be grouped so."""
         if system.n_beads is None:
             raise UserError("cg-gnn needs the number of beads of a molecule, and the recording does not say it")
-        edges = bonds_of(system)
+        edges = system.bonds
         types = system.types or (UNKNOWN_TYPE,) * system.n_beads
         return cls(tuple(types), edges, group_beads(system.n_beads, edges, beads_per_group, method))
 

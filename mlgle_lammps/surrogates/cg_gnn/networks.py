@@ -1,4 +1,4 @@
-"""Networks of either preset: made anew, and made of what a file holds."""
+"""Networks of any preset: made anew, and made of what a file holds."""
 
 from __future__ import annotations
 
@@ -8,27 +8,32 @@ from dataclasses import asdict
 import torch
 
 from mlgle_lammps.plain import JsonObject
+from mlgle_lammps.surrogates.cg_gnn.energy import EnergyNetwork, EnergySize
 from mlgle_lammps.surrogates.cg_gnn.equivariant import EquivariantNetwork, EquivariantSize
 from mlgle_lammps.surrogates.cg_gnn.linear_core import LinearCore
+from mlgle_lammps.surrogates.cg_gnn.options import ENERGY, EQUIVARIANT
 from mlgle_lammps.surrogates.cg_gnn.published_network import PublishedNetwork, PublishedSize
 from mlgle_lammps.surrogates.ml_gle import plain_values
 
-Network = EquivariantNetwork | PublishedNetwork
+Network = EnergyNetwork | EquivariantNetwork | PublishedNetwork
+Size = EnergySize | EquivariantSize | PublishedSize
 WIDEST = 4096
 MEMBER = "member "
 """Begins the names of a member's tensors in a file."""
 
 
-def make_network(size: EquivariantSize | PublishedSize, n_types: int, core: LinearCore) -> Network:
+def make_network(size: Size, n_types: int, core: LinearCore) -> Network:
     """Return a network before training."""
+    if isinstance(size, EnergySize):
+        return EnergyNetwork(n_types, size, core)
     if isinstance(size, EquivariantSize):
         return EquivariantNetwork(n_types, size, core)
     return PublishedNetwork(n_types, size)
 
 
-def stored_size(equivariant: bool, plain: JsonObject) -> EquivariantSize | PublishedSize:
+def stored_size(preset: str, plain: JsonObject) -> Size:
     """Return a size in JSON values; raise ValueError where a number is none that a network has."""
-    kind = EquivariantSize if equivariant else PublishedSize
+    kind = {ENERGY: EnergySize, EQUIVARIANT: EquivariantSize}.get(preset, PublishedSize)
     size = kind(**plain)
     for name, value in asdict(size).items():
         if isinstance(value, bool) != isinstance(getattr(kind(), name), bool):
@@ -42,7 +47,7 @@ def stored_size(equivariant: bool, plain: JsonObject) -> EquivariantSize | Publi
 
 
 def stored_networks(
-    size: EquivariantSize | PublishedSize, n_members: int, tensors: Mapping[str, torch.Tensor], n_types: int,
+    size: Size, n_members: int, tensors: Mapping[str, torch.Tensor], n_types: int,
     core: LinearCore, most_bytes: int,
 ) -> tuple[Network, ...]:  # fmt: skip
     """Return the networks whose tensors a file of so many bytes holds; raise ValueError where they are others."""

@@ -1,9 +1,8 @@
 """The pair core: forces of pairs of groups by their composition and distance, fitted in closed form.
 
-On top of the linear core, F_i = Σ_j w_ij (x_j - x_i) with w_ij = Σ_fk θ_fk X_f(i, j) φ_k(r_ij): X are the symmetric
-products of the shares of bead types in the two groups, and 1, which all types share; apart for bonded groups, for next
-neighbours and for all others. φ are bumps along the distance. One step ahead, z' - a z = (1 - a) U F / λ + noise, is
-linear in θ, and in a change of each mode's own spring with the composition of the whole molecule: ridge regression over
+On top of the linear core, F_i = Σ_j w_ij (x_j - x_i) with w_ij = Σ_fk θ_fk X_f(i, j) φ_k(r_ij), X as in `pair_shares`,
+φ bumps along the distance. One step ahead, z' - a z = (1 - a) U F / λ + noise, is
+linear in θ, and in a change of each mode's own spring with beads and bonds of the whole molecule: ridge regression over
 all frames in both directions of time. The ridge is chosen by leaving runs out, fold by fold; what all types share is
 hardly held back.
 """
@@ -16,57 +15,25 @@ from dataclasses import dataclass
 import torch
 
 from mlgle_lammps.surrogates.cg_gnn.examples import Examples
-from mlgle_lammps.surrogates.cg_gnn.layers import meaned_onto, parted_pairs
+from mlgle_lammps.surrogates.cg_gnn.layers import parted_pairs
 from mlgle_lammps.surrogates.cg_gnn.linear_core import LinearCore
-from mlgle_lammps.surrogates.cg_gnn.molecules import MoleculeSet
+from mlgle_lammps.surrogates.cg_gnn.pair_shares import (
+    N_KINDS,
+    SHARED,
+    make_up,
+    n_features,
+    n_springs,
+    pair_features,
+    slowness,
+)
 
 CENTRES = (0.4, 0.9, 1.4, 1.9, 2.6, 3.4)
 WIDTHS = (0.3, 0.3, 0.3, 0.4, 0.5, 0.6)
 """Of the bumps, in units of the root mean square distance of bonded groups."""
-MOST_TYPES = 8
-"""Above which groups are described by the sums of their shares, not by the products."""
 RIDGES = (10.0, 100.0, 1e3, 1e4, 1e5)
 """Over the variance of the noise, one: θ, of weights in units of a spring of the graph, is of the order 1/√ridge."""
-_N_KINDS = 3
-_SLOW = 0.3
-_SHARED = 0.01
-"""Of the ridge, for what all types share."""
 _FOLDS = 5
 _CHUNK = 512
-
-
-def n_features(n_types: int) -> int:
-    """Return how many X there are."""
-    return _N_KINDS * (1 + (n_types * (n_types + 1) // 2 if n_types <= MOST_TYPES else n_types))
-
-
-def pair_features(molecules: MoleculeSet, n_types: int) -> torch.Tensor:
-    """Return X of all pairs of groups, (molecule, P, feature)."""
-    dtype = molecules.modes.dtype
-    beads = torch.nn.functional.one_hot(molecules.bead_types, n_types).to(dtype)
-    n = molecules.n_molecules * molecules.n_groups
-    shares = meaned_onto(beads, molecules.group_of, n).reshape(molecules.n_molecules, -1, n_types)
-    one, other = shares[:, molecules.pairs[0]], shares[:, molecules.pairs[1]]
-    if n_types <= MOST_TYPES:
-        products = one.unsqueeze(-1) * other.unsqueeze(-2)
-        first, second = torch.triu_indices(n_types, n_types, device=products.device)
-        own = (products + products.mT)[..., first, second] / 2
-    else:
-        own = (one + other) / 2
-    own = torch.cat([torch.ones_like(own[..., :1]), own], -1)
-    kinds = [molecules.hops == 1, molecules.hops == 2, molecules.hops > 2]
-    return torch.cat([own * kind.unsqueeze(-1).to(dtype) for kind in kinds], -1)
-
-
-def compositions(molecules: MoleculeSet, n_types: int) -> torch.Tensor:
-    """Return the share of each bead type in each molecule, (molecule, type)."""
-    beads = torch.nn.functional.one_hot(molecules.bead_types, n_types).to(molecules.modes.dtype)
-    return meaned_onto(beads, molecules.group_of // molecules.n_groups, molecules.n_molecules)
-
-
-def slowness(eigenvalues: torch.Tensor) -> torch.Tensor:
-    """Return what springs hang on along the modes (.., 2): slow ones alone, and all alike."""
-    return torch.stack([torch.exp(-eigenvalues / _SLOW), torch.ones_like(eigenvalues)], -1)
 
 
 @dataclass(frozen=True)
@@ -75,7 +42,7 @@ class PairCore:
 
     Attributes:
         pairs: θ (feature, K) of forces between groups.
-        springs: (type, 2) of each mode's own spring, by the molecule's composition.
+        springs: (`n_springs`, 2) of each mode's own spring, by what the molecule is made up of.
     """
 
     pairs: torch.Tensor
@@ -118,8 +85,9 @@ def fit_pair_core(sets: Sequence[Examples], core: LinearCore, n_types: int) -> P
     else:
         chosen = RIDGES[-1]
     theta = torch.zeros(n, dtype=torch.float64) if chosen is None else _solved(runs, chosen)
-    pairs, springs = theta.float().split([n - 2 * n_types, 2 * n_types])
-    return PairCore(pairs.reshape(n_features(n_types), len(CENTRES)), springs.reshape(n_types, 2))
+    n_own = 2 * n_springs(n_types)
+    pairs, springs = theta.float().split([n - n_own, n_own])
+    return PairCore(pairs.reshape(n_features(n_types), len(CENTRES)), springs.reshape(-1, 2))
 
 
 def _gain(runs: Sequence[_Sums], fold: int, folds: int, ridge: float) -> float:
@@ -143,10 +111,10 @@ def _normal_equations(examples: Examples, core: LinearCore, n_types: int) -> lis
     decays, variances = core.of(molecules.eigenvalues)
     spreads = (variances * (1 - decays.square())).sqrt()
     _, differences = parted_pairs(molecules.pairs, molecules.n_groups, features.dtype)
-    shares, along_modes = compositions(molecules, n_types), slowness(molecules.eigenvalues)
-    own = torch.ones(_N_KINDS, features.shape[-1] // _N_KINDS, len(CENTRES), dtype=torch.float64)
-    own[:, 0] = _SHARED
-    weights = torch.cat([own.flatten(), torch.ones(2 * n_types, dtype=torch.float64)])
+    shares, along_modes = make_up(molecules, n_types), slowness(molecules.eigenvalues)
+    own = torch.ones(N_KINDS, features.shape[-1] // N_KINDS, len(CENTRES), dtype=torch.float64)
+    own[:, 0] = SHARED
+    weights = torch.cat([own.flatten(), torch.ones(2 * n_springs(n_types), dtype=torch.float64)])
     found = []
     for run in range(molecules.n_molecules):
         sums = _Sums(len(weights), weights)

@@ -12,18 +12,20 @@ import torch
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import Frames, ModeReport, System
 from mlgle_lammps.resources.compute import resolve_device
-from mlgle_lammps.surrogates.cg_gnn import NAME
+from mlgle_lammps.surrogates.cg_gnn import NAME, score_matching
 from mlgle_lammps.surrogates.cg_gnn.coarse_runs import NEEDS, BeadRun, CoarseRun, fingerprint, require_runs
-from mlgle_lammps.surrogates.cg_gnn.dynamics import Dynamics, EquivariantDynamics, PublishedDynamics
+from mlgle_lammps.surrogates.cg_gnn.dynamics import Dynamics, EnergyDynamics, EquivariantDynamics, PublishedDynamics
+from mlgle_lammps.surrogates.cg_gnn.energy import EnergyNetwork
 from mlgle_lammps.surrogates.cg_gnn.equivariant import EquivariantNetwork
 from mlgle_lammps.surrogates.cg_gnn.examples import Examples, by_groups
 from mlgle_lammps.surrogates.cg_gnn.judging import Judgement, calibrate, judge
 from mlgle_lammps.surrogates.cg_gnn.linear_core import LinearCore, fit_linear_core
 from mlgle_lammps.surrogates.cg_gnn.model import CgGnnModel, model_types
 from mlgle_lammps.surrogates.cg_gnn.networks import Network, make_network
-from mlgle_lammps.surrogates.cg_gnn.options import DETERMINISTIC, CgGnnOptions
+from mlgle_lammps.surrogates.cg_gnn.options import DETERMINISTIC, ENERGY, EQUIVARIANT, CgGnnOptions
 from mlgle_lammps.surrogates.cg_gnn.pair_core import PairCore, fit_pair_core
 from mlgle_lammps.surrogates.cg_gnn.published_network import PublishedNetwork
+from mlgle_lammps.surrogates.cg_gnn.tempo import set_tempo
 from mlgle_lammps.surrogates.cg_gnn.training import Report, Share, by_count, fit_horizon, fit_one_step
 from mlgle_lammps.surrogates.recorded import require_channels
 
@@ -72,7 +74,7 @@ def train_coarse(
     types = model_types([run.molecule for run in runs])
     extent = EXTENT * max(float(np.abs(run.positions).max()) for run in runs)
     lesson = _Lesson(runs, options, core, types, extent, should_stop, report, share_of)
-    networks, scales, judgements = zip(*(lesson.member(options.seed + n) for n in range(options.members)), strict=True)
+    networks, scales, judgements = zip(*(lesson.member(n) for n in range(options.n_members)), strict=True)
     notes = [f"seed {options.seed + n}: {_said(own)}" for n, own in enumerate(judgements)]
     return CgGnnModel(
         options.preset, types, options.beads_per_group, options.grouping, core, networks, scales, runs[0].dt,
@@ -91,6 +93,7 @@ class _Lesson:
         self._device = resolve_device(options.device)
         self._groups = by_groups(runs)
         self._pairs: PairCore | None = None
+        self._equations: list[score_matching.Equations] = []
         self._report = report
         self._share: Share = lambda done, updates: 1.0 if should_stop() else share_of(done, updates)
 
@@ -104,17 +107,34 @@ class _Lesson:
             )
         return [own for own in made if len(own)]
 
-    def member(self, seed: int) -> tuple[Network, float, Judgement]:
+    def member(self, number: int) -> tuple[Network, float, Judgement]:
         """Return a trained network, the scale of its noise, and how its roll-outs compare with the runs."""
+        seed = self._options.seed + number
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            options = self._options
-            size = options.equivariant if options.is_equivariant else options.size_published
-            network = make_network(size, len(self._types), self._core)
+            network = make_network(self._options.size, len(self._types), self._core)
+        if isinstance(network, EnergyNetwork):
+            return self._energy(network.to(self._device), number, seed)
         generator = torch.Generator().manual_seed(seed)
         if isinstance(network, EquivariantNetwork):
             return self._equivariant(network.to(self._device), generator, seed)
         return self._published(network, generator, seed)
+
+    def _energy(self, network: EnergyNetwork, number: int, seed: int) -> tuple[Network, float, Judgement]:
+        """Fit the energy to all runs, or to those that this member of several does not leave out; then the tempo."""
+        sets = self._examples(0, 1)
+        if not self._equations:
+            self._equations = score_matching.equations(sets, self._core, len(self._types))
+        members = self._options.n_members
+        kept = [own for place, own in enumerate(self._equations) if members == 1 or place % members != number]
+        self._report(score_matching.take(network, kept or self._equations))
+        network = network.requires_grad_(False).eval()
+        dynamics = EnergyDynamics(network, self._core)
+        set_tempo(dynamics, sets, self._extent, seed)
+        judgement = judge(dynamics, sets, self._extent, seed)
+        tempo = network.log_tempo.exp()
+        self._report(f"steps times {tempo.min():.2f} to {tempo.max():.2f}: {_said(judgement)}")
+        return network.cpu(), 1.0, judgement
 
     def _equivariant(
         self, network: EquivariantNetwork, generator: torch.Generator, seed: int
@@ -199,7 +219,7 @@ def _said(found: Judgement) -> str:
 
 def _reports(run: CoarseRun, core: LinearCore, options: CgGnnOptions) -> tuple[ModeReport, ...]:
     decays, variances = core.of(torch.tensor(run.molecule.grouping.eigenvalues))
-    name = "AR(1)+equivariant network" if options.is_equivariant else "published network"
+    name = {ENERGY: "energy", EQUIVARIANT: "AR(1)+equivariant network"}.get(options.preset, "published network")
     nan = float("nan")
     return tuple(
         ModeReport(mode + 1, name, nan, nan, {"decay": float(a), "variance": float(c)})

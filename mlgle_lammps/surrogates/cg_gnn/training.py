@@ -3,7 +3,7 @@
 A slow drift is worth a thousandth of a nat per step, so the likelihood of one step hardly sees what long runs are made
 of. The second phase rolls two samples K steps on from each start and compares pair distances with those recorded, by
 ½|φ - y| + ½|φ' - y| - ½|φ - φ'| (Gneiting and Raftery 2007): proper, so its least value is the true law K steps ahead.
-Equilibrium does not know which way time runs: preset `default` learns from pairs of frames in both directions.
+Equilibrium does not know which way time runs: preset `network` learns from pairs of frames in both directions.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class TrainingPlan:
 
     Attributes:
         updates: of the first phase.
-        horizon_updates: of the second; preset `default` alone.
+        horizon_updates: of the second; preset `network` alone.
         horizon: K, model steps; distances are compared after K/4, K/2 and K.
         batch: starts per update.
         rate: first learning rate, of Adam.
