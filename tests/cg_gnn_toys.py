@@ -19,6 +19,7 @@ from mlgle_lammps.surrogates.cg_gnn.options import CgGnnOptions
 from mlgle_lammps.surrogates.cg_gnn.trainer import train
 from mlgle_lammps.surrogates.cg_gnn.training import TrainingPlan
 
+torch.set_num_threads(1)
 N, DT = 8, 0.5
 BRIEF = TrainingPlan(updates=6, horizon_updates=2, horizon=4, batch=16)
 LINE = tuple((n, n + 1) for n in range(N - 1))

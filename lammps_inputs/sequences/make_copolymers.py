@@ -47,13 +47,20 @@ save_every = 2               # steps of 20 tau
 seeds = [1, 2, 3]
 options = "--preset default"
 
+[models.network]
+seeds = [1]
+options = "--preset network --members 1"
+time = 50000
+
 [models.published-small]
 seeds = [1]
-options = "--preset published-small"
+options = "--preset published-small --members 1"
+time = 50000
 
 [models.deterministic]
 seeds = [1]
-options = "--preset deterministic"
+options = "--preset deterministic --members 1"
+time = 50000
 """
 
 

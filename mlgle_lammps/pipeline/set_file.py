@@ -46,11 +46,13 @@ class PlannedModel:
         kind: name of its row in the tables.
         seed: of training.
         options: further words of ``mlgle replay``.
+        time: of its trajectories; None for that of the set.
     """
 
     kind: str
     seed: int
     options: tuple[str, ...]
+    time: float | None = None
 
     @property
     def name(self) -> str:
@@ -150,13 +152,14 @@ def _models(values: object, path: Path) -> tuple[PlannedModel, ...]:
     for kind, entry in _mapping(values, f"{path}: models").items():
         where = f"{path}: models.{kind}"
         own = _mapping(entry, where)
-        _require_keys(own, {"seeds", "options"}, where)
+        _require_keys(own, {"seeds", "options", "time"}, where)
         seeds = own.get("seeds", [1])
         if not isinstance(seeds, list) or not all(type(seed) is int and seed >= 0 for seed in seeds):
             raise UserError(f"{where}: seeds is {seeds!r}; write a list of whole numbers")
         if not set(kind) <= _NAMED:
             raise UserError(f"{where}: {kind!r} cannot be a folder's name")
-        found += [PlannedModel(kind, seed, _words(own.get("options", ""), where)) for seed in seeds]
+        time = None if "time" not in own else float(_number(own["time"], f"{where}: time"))
+        found += [PlannedModel(kind, seed, _words(own.get("options", ""), where), time) for seed in seeds]
     return tuple(found)
 
 

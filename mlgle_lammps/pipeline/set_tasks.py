@@ -113,7 +113,7 @@ def _generation(plan: SetFile, out: Path, model: PlannedModel) -> list[Task]:
             continue
         folder = generated_folder(out, model) / part
         words = ("generate", str(model_folder(out, model)), "--start", *(str(run_folder(out, own)) for own in runs),
-                 "--time", f"{plan.time:g}", "--ensemble", str(plan.ensemble), "--seed", str(model.seed),
+                 "--time", f"{plan.time if model.time is None else model.time:g}", "--ensemble", str(plan.ensemble), "--seed", str(model.seed),
                  "--save-every", str(plan.save_every), "--threads", "1", "--out", str(folder))  # fmt: skip
         found.append(Task("generate", f"{model.name}/{part}", folder, words, (), folder / "generated.json"))
     return found
