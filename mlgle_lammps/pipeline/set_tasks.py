@@ -112,8 +112,9 @@ def _generation(plan: SetFile, out: Path, model: PlannedModel) -> list[Task]:
         if not (runs := plan.of_part(part)):
             continue
         folder = generated_folder(out, model) / part
+        time = plan.time if model.time is None else model.time
         words = ("generate", str(model_folder(out, model)), "--start", *(str(run_folder(out, own)) for own in runs),
-                 "--time", f"{plan.time if model.time is None else model.time:g}", "--ensemble", str(plan.ensemble), "--seed", str(model.seed),
+                 "--time", f"{time:g}", "--ensemble", str(plan.ensemble), "--seed", str(model.seed),
                  "--save-every", str(plan.save_every), "--threads", "1", "--out", str(folder))  # fmt: skip
         found.append(Task("generate", f"{model.name}/{part}", folder, words, (), folder / "generated.json"))
     return found
