@@ -60,7 +60,8 @@ class LearnOptions:
     beads_per_group: int = option(10, "beads that move as one, of surrogates of many molecules", metavar="N", least=1)
     grouping: str = option("blocks", "how beads are grouped", choices=GROUPINGS)
     step: float | None = option(
-        None, "time of one step of the model, a multiple of the time between frames", metavar="TIME", shown="20"
+        None, "time of one step of the model, a multiple of the time between frames", metavar="TIME",
+        shown="20; two frames where several species move together",
     )
     updates: int | None = option(
         None, "of weights in training, of surrogates of many molecules", metavar="N", least=1, shown="the preset's"
@@ -68,6 +69,10 @@ class LearnOptions:
     members: int | None = option(
         None, "models in the ensemble that gives the error bar", metavar="N", least=1, most=64, shown="the preset's"
     )
+    refine: int | None = option(
+        None, "calls of the score in a step, which take overlaps out; 1 for none (cg-gnn, several species together)",
+        metavar="N", least=1, most=64, shown="8",
+    )  # fmt: skip
     directions: str | None = option(None, DIRECTIONS, metavar="XYZ", shown=DIRECTIONS_BY_DEFAULT)
     frames: int | None = option(
         None, f"of production (nm-mb), or to record ({NO_SURROGATE})", metavar="FRAMES", least=1,

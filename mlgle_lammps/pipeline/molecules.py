@@ -28,8 +28,9 @@ from mlgle_lammps.store.writer import FramesWriter
 from mlgle_lammps.surrogates.catalogue import find_surrogate, load_model
 
 if TYPE_CHECKING:
+    from mlgle_lammps.surrogates.cg_gnn.box_model import BoxModel
     from mlgle_lammps.surrogates.cg_gnn.model import CgGnnModel
-    from mlgle_lammps.surrogates.contract import Model
+    from mlgle_lammps.surrogates.contract import Model, Motion
 
 logger = logging.getLogger("mlgle")
 GENERATED = "generated.json"
@@ -38,12 +39,12 @@ GENERATED = "generated.json"
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """The main molecules of one run.
+    """One run.
 
     Attributes:
         path: of the run.
         system: what its frames are about.
-        frames: with the channels "com" and "beads".
+        frames: with the channels "com" and "beads" of the main molecules, and "com" of others.
     """
 
     path: Path
@@ -72,8 +73,9 @@ def _read(path: Path, n_frames: int | None) -> RecordedRun:
         raise UserError(f"{path} holds no beads: record its deck with `surrogate` none")
     blocks, count = [], 0
     for block in checked_blocks(recording):
-        own = block.channels[CHAINS]
-        kept = Frames(block.steps, block.segments, {CHAINS: {name: own[name] for name in ("com", "beads")}})
+        channels = {name: {"com": own["com"]} for name, own in block.channels.items() if "com" in own}
+        channels[CHAINS]["beads"] = block.channels[CHAINS]["beads"]
+        kept = Frames(block.steps, block.segments, channels)
         blocks.append(kept if n_frames is None else kept[: n_frames - count])
         count += len(blocks[-1])
         if n_frames is not None and count >= n_frames:
@@ -139,7 +141,10 @@ def _learned(runs: Sequence[RecordedRun], options: LearnOptions, model: Model, s
 
 
 def generate_molecules(options: GenerateOptions) -> int:
-    """Move molecules on from their own first frames, those of one number of beads side by side; return 0.
+    """Move molecules, or boxes of them, on from their own first frames; return 0.
+
+    Molecules of one number of beads move side by side; boxes of several species, whose molecules see one another, by
+    themselves.
 
     Leaves generated.h5 in the folder asked for, or in one of each run's name where there are several.
 
@@ -151,63 +156,86 @@ def generate_molecules(options: GenerateOptions) -> int:
     if options.save_every > n_steps:
         raise UserError(f"`save_every` {options.save_every} is above the {n_steps} steps asked for")
     out = options.out or options.run / "generated"
-    runs = read_runs(options.start, _first_frames(model, options))
+    together = _of_boxes(model)
+    count = options.boxes if together else options.trajectories
+    runs = read_runs(options.start, max(2, model.memory * count))
     if len({run.name for run in runs}) < len(runs):
         raise UserError("two runs to start from have folders of one name: their results would have one too")
     folders = [RunFolder(out)] if len(runs) == 1 else [RunFolder(out / run.name) for run in runs]
     systems = [_system_of(model, run, options) for run in runs]
     folders = [RunFolder.create(folder.path, options.overwrite) for folder in folders]
+    # boxes move one after another, molecules of equally many beads side by side
+    keys: list[object] = [i if together else run.system.n_beads for i, run in enumerate(runs)]
     written = []
-    for count in dict.fromkeys(run.system.n_beads for run in runs):
-        group = [i for i, run in enumerate(runs) if run.system.n_beads == count]
+    for key in dict.fromkeys(keys):
+        group = [i for i in range(len(runs)) if keys[i] == key]
         written += _generate(
             model, [runs[i] for i in group], [systems[i] for i in group], [folders[i] for i in group], n_steps, options
         )
     result = {
         "schema": SCHEMA, "model": str(options.run), "surrogate": model.surrogate, "preset": model.preset,
-        "seed": options.seed, "ensemble": options.trajectories, "steps": n_steps, "dt": model.dt,
+        "seed": options.seed, "ensemble": count, "steps": n_steps, "dt": model.dt,
         "time_unit": model.time_unit, "molecules": written, "versions": versions(),
     }  # fmt: skip
     write_bytes_atomically(out / GENERATED, (json.dumps(plain(result), indent=1) + "\n").encode())
     return 0
 
 
-def _model_of(options: GenerateOptions) -> CgGnnModel:
+def _model_of(options: GenerateOptions) -> CgGnnModel | BoxModel:
     path = RunFolder.open(options.run).find_model() if options.run.is_dir() else options.run
     model = load_model(path, options.surrogate)
     if find_surrogate(model.surrogate).learn_runs is None:
         raise UserError(f"{path} is a model of {model.surrogate}, of one melt: leave `start` out")
-    return cast("CgGnnModel", model)
+    return cast("CgGnnModel | BoxModel", model)
 
 
-def _first_frames(model: CgGnnModel, options: GenerateOptions) -> int:
-    """Return how many frames trajectories start from: histories that follow one another."""
-    return max(2, model.memory * options.trajectories)
+def _of_boxes(model: CgGnnModel | BoxModel) -> bool:
+    """Return whether a model moves boxes of several species, not molecules by themselves."""
+    from mlgle_lammps.surrogates.cg_gnn.box_model import BoxModel
+
+    return isinstance(model, BoxModel)
 
 
-def _system_of(model: CgGnnModel, run: RecordedRun, options: GenerateOptions) -> System:
+def _system_of(model: CgGnnModel | BoxModel, run: RecordedRun, options: GenerateOptions) -> System:
     """Return what will be generated of a run; raise UserError naming it where the model was not made for it."""
+    from mlgle_lammps.surrogates.cg_gnn.box_model import BoxModel
     from mlgle_lammps.surrogates.cg_gnn.coarse_system import coarse_system
 
     units = (run.system.time_unit, run.system.length_unit)
     if units != (model.time_unit, model.length_unit):
         raise UserError(f"{run.path} is in {units}, the model in {(model.time_unit, model.length_unit)}")
     try:
+        if isinstance(model, BoxModel):
+            return model.generated_system(run.system, options.boxes, options.save_every)
         return coarse_system(model, run.system, options.trajectories, options.save_every)
     except UserError as error:
         raise UserError(f"{run.path}: {error}") from None
 
 
-def _generate(
-    model: CgGnnModel, runs: Sequence[RecordedRun], systems: Sequence[System], folders: Sequence[RunFolder],
-    n_steps: int, options: GenerateOptions,
-) -> list[JsonObject]:  # fmt: skip
-    """Generate molecules side by side; return what is said of each."""
-    began = time.monotonic()
+def _begin(
+    model: CgGnnModel | BoxModel, runs: Sequence[RecordedRun], systems: Sequence[System], options: GenerateOptions
+) -> Motion:
+    """Begin molecules of several runs side by side, or the boxes of one run."""
+    from mlgle_lammps.surrogates.cg_gnn.box_model import BoxModel
+
     starts = [(_beginning(run.frames), run.system) for run in runs]
-    motion = model.start_many(
+    if isinstance(model, BoxModel):
+        (frames, system), count = starts[0], systems[0].n_chains
+        return model.start(
+            frames, options.seed, n_trajectories=count, device=options.device, threads=options.threads, system=system
+        )
+    return model.start_many(
         starts, options.seed, n_trajectories=options.trajectories, device=options.device, threads=options.threads
     )
+
+
+def _generate(
+    model: CgGnnModel | BoxModel, runs: Sequence[RecordedRun], systems: Sequence[System],
+    folders: Sequence[RunFolder], n_steps: int, options: GenerateOptions,
+) -> list[JsonObject]:  # fmt: skip
+    """Generate molecules side by side, or the boxes of one run; return what is said of each."""
+    began = time.monotonic()
+    motion = _begin(model, runs, systems, options)
     attributes = {"seed": options.seed, "integrator_dt": model.dt, "save_every": options.save_every}
     with ExitStack() as opened, Progress("generate", n_steps, "steps") as progress:
         writers = [
@@ -217,19 +245,24 @@ def _generate(
         for block in motion.advance(n_steps):
             kept = block.thinned(options.save_every)
             for i, writer in enumerate(writers):
-                writer.append(kept.molecules(slice(i * options.trajectories, (i + 1) * options.trajectories)))
+                writer.append(kept if len(writers) == 1 else kept.molecules(_side(i, options.trajectories)))
             progress.advance(len(block))
     seconds = time.monotonic() - began
     for folder in folders:
         folder.checkpoint.rmdir()
-    total = n_steps * model.dt * options.trajectories * len(runs)
-    logger.info("%d molecules × %d trajectories: %.3g %s in %.0f s", len(runs), options.trajectories, total,
+    count = systems[0].boxes if len(runs) == 1 and systems[0].others else options.trajectories
+    total = n_steps * model.dt * count * len(runs)
+    logger.info("%d molecules × %d trajectories: %.3g %s in %.0f s", len(runs), count, total,
                 model.time_unit, seconds)  # fmt: skip
     return [
         {"name": run.name, "start": str(run.path), "beads": run.system.n_beads, "file": str(folder.generated),
-         "seconds": seconds / len(runs), "time": n_steps * model.dt * options.trajectories}
+         "seconds": seconds / len(runs), "time": n_steps * model.dt * count}
         for run, folder in zip(runs, folders, strict=True)
     ]  # fmt: skip
+
+
+def _side(number: int, n_trajectories: int) -> slice:
+    return slice(number * n_trajectories, (number + 1) * n_trajectories)
 
 
 def _beginning(frames: Frames) -> Frames:

@@ -19,6 +19,7 @@ from mlgle_lammps.surrogates import cg_gnn, ml_gle, nm_mb
 from mlgle_lammps.surrogates.ml_gle import published
 
 if TYPE_CHECKING:
+    from mlgle_lammps.surrogates.cg_gnn.box_options import BoxOptions
     from mlgle_lammps.surrogates.cg_gnn.options import CgGnnOptions
     from mlgle_lammps.surrogates.contract import Model, Trainer
 
@@ -140,18 +141,33 @@ def _cg_gnn_options(options: LearnOptions) -> CgGnnOptions:
     return replace(found, plan=shorter)
 
 
-def _cg_gnn_model(path: Path) -> Model:
-    from mlgle_lammps.surrogates.cg_gnn.model import CgGnnModel
+def _cg_gnn_box_options(options: LearnOptions) -> BoxOptions:
+    from mlgle_lammps.surrogates.cg_gnn.box_options import REFINE, BoxOptions
 
-    return CgGnnModel.load(path)
+    found = BoxOptions(
+        options.preset, options.beads_per_group, options.grouping, options.step, options.members, options.seed,
+        REFINE if options.refine is None else options.refine,
+    )  # fmt: skip
+    if options.updates is None:
+        return found
+    return replace(found, mobility=replace(found.mobility, updates=options.updates))
+
+
+def _cg_gnn_model(path: Path) -> Model:
+    from mlgle_lammps.surrogates.cg_gnn.either_model import load_either
+
+    return load_either(path)
 
 
 def _cg_gnn_runs(
     runs: Sequence[tuple[System, Frames, str]], options: LearnOptions, report: Callable[[str], None]
 ) -> Model:
+    from mlgle_lammps.surrogates.cg_gnn.box_trainer import has_several_species, train_boxes
     from mlgle_lammps.surrogates.cg_gnn.coarse_runs import BeadRun
     from mlgle_lammps.surrogates.cg_gnn.trainer import train
 
+    if has_several_species([system for system, _, _ in runs]):
+        return train_boxes(runs, _cg_gnn_box_options(options), report)
     return train([BeadRun(*run) for run in runs], _cg_gnn_options(options), report=report)
 
 
@@ -218,7 +234,7 @@ SURROGATES = {
             Preset("published-small", "the same, small", dimensions=(3,)),
             Preset("deterministic", "the same without noise", dimensions=(3,)),
         ),
-        ("beads_per_group", "grouping", "step", "updates", "members"),
+        ("beads_per_group", "grouping", "step", "updates", "members", "refine"),
         _cg_gnn_trainer,
         _cg_gnn_model,
         _cg_gnn_rehearsal,

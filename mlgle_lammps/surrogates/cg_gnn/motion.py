@@ -47,7 +47,7 @@ class CgGnnMotion:
         """
         if not self._whole:
             raise ValueError("the motion was given up: not all blocks of an earlier call were taken")
-        with _one_thread() as there, ThreadPoolExecutor(self._threads or there, "generate") as pool:
+        with one_thread() as there, ThreadPoolExecutor(self._threads or there, "generate") as pool:
             for done in range(0, n_steps, BLOCK):
                 n = min(BLOCK, n_steps - done)
                 self._whole = False
@@ -73,7 +73,7 @@ class CgGnnMotion:
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[int]:
+def one_thread() -> Iterator[int]:
     """Let torch use one thread per operation; yields how many it had."""
     there = torch.get_num_threads()
     torch.set_num_threads(1)

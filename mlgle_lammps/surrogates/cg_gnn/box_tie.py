@@ -1,0 +1,80 @@
+"""One number for each kind of node that ties its diffusion in roll-outs to the recorded runs.
+
+The noise that is put in and what refinement adds move nodes by more, and forces by less, than the network's one-step s²:
+c is changed until the mean squared displacement over some steps, the geometric mean over runs, is the recorded one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from mlgle_lammps.records import Float64
+from mlgle_lammps.surrogates.cg_gnn.box_nodes import BoxRun
+from mlgle_lammps.surrogates.cg_gnn.box_step import BoxDynamics, BoxLaw, draw
+
+LAG, BURN, STEPS, BOXES = 10, 10, 40, 4
+"""Steps of the lag, before the first displacement, and after; starts of each run."""
+LARGEST_CHANGE = 3.0
+_POWER = 1.2
+"""Of the change of c: the motion of bonded groups grows less than in proportion."""
+
+
+@dataclass(frozen=True)
+class Tie:
+    """What roll-outs say.
+
+    Attributes:
+        ratios: (run, kind) mean squared displacement over the recorded one; NaN where a run has no such nodes.
+    """
+
+    ratios: Float64
+
+    @property
+    def means(self) -> Float64:
+        """(kind,) geometric means over runs."""
+        result: Float64 = np.exp(np.nanmean(np.log(self.ratios), axis=0))
+        return result
+
+
+def compare(law: BoxLaw, runs: Sequence[BoxRun], dt: float, seed: int) -> Tie:
+    """Return the motion of each kind of node in short roll-outs of each run over what was recorded."""
+    n_kinds = len(law.letters.kinds)
+    ratios = np.full((len(runs), n_kinds), np.nan)
+    for number, run in enumerate(runs):
+        kinds, lag = run.box.kinds(law.letters), run.lag(dt) * LAG
+        lag = min(lag, len(run.positions) - 1)
+        first = np.arange(len(run.positions) - lag)
+        first = first[run.segments[first] == run.segments[first + lag]]
+        recorded = np.square(run.positions[first + lag] - run.positions[first]).mean(axis=(0, 2))
+        made = _displacements(law, run, max(1, lag // run.lag(dt)), seed + number)
+        for kind in np.unique(kinds):
+            ratios[number, kind] = made[kinds == kind].mean() / recorded[kinds == kind].mean()
+    return Tie(ratios)
+
+
+def _displacements(law: BoxLaw, run: BoxRun, lag: int, seed: int) -> Float64:
+    """Return the mean squared displacement of each node, per component, over ``lag`` steps."""
+    dynamics = BoxDynamics(law, 0, run.box)
+    generator = torch.Generator().manual_seed(seed)
+    starts = np.linspace(0, len(run.positions) - 1, BOXES).round().astype(int)
+    x = torch.tensor(run.positions[starts], dtype=torch.float32)
+    kept = []
+    with torch.inference_mode():
+        for step in range(BURN + STEPS + lag):
+            x = dynamics.step(x, draw(dynamics, x, generator))
+            if step >= BURN - 1:
+                kept.append(x)
+    track = torch.stack(kept).double().numpy()
+    result: Float64 = np.square(track[lag:] - track[:-lag]).mean(axis=(0, 1, 3))
+    return result
+
+
+def tied(law: BoxLaw, found: Tie) -> BoxLaw:
+    """Return the law with c changed towards what was recorded; kinds that moved in no run stay as they are."""
+    means = np.nan_to_num(found.means, nan=1.0)
+    change = np.clip(means**-_POWER, 1 / LARGEST_CHANGE, LARGEST_CHANGE)
+    return replace(law, scales=law.scales * change)
