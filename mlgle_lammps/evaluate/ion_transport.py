@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +84,7 @@ def read_ions(path: Path, charges: Mapping[str, float]) -> tuple[System, Frames]
 
 
 def ion_transport(system: System, frames: Frames, charges: Mapping[str, float], kT: float = 1.0) -> IonTransport:
-    """Return how ions move and stand.
+    """Return how ions move and stand; several boxes side by side are taken one by one, and their numbers averaged.
 
     Args:
         system: of the frames.
@@ -92,32 +92,103 @@ def ion_transport(system: System, frames: Frames, charges: Mapping[str, float], 
         charges: of one ion of each species.
         kT: energy, in the deck's unit.
     """
-    species = system.species
-    moments = SpeciesMoments(species, {own.name: 0 for own in species}, max(8, int(LONGEST_SHARE * len(frames))))
-    moments.add(frames)
-    D = {name: _diffusion(moments, name, system.dt) for name in charges}
+    one, boxes = _one_box(system), _each_box(system, frames)
+    moved = [_motion(one, own, charges, kT) for own in boxes]
+    D = {name: _mean([own[0][name] for own in moved]) for name in charges}
     box = edges_of(system.box)
-    centre = moments.centers(frames)
-    positions = {name: frames.channels[name]["com"] for name in charges}
-    try:
-        found = conduction(positions, charges, box, kT, system.dt, centre)
-    except ValueError:
-        found = None
     peaks, closest = {}, {}
-    every = max(1, len(frames) // NEAR_FRAMES)
+    every = max(1, len(frames) * len(boxes) // NEAR_FRAMES)
+    positions = {name: [own.channels[name]["com"] for own in boxes] for name in charges}
     for pair in _pairs(sorted(charges)):
-        one, other = (positions[name] for name in pair)
-        second = None if pair[0] == pair[1] else other
-        thinned = one[::every], None if second is None else second[::every]
-        peaks[pair] = species_distribution(*thinned, box, REACH * float(box.min())).first_peak()
-        closest[pair] = closest_distance(one, second, box)
-    return IonTransport(system, len(frames) * system.dt, D, found, peaks, closest)
+        first, second = (np.concatenate([own[::every] for own in positions[name]]) for name in pair)
+        alike = pair[0] == pair[1]
+        found = species_distribution(first, None if alike else second, box, REACH * float(box.min()))
+        peaks[pair] = found.first_peak()
+        ends = zip(positions[pair[0]], positions[pair[1]], strict=True)
+        closest[pair] = min(closest_distance(near, None if alike else other, box) for near, other in ends)
+    return IonTransport(system, len(frames) * system.dt, D, _mean_conduction([own[1] for own in moved]), peaks, closest)
 
 
 def collisions_in_time(system: System, frames: Frames, pair: tuple[str, str], closest: float) -> np.ndarray:
     """Return pairs of ions closer than MD ever has them, per ion and frame, (time,); all zero in MD itself."""
-    one, other = (frames.channels[name]["com"] for name in pair)
-    return collisions(one, None if pair[0] == pair[1] else other, edges_of(system.box), closest)
+    box, alike = edges_of(system.box), pair[0] == pair[1]
+    found = []
+    for own in _each_box(system, frames):
+        one, other = (own.channels[name]["com"] for name in pair)
+        found.append(collisions(one, None if alike else other, box, closest))
+    result: np.ndarray = np.mean(found, axis=0)
+    return result
+
+
+def _one_box(system: System) -> System:
+    """Return the system of one of the boxes that stand side by side."""
+    others = tuple(replace(own, n_molecules=own.n_molecules // system.boxes) for own in system.others)
+    return replace(system, n_chains=system.n_chains // system.boxes, others=others, boxes=1)
+
+
+def _each_box(system: System, frames: Frames) -> list[Frames]:
+    """Return the frames of each box, as views."""
+    found = []
+    for k in range(system.boxes):
+        channels = {
+            name: {channel: values[:, _share(values.shape[1], k, system.boxes)] for channel, values in own.items()}
+            for name, own in frames.channels.items()
+        }
+        found.append(Frames(frames.steps, frames.segments, channels))
+    return found
+
+
+def _share(n_molecules: int, box: int, boxes: int) -> slice:
+    size = n_molecules // boxes
+    return slice(box * size, (box + 1) * size)
+
+
+def _motion(
+    system: System, frames: Frames, charges: Mapping[str, float], kT: float
+) -> tuple[dict[str, Estimate | None], Conduction | None]:
+    """Return D of each ion and how they conduct, in one box."""
+    species = system.species
+    moments = SpeciesMoments(species, {own.name: 0 for own in species}, max(8, int(LONGEST_SHARE * len(frames))))
+    moments.add(frames)
+    D = {name: _diffusion(moments, name, system.dt) for name in charges}
+    positions = {name: frames.channels[name]["com"] for name in charges}
+    try:
+        return D, conduction(positions, charges, edges_of(system.box), kT, system.dt, moments.centers(frames))
+    except ValueError:
+        return D, None
+
+
+def _mean(estimates: Sequence[Estimate | None]) -> Estimate | None:
+    """Return the mean of independent estimates of equal weight; None where one of them is none."""
+    there = [own for own in estimates if own is not None]
+    if len(there) < len(estimates):
+        return None
+    if len(there) == 1:
+        return there[0]
+    value = float(np.mean([own.value for own in there]))
+    shrunk = 1.0 / len(there)
+    se, low, high = (
+        shrunk * float(np.linalg.norm(own))
+        for own in (
+            [own.se for own in there], [own.value - own.ci95[0] for own in there],
+            [own.ci95[1] - own.value for own in there],
+        )
+    )  # fmt: skip
+    return Estimate(value, se, (value - low, value + high), f"mean of {len(there)} boxes, {there[0].method}")
+
+
+def _mean_conduction(found: Sequence[Conduction | None]) -> Conduction | None:
+    there = [own for own in found if own is not None]
+    if len(there) < len(found):
+        return None
+
+    def mean(estimates: Sequence[Estimate]) -> Estimate:
+        result = _mean(estimates)
+        assert result is not None
+        return result
+
+    onsager = {pair: mean([own.onsager[pair] for own in there]) for pair in there[0].onsager}
+    return Conduction(onsager, mean([own.conductivity for own in there]), mean([own.nernst_einstein for own in there]))
 
 
 def _diffusion(moments: SpeciesMoments, name: str, dt: float) -> Estimate | None:

@@ -60,7 +60,9 @@ class LearnOptions:
     beads_per_group: int = option(10, "beads that move as one, of surrogates of many molecules", metavar="N", least=1)
     grouping: str = option("blocks", "how beads are grouped", choices=GROUPINGS)
     step: float | None = option(
-        None, "time of one step of the model, a multiple of the time between frames", metavar="TIME",
+        None,
+        "time of one step of the model, a multiple of the time between frames",
+        metavar="TIME",
         shown="20; two frames where several species move together",
     )
     updates: int | None = option(

@@ -1,8 +1,8 @@
 """How far nodes go in a step, by what is about them: one-step likelihood, a small message-passing network.
 
-The mean square of a node's step, per component, is s_i² = exp(α_a + v_a(h_i)); α of each kind of node a in closed form, h
-the sum of messages from all nodes within the cutoff, each of the neighbour's letters and of bumps along the distance, then
-a perceptron. v is zero before training. Only distances come in, so turning, moving or mirroring change nothing.
+The mean square of a node's step, per component, is exp(α_a + v_a(h_i)); α of each kind of node a in closed form, h the
+sum of messages from all nodes within a cutoff, each of the neighbour's letters and of bumps along the distance, and v a
+perceptron, zero before training. Only distances come in, so turning, moving or mirroring change nothing.
 """
 
 from __future__ import annotations
@@ -41,7 +41,20 @@ class MobilitySize:
 
 
 class Mobility(nn.Module):
-    """v of all nodes: densities of letters about each node, in shells, then perceptrons, one for each kind of node."""
+    """v of all nodes: densities of letters about each node, in shells, then perceptrons, one for each kind of node.
+
+    Attributes:
+        letters: of the nodes.
+        contact: distance that shells are in units of.
+        hidden: width.
+        middle: (letter · shell,) mean of what is seen.
+        spread: its standard deviation.
+        offsets: (kind,) α.
+    """
+
+    middle: torch.Tensor
+    spread: torch.Tensor
+    offsets: torch.Tensor
 
     def __init__(self, letters: Letters, contact: float, hidden: int) -> None:
         super().__init__()

@@ -224,8 +224,8 @@ def _tables(
             raise ValueError(f"{name} that are in no order")
     shape = (n_levels, len(letters.pairs[0]), len(found["knots"]))
     plain_values.expect_shape("pairs", found["pairs"].shape, shape)
-    shape = (n_levels, HOPS, len(letters.bonded_pairs[0]), len(found["bonded_knots"]))
-    plain_values.expect_shape("bonded", found["bonded"].shape, shape)
+    of_bonds = (n_levels, HOPS, len(letters.bonded_pairs[0]), len(found["bonded_knots"]))
+    plain_values.expect_shape("bonded", found["bonded"].shape, of_bonds)
     return ScoreTables(found["knots"], found["bonded_knots"], found["pairs"], found["bonded"])
 
 

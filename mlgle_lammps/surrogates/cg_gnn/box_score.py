@@ -3,8 +3,8 @@
     S_i = Σ_j f_ij(r_ij) (x_i - x_j)/r_ij,    f_ij(r) = Σ_f X_f(i, j) T_f(r)
 
 X are the symmetric products of both nodes' letters, once for all pairs within a cutoff and once more for groups of one
-chain with one or two bonds between; T are piecewise linear in r. S is the gradient of Σ_{i<j} U_ij(r_ij), so pairs cancel.
-There is one S for each level of noise. Pairs are those of nearest images; bonded groups stand as they are bonded.
+chain with one or two bonds between; T are piecewise linear in r. What two nodes do to one another cancels. There is one
+S for each level of noise. Pairs are those of nearest images; bonded groups stand as they are bonded.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class BoxScore:
 
     def __call__(self, positions: torch.Tensor, level: int) -> torch.Tensor:
         """Return S (box, node, 3) of positions (box, node, 3) at a level of noise."""
-        n_boxes, n_nodes, _ = positions.shape
+        n_boxes = len(positions)
         flat = positions.reshape(-1, 3)
         near = pairs_within(positions, self._box, self.cutoff)
         sorts = self._sorts.repeat(n_boxes)

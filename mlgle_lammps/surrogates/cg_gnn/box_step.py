@@ -1,11 +1,12 @@
 """One giant step of a box: noise of each kind of node's own size, then taken out again level by level.
 
-    y = x + s ξ,    x' drawn from p(x' | y) by y_{k+1} = y_k + (σ_k² - σ_{k+1}²) S_k(y_k) + σ_{k+1} √(1 - σ_{k+1}²/σ_k²) ξ_k
+    y_0 = x + s ξ,    y_{k+1} = y_k + (σ_k² - σ_{k+1}²) S_k(y_k) + σ_{k+1} √(1 - σ_{k+1}²/σ_k²) ξ_k,    x' = y_K
 
-with σ_k = s t_k, t_0 = 1, the last one zero. Were S the exact score at every level, frames would stay distributed as MD's
-whatever s is (Gibbs sampling of x and y); where nothing is near, x' - x has variance 2 s². So structure comes from S and
-mobility from s² = c_a <exp v>_a: what the network says of nodes' surroundings, its mean over the nodes of one kind in a
-box, so that no place is favoured for being slow, times one number for each kind.
+with σ_k = s t_k, t_0 = 1, σ_K = 0. Were S the exact score at every level and the levels many, x' would be a draw from
+p(x' | y_0), and frames would stay distributed as MD's whatever s is (Gibbs sampling of x and y_0). Where nothing is
+near, x' - x has variance 2 s². So structure comes from S and mobility from s² = c_a <exp(α_a + v_a)>: what the network
+says of surroundings, the mean over a box's nodes of one kind a, so that no place is favoured for being slow, times one
+number.
 
 With one level there is no refinement: x' = y + s² S(y) + s ξ_0, a Gaussian about a mean that sees its pairs.
 """

@@ -1,7 +1,7 @@
 """One number for each kind of node that ties its diffusion in roll-outs to the recorded runs.
 
-The noise that is put in and what refinement adds move nodes by more, and forces by less, than the network's one-step s²:
-c is changed until the mean squared displacement over some steps, the geometric mean over runs, is the recorded one.
+Noise and refinement move nodes by more, and forces hold them back to less, than what the network says of one step:
+c is changed until the mean squared displacement over some steps is the recorded one, in the geometric mean over runs.
 """
 
 from __future__ import annotations

@@ -122,4 +122,3 @@ def _said(letters: Letters, found: Tie) -> str:
             letters.kinds, found.means, np.nanmin(found.ratios, 0), np.nanmax(found.ratios, 0), strict=True
         )
     )
-
