@@ -2,17 +2,19 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.evaluate.ion_transport import collisions_in_time, ion_transport, read_ions
+from mlgle_lammps.evaluate.ion_transport import IonTransport, collisions_in_time, ion_transport, read_ions
 from mlgle_lammps.observe.ions import closest_distance, collisions, conduction, edges_of, species_distribution
+from mlgle_lammps.pipeline.ion_baselines import composition_baselines
 from mlgle_lammps.pipeline.set_file import read_set
 from mlgle_lammps.pipeline.set_ions import write_ions
 from mlgle_lammps.pipeline.set_tasks import generated_folder, run_folder
-from mlgle_lammps.records import CHAINS, Frames, Species, System
+from mlgle_lammps.records import CHAINS, Estimate, Frames, Species, System
 from mlgle_lammps.store.writer import FramesWriter
 
 pytestmark = pytest.mark.light
@@ -145,3 +147,47 @@ def test_parity_of_a_set_of_electrolytes(tmp_path):
     assert short["without_D"] > 0 or 0.5 < short["ratio"] < 2
     with pytest.raises(UserError, match="has no ions Na"):
         read_ions(run_folder(out, plan.runs[0]), {"Na": 1.0})
+
+
+def value_of(found, name, attribute="value"):
+    D = found.D[name]
+    assert D is not None
+    return getattr(D, attribute)
+
+
+def test_what_composition_alone_says_of_ions():
+    """D linear in the number of ions is found by the fit, and not by the mean."""
+    made = []
+    for n_ions in (10, 20, 30):
+        system, _ = electrolyte(4, 1, n_ions=n_ions)
+        D = {name: Estimate(0.01 * n_ions, 0.001, (0.0, 1.0), "made") for name in KINDS}
+        made.append(IonTransport(system, 1.0, D, None, {}, {}))
+    unseen = {"new": electrolyte(4, 1, n_ions=25)[0]}
+    found = composition_baselines(made, unseen, CHARGES)
+    for label, expected in (("composition_fit", 0.25), ("training_mean", 0.2)):
+        assert value_of(found[label]["new"], "Li") == pytest.approx(expected)
+    none = composition_baselines(made[:2], unseen, CHARGES)
+    assert none["training_mean"]["new"].D == {"Li": None, "Cl": None}
+
+
+def test_boxes_side_by_side_are_taken_one_by_one():
+    system, first = electrolyte(600, 3)
+    _, second = electrolyte(600, 4)
+    channels = {
+        name: {"com": np.concatenate([own["com"], second.channels[name]["com"]], axis=1)}
+        for name, own in first.channels.items()
+    }
+    others = tuple(replace(own, n_molecules=2 * own.n_molecules) for own in system.others)
+    both = replace(system, n_chains=2 * system.n_chains, others=others, boxes=2)
+    frames = Frames(first.steps, first.segments, channels)
+    found = ion_transport(both, frames, CHARGES)
+    apart = [ion_transport(system, own, CHARGES) for own in (first, second)]
+    for name in KINDS:
+        assert value_of(found, name) == pytest.approx(np.mean([value_of(own, name) for own in apart]))
+        assert value_of(found, name, "se") < 0.8 * max(value_of(own, name, "se") for own in apart)
+    assert found.closest["Cl", "Li"] == min(own.closest["Cl", "Li"] for own in apart)
+    conductivities = [own.conduction.conductivity.value for own in (found, *apart) if own.conduction is not None]
+    assert conductivities[0] == pytest.approx(np.mean(conductivities[1:]))
+    assert len(conductivities) == 3
+    alone = [collisions_in_time(system, own, ("Cl", "Li"), 0.5) for own in (first, second)]
+    np.testing.assert_allclose(collisions_in_time(both, frames, ("Cl", "Li"), 0.5), np.mean(alone, axis=0))

@@ -27,8 +27,8 @@ LONGEST_SHARE = 0.2
 """Longest lag over the number of frames."""
 REACH = 0.45
 """Largest distance in g(r), over the shortest edge of the box."""
-NEAR_FRAMES = 400
-"""Frames that g(r) is taken from."""
+NEAR_FRAMES, NEAR_BINS = 2000, 60
+"""Frames that g(r) is taken from, and its bins: ions are few."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def ion_transport(system: System, frames: Frames, charges: Mapping[str, float], 
     for pair in _pairs(sorted(charges)):
         first, second = (np.concatenate([own[::every] for own in positions[name]]) for name in pair)
         alike = pair[0] == pair[1]
-        found = species_distribution(first, None if alike else second, box, REACH * float(box.min()))
+        found = species_distribution(first, None if alike else second, box, REACH * float(box.min()), NEAR_BINS)
         peaks[pair] = found.first_peak()
         ends = zip(positions[pair[0]], positions[pair[1]], strict=True)
         closest[pair] = min(closest_distance(near, None if alike else other, box) for near, other in ends)

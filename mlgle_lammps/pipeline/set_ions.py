@@ -12,6 +12,7 @@ import numpy as np
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.evaluate.ion_transport import IonTransport, collisions_in_time, ion_transport, read_ions
 from mlgle_lammps.evaluate.parity import scores
+from mlgle_lammps.pipeline.ion_baselines import composition_baselines
 from mlgle_lammps.pipeline.set_file import PlannedRun, SetFile
 from mlgle_lammps.pipeline.set_tasks import generated_folder, run_folder
 from mlgle_lammps.plain import JsonObject
@@ -51,6 +52,10 @@ def write_ions(plan: SetFile, out: Path) -> list[str]:
             pieces = {name: _beginning(plan, *known[name], time) for name in known}
             entry, row = _against(label, pieces, reference)
             baselines[label] = entry | {"time": time}
+            rows += row
+        unseen = {name: system for name, (system, _) in known.items()}
+        for label, found_D in composition_baselines(training, unseen, plan.charges).items():
+            baselines[label], row = _against(label, found_D, reference)
             rows += row
     models: JsonObject = {}
     for model in plan.models:

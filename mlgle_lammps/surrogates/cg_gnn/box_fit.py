@@ -9,7 +9,7 @@ matrix's own size, the share chosen by leaving runs out: where pairs never come 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -23,6 +23,8 @@ FRAMES = 100
 STIFFNESSES = (1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0)
 MOST_CUTOFF = 4.0
 """In units of the contact distance."""
+ALONE = 3
+"""Parts of a run that is the only one."""
 _RIDGE = 1e-7
 
 
@@ -92,11 +94,20 @@ def fit_score(
         rng: of frames and noise.
         n_frames: of each run, for each level.
     """
+    runs = _parts(runs)
     sums = [[_sums(run, basis, noises, float(t), rng, n_frames) for run in runs] for t in levels]
     smooth = _smoothness(basis)
     chosen = [_chosen(own, smooth) for own in sums]
     theta = [_solved(own, smooth, stiffness) for own, stiffness in zip(sums, chosen, strict=True)]
     return _tables(np.stack(theta), basis), chosen
+
+
+def _parts(runs: Sequence[BoxRun]) -> Sequence[BoxRun]:
+    """Return the runs; thirds of one alone, to leave out in turn."""
+    if len(runs) > 1 or len(runs[0].positions) < ALONE:
+        return runs
+    thirds = np.array_split(np.arange(len(runs[0].positions)), ALONE)
+    return [replace(runs[0], positions=runs[0].positions[own], segments=runs[0].segments[own]) for own in thirds]
 
 
 def _tables(theta: Float64, basis: Basis) -> ScoreTables:
@@ -139,8 +150,6 @@ def _solved(sums: Sequence[Sums], smooth: Float64, stiffness: float) -> Float64:
 
 def _chosen(sums: Sequence[Sums], smooth: Float64) -> float:
     """Return the stiffness that says most of runs left out."""
-    if len(sums) < 2:
-        return STIFFNESSES[2]
     losses = []
     for stiffness in STIFFNESSES:
         loss = 0.0

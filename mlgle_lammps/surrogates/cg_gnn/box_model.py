@@ -124,6 +124,12 @@ class BoxModel:
         """Return the nodes of a system; raise UserError where the model was not made for it."""
         box = Box.of(system, self.beads_per_group, self.grouping)
         box.require_known(self.law.letters)
+        lag = round(self.dt / system.dt)
+        if lag < 1 or abs(lag * system.dt - self.dt) > 1e-6 * self.dt:
+            raise UserError(
+                f"the model's step is {self.dt:g} {self.time_unit}, no multiple of {system.dt:g}, the time between the "
+                "frames to start from"
+            )
         return box
 
     def generated_system(self, system: System, n_boxes: int, save_every: int = 1) -> System:

@@ -47,18 +47,21 @@ class BoxWalk:
             for step in range(n_steps):
                 x = self._places
                 x = self._dynamics.step(x, draw(self._dynamics, x, self._generator))
+                self.n_steps += 1
+                self._check(x)
                 found[step] = x.double().cpu().numpy() + self._images
                 turns = torch.floor(x[:, self._first] / self._edges)
                 self._places = x - turns * self._edges
                 self._images += turns.double().cpu().numpy() * self._box.edges
-                self.n_steps += 1
-        bonds = self._places[:, self._bonds[0]] - self._places[:, self._bonds[1]]
-        if not bool(torch.isfinite(self._places).all() & (bonds.abs() < self._extent).all()):
+        return found
+
+    def _check(self, places: torch.Tensor) -> None:
+        bonds = places[:, self._bonds[0]] - places[:, self._bonds[1]]
+        if not bool(torch.isfinite(places).all() & (bonds.abs() < self._extent).all()):
             raise RunFailure(
                 f"a generated box came apart by step {self.n_steps}: places are not finite, or a bond is longer than "
                 f"{self._extent:g}; train on more frames or more runs, or with a smaller `step`"
             )
-        return found
 
 
 class BoxMotion:

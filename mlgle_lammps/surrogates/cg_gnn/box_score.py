@@ -128,7 +128,7 @@ class BoxScore:
     def _looked_up(self, tables: torch.Tensor, which: torch.Tensor, distance: torch.Tensor) -> torch.Tensor:
         """Return the entries of tables (sort, grid) at distances, linear between."""
         n_grid = tables.shape[1]
-        where = (distance / self._spacing).clamp(max=n_grid - 1.001)
+        where = torch.nan_to_num(distance / self._spacing).clamp(max=n_grid - 1.001)  # who steps looks for NaN
         below = where.floor()
         upper = where - below
         index = which * n_grid + below.long()

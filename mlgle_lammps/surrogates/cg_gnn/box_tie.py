@@ -7,7 +7,7 @@ c is changed until the mean squared displacement over some steps is the recorded
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,9 +18,12 @@ from mlgle_lammps.surrogates.cg_gnn.box_step import BoxDynamics, BoxLaw, draw
 
 LAG, BURN, STEPS, BOXES = 10, 10, 40, 4
 """Steps of the lag, before the first displacement, and after; starts of each run."""
-LARGEST_CHANGE = 3.0
-_POWER = 1.2
-"""Of the change of c: the motion of bonded groups grows less than in proportion."""
+LARGEST_CHANGE = 0.7
+"""Of log c at a time."""
+POWERS = 0.5, 3.0
+"""Of c that motion may grow with."""
+LEAST_SEEN = 0.03
+"""Change of log c from which the power is taken."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,20 @@ def _displacements(law: BoxLaw, run: BoxRun, lag: int, seed: int) -> Float64:
     return result
 
 
-def tied(law: BoxLaw, found: Tie) -> BoxLaw:
-    """Return the law with c changed towards what was recorded; kinds that moved in no run stay as they are."""
-    means = np.nan_to_num(found.means, nan=1.0)
-    change = np.clip(means**-_POWER, 1 / LARGEST_CHANGE, LARGEST_CHANGE)
-    return replace(law, scales=law.scales * change)
+def next_scales(scales: Float64, found: Tie, before: tuple[Float64, Tie] | None) -> Float64:
+    """Return c for which motion should be the recorded one, (kind,).
+
+    Args:
+        scales: c that roll-outs were made with.
+        found: their motion.
+        before: c and motion of an earlier attempt, whose difference says how motion grows with c; None for none, and
+            motion is taken to be proportional to c.
+    """
+    off = np.nan_to_num(np.log(found.means))
+    power = np.ones(len(scales))
+    if before is not None:
+        change, answer = np.log(scales / before[0]), off - np.nan_to_num(np.log(before[1].means))
+        seen = np.abs(change) > LEAST_SEEN
+        power[seen] = np.clip(answer[seen] / change[seen], *POWERS)
+    result: Float64 = scales * np.exp(np.clip(-off / power, -LARGEST_CHANGE, LARGEST_CHANGE))
+    return result

@@ -17,7 +17,7 @@ from mlgle_lammps.surrogates.cg_gnn.box_nodes import HOPS, BoxRun, Letters, lett
 from mlgle_lammps.surrogates.cg_gnn.box_options import BoxOptions
 from mlgle_lammps.surrogates.cg_gnn.box_score import ScoreTables
 from mlgle_lammps.surrogates.cg_gnn.box_step import BoxLaw, levels_of
-from mlgle_lammps.surrogates.cg_gnn.box_tie import Tie, compare, tied
+from mlgle_lammps.surrogates.cg_gnn.box_tie import Tie, compare, next_scales
 from mlgle_lammps.surrogates.cg_gnn.coarse_runs import fingerprint
 
 LEAST_STEPS = 4
@@ -88,9 +88,12 @@ def fit_law(
         tables, stiffness = fit_score(runs, basis, noises, levels, rng, n_frames)
         law = replace(law, tables=tables)
         report(f"score: {len(levels)} levels of {basis.size} numbers, stiffness {stiffness[0]:g} to {stiffness[-1]:g}")
+        before = None
         for _ in range(options.ties):
-            law = tied(law, found := compare(law, runs, step, options.seed))
+            found = compare(law, runs, step, options.seed)
             report(f"motion over MD's {_said(letters, found)}")
+            before, scales = (law.scales, found), next_scales(law.scales, found, before)
+            law = replace(law, scales=scales)
     last = compare(law, runs, step, options.seed + 1)
     return law, [f"motion over {10 * step:g} over MD's {_said(letters, last)}"]
 
