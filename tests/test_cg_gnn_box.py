@@ -52,7 +52,7 @@ def test_ions_diffuse_as_the_recorded_ones_do():
 @pytest.fixture(scope="module")
 def stepping():
     """A step in double precision, and where it begins."""
-    model = trained("repelling")
+    model = trained("repelling", refine=6, members=1)
     system, frames, _ = repelling()
     box = model.box_of(system)
     dynamics = BoxDynamics(model.law, 0, box, dtype=torch.float64)
@@ -93,7 +93,7 @@ def test_names_of_like_ions_and_images_do_not_matter(stepping):
 
 def test_forces_of_pairs_cancel_and_single_precision_suffices(stepping):
     dynamics, box, places, normals = stepping
-    model = trained("repelling")
+    model = trained("repelling", refine=6, members=1)
     for level in range(len(model.law.levels)):
         score = BoxScore(model.law.tables, box, model.law.letters, torch.device("cpu"), torch.float64)(places, level)
         assert score.abs().max() > 0.1
@@ -102,6 +102,29 @@ def test_forces_of_pairs_cancel_and_single_precision_suffices(stepping):
     after = single.step(places.float(), [own.float() for own in normals])
     dynamics = BoxDynamics(model.law, 0, box, dtype=torch.float64)  # both share one network
     assert (after.double() - dynamics.step(places, normals)).abs().max() < 1e-3
+
+
+def test_a_box_repeated_many_times_moves_as_one(stepping):
+    """Pairs of larger boxes are found by a cell list, and are those of the small one."""
+    dynamics, box, places, normals = stepping
+    model, copies = trained("repelling", refine=6, members=1), (3, 3, 2)
+    shifts = EDGE * np.stack(np.meshgrid(*(np.arange(n) for n in copies), indexing="ij"), -1).reshape(-1, 1, 3)
+    n = len(shifts)
+    large = replace(
+        box, n_chains=n * box.n_chains, ions=tuple((name, n * count) for name, count in box.ions),
+        edges=EDGE * np.array(copies, dtype=float),
+    )  # fmt: skip
+    assert large.n_nodes > 400
+
+    def repeated(values, moved):
+        parts = [slice(0, box.n_groups), *box.places().values()]
+        own = [(values[:, None, part] + torch.tensor(shifts) * moved).flatten(1, 2) for part in parts]
+        return torch.cat(own, 1)
+
+    after = dynamics.step(places[:1], [own[:1] for own in normals])
+    whole = BoxDynamics(model.law, 0, large, dtype=torch.float64)
+    made = whole.step(repeated(places[:1], 1.0), [repeated(own[:1], 0.0) for own in normals])
+    torch.testing.assert_close(made, repeated(after, 1.0), rtol=0, atol=1e-8)
 
 
 def test_refinement_takes_overlaps_out():
@@ -194,7 +217,8 @@ def test_damaged_and_foreign_files_are_refused(tmp_path):
     [
         {"kind": "sphere"}, {"levels": 9}, {"levels": True}, {"scales": [1.0]}, {"scales": [1.0, -1.0, 1.0]},
         {"ions": ["A", "B", "C"]}, {"ions": ["A"]}, {"hidden": 4000}, {"hidden": 10**9}, {"members": 3}, {"dt": 0},
-        {"beads": []}, {"box": {}}, {"grouping": "none"}, {"contact": "far"}, {"inner": -1.0}, {"members": 1},
+        {"beads": []}, {"box": {}}, {"grouping": "none"}, {"contact": "far"}, {"reach": 0.0},
+        {"inner": -1.0}, {"members": 1},
     ],
 )  # fmt: skip
 def test_values_that_cannot_be_are_refused(tmp_path, monkeypatch, change):

@@ -23,7 +23,7 @@ CENTRES = (0.9, 1.2, 1.7, 2.4)
 WIDTHS = (0.15, 0.25, 0.35, 0.5)
 """Of the bumps, in units of the contact distance."""
 REACH = 3.5
-"""Distance, in the same units, beyond which nodes do not see each other."""
+"""Distance, in the same units, beyond which nodes do not see each other; half the smallest box at most."""
 LIMIT = 2.0
 """|v| at most."""
 
@@ -46,6 +46,7 @@ class Mobility(nn.Module):
     Attributes:
         letters: of the nodes.
         contact: distance that shells are in units of.
+        reach: distance beyond which nodes do not see each other.
         hidden: width.
         middle: (letter · shell,) mean of what is seen.
         spread: its standard deviation.
@@ -56,9 +57,9 @@ class Mobility(nn.Module):
     spread: torch.Tensor
     offsets: torch.Tensor
 
-    def __init__(self, letters: Letters, contact: float, hidden: int) -> None:
+    def __init__(self, letters: Letters, contact: float, reach: float, hidden: int) -> None:
         super().__init__()
-        self.letters, self.contact, self.hidden = letters, contact, hidden
+        self.letters, self.contact, self.reach, self.hidden = letters, contact, reach, hidden
         n = letters.count * len(CENTRES)
         self.register_buffer("middle", torch.zeros(n))
         self.register_buffer("spread", torch.ones(n))
@@ -76,7 +77,7 @@ class Mobility(nn.Module):
             box: (3,) edges.
         """
         n_boxes, n_nodes, _ = positions.shape
-        near = pairs_within(positions, box, min(REACH * self.contact, 0.5 * float(box.min())))
+        near = pairs_within(positions, box, min(self.reach, 0.5 * float(box.min())))
         centres, widths = positions.new_tensor(CENTRES), positions.new_tensor(WIDTHS)
         bumps = torch.exp(-0.5 * ((near.distance.unsqueeze(-1) / self.contact - centres) / widths).square())
         all_shares = shares.repeat(n_boxes, 1)
@@ -120,7 +121,8 @@ def fit_mobility(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = Mobility(letters, contact, size.hidden)
+        reach = min(REACH * contact, 0.5 * min(float(run.box.edges.min()) for run in runs))
+        network = Mobility(letters, contact, reach, size.hidden)
     examples = _examples(network, runs, dt, size.frames)
     n_kinds = len(letters.kinds)
     with torch.no_grad():

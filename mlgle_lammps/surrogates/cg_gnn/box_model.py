@@ -169,7 +169,8 @@ class BoxModel:
             "kind": KIND, "preset": self.preset, "beads": list(law.letters.beads), "ions": list(law.letters.ions),
             "beads_per_group": self.beads_per_group, "grouping": self.grouping, "levels": len(law.levels),
             "scales": law.scales.tolist(), "members": len(law.networks), "hidden": law.networks[0].hidden,
-            "contact": law.networks[0].contact, "recorded_dt": self.recorded_dt, "dt": self.dt,
+            "contact": law.networks[0].contact, "reach": law.networks[0].reach,
+            "recorded_dt": self.recorded_dt, "dt": self.dt,
             "time_unit": self.time_unit, "length_unit": self.length_unit, "extent": self.extent, "inner": self.inner,
             "box": {
                 "types": list(box.molecule.types), "edges": [list(pair) for pair in box.molecule.edges],
@@ -204,9 +205,9 @@ def _from_plain(values: JsonObject, tensors: dict[str, torch.Tensor], most_bytes
     plain_values.expect_shape("scales", scales.shape, (len(letters.kinds),))
     n_members = plain_values.whole(values["members"], "members", 1, MOST_MEMBERS)
     hidden = plain_values.whole(values["hidden"], "hidden", 1, WIDEST)
-    contact = plain_values.number(values, "contact", 1e-12)
+    distances = plain_values.number(values, "contact", 1e-12), plain_values.number(values, "reach", 1e-12)
     tables = _tables(letters, len(levels), tensors, most_bytes)
-    networks = _networks(letters, contact, hidden, n_members, tensors, most_bytes)
+    networks = _networks(letters, distances, hidden, n_members, tensors, most_bytes)
     law = BoxLaw(letters, tables, levels, scales, networks)
     box = _box(values["box"], values)
     box.require_known(letters)
@@ -236,12 +237,17 @@ def _tables(
 
 
 def _networks(
-    letters: Letters, contact: float, hidden: int, n_members: int, tensors: dict[str, torch.Tensor], most_bytes: int
+    letters: Letters,
+    distances: tuple[float, float],
+    hidden: int,
+    n_members: int,
+    tensors: dict[str, torch.Tensor],
+    most_bytes: int,
 ) -> tuple[Mobility, ...]:
     if letters.count * len(CENTRES) * hidden * 4 > most_bytes:
         raise ValueError(f"hidden {hidden}, wider than the file")
     with torch.device("meta"):
-        wanted = {name: tuple(own.shape) for name, own in Mobility(letters, contact, hidden).state_dict().items()}
+        wanted = {name: tuple(own.shape) for name, own in Mobility(letters, *distances, hidden).state_dict().items()}
     networks = []
     for number in range(n_members):
         start = f"{_MEMBER}{number} "
@@ -250,7 +256,7 @@ def _networks(
             for name in tensors if name.startswith(start)
         }  # fmt: skip
         plain_values.expect_tensors(own, wanted)
-        network = Mobility(letters, contact, hidden)
+        network = Mobility(letters, *distances, hidden)
         network.load_state_dict(own)
         networks.append(network.requires_grad_(False).eval())
     if len(tensors) != n_members * len(wanted) + len(_TABLES):
