@@ -129,8 +129,8 @@ def cost(plan: SetFile, out: Path) -> None:
                 began = time.process_time()
                 list(motion.advance(STEPS))
                 each = (time.process_time() - began) / STEPS / n_boxes
-                print(f"{model.name}, {n_boxes} boxes: {1e3 * each:.2f} ms a step and box, {1e3 * each / own.dt:.2f} ms "
-                      f"per {own.time_unit}")  # fmt: skip
+                label = f"{model.name}, {n_boxes} boxes"
+                print(f"{label}: {1e3 * each:.2f} ms a step and box, {1e3 * each / own.dt:.2f} ms per {own.time_unit}")
 
 
 if __name__ == "__main__":

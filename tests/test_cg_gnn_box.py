@@ -100,7 +100,6 @@ def test_forces_of_pairs_cancel_and_single_precision_suffices(stepping):
         assert score.sum(1).abs().max() < 1e-9
     single = BoxDynamics(model.law, 0, box)
     after = single.step(places.float(), [own.float() for own in normals])
-    dynamics = BoxDynamics(model.law, 0, box, dtype=torch.float64)  # both share one network
     assert (after.double() - dynamics.step(places, normals)).abs().max() < 1e-3
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -114,8 +113,7 @@ class BoxModel:
         walks, numbers = [], []
         for member in range(min(members, n_boxes)):
             own = list(range(member, n_boxes, members))
-            moved = replace(self.law, networks=tuple(copy.deepcopy(net) for net in self.law.networks))
-            dynamics = BoxDynamics(moved, member, box, where, dtype)
+            dynamics = BoxDynamics(self.law, member, box, where, dtype)
             walks.append(BoxWalk(dynamics, box, history[own], int(seeds[member]), self.extent))
             numbers.append(own)
         return BoxMotion(walks, numbers, box, self.inner, threads)

@@ -13,6 +13,7 @@ With one level there is no refinement: x' = y + s² S(y) + s ξ_0, a Gaussian ab
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -62,7 +63,7 @@ class BoxDynamics:
         device = torch.device(device)
         box.require_known(law.letters)
         self._score = BoxScore(law.tables, box, law.letters, device, dtype)
-        self._network = law.networks[member].to(device=device, dtype=dtype)
+        self._network = copy.deepcopy(law.networks[member]).to(device=device, dtype=dtype)
         self._shares, self._kinds, self._box = node_tensors(box, law.letters, device, dtype)
         self._levels = [float(t) for t in law.levels]
         counts = torch.bincount(self._kinds, minlength=len(law.letters.kinds)).to(dtype)
