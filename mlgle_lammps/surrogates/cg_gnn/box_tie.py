@@ -1,7 +1,8 @@
 """One number for each kind of node that ties its diffusion in roll-outs to the recorded runs.
 
 Noise and refinement move nodes by more, and forces hold them back to less, than what the network says of one step:
-c is changed until the mean squared displacement over some steps is the recorded one, in the geometric mean over runs.
+c is changed until the mean squared displacement over some steps is the recorded one, in the geometric mean over runs;
+displacements are about the box's centre of mass, as D is.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ def compare(law: BoxLaw, runs: Sequence[BoxRun], dt: float, seed: int) -> Tie:
         lag = min(lag, len(run.positions) - 1)
         first = np.arange(len(run.positions) - lag)
         first = first[run.segments[first] == run.segments[first + lag]]
-        recorded = np.square(run.positions[first + lag] - run.positions[first]).mean(axis=(0, 2))
+        moved = _about_centre(run.positions[first + lag] - run.positions[first], run)
+        recorded = np.square(moved).mean(axis=(0, 2))
         made = _displacements(law, run, max(1, lag // run.lag(dt)), seed + number)
         for kind in np.unique(kinds):
             ratios[number, kind] = made[kinds == kind].mean() / recorded[kinds == kind].mean()
@@ -72,8 +74,14 @@ def _displacements(law: BoxLaw, run: BoxRun, lag: int, seed: int) -> Float64:
             if step >= BURN - 1:
                 kept.append(x)
     track = torch.stack(kept).double().numpy()
-    result: Float64 = np.square(track[lag:] - track[:-lag]).mean(axis=(0, 1, 3))
+    result: Float64 = np.square(_about_centre(track[lag:] - track[:-lag], run)).mean(axis=(0, 1, 3))
     return result
+
+
+def _about_centre(moved: Float64, run: BoxRun) -> Float64:
+    """Return displacements (.., node, 3) less that of the box's centre of mass, all beads weighing the same."""
+    weights = run.box.masses() / run.box.masses().sum()
+    return moved - (weights[:, None] * moved).sum(-2, keepdims=True)
 
 
 def next_scales(scales: Float64, found: Tie, before: tuple[Float64, Tie] | None) -> Float64:
