@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from mlgle_lammps.evaluate.ion_transport import collisions_in_time, ion_transport, read_ions
+from mlgle_lammps.evaluate.molecule_sizes import size_difference, sizes_of
 from mlgle_lammps.observe.ions import edges_of, species_distribution
 from mlgle_lammps.pipeline.molecules import read_runs
 from mlgle_lammps.pipeline.set_file import SetFile, read_set
@@ -39,6 +40,7 @@ def main() -> None:
     diffusion(plan, parity)
     structure(plan, given.out)
     halves(plan, given.out)
+    sizes(plan, given.out)
     cost(plan, given.out)
 
 
@@ -110,6 +112,29 @@ def halves(plan: SetFile, out: Path) -> None:
                 said += ["none" if own is None else f"{own.value:.4f} ± {own.se:.4f}" for own in D]
             finite = all(np.isfinite(own["com"]).all() for own in frames.channels.values())
             print(f"{model.name} {run.name}: finite {finite}; halves of D", ", ".join(said))
+
+
+def sizes(plan: SetFile, out: Path) -> None:
+    """Print the chains' squared radius of gyration, its relaxation, and displacements at one step against MD's."""
+    for run in plan.of_part("test"):
+        md, (_, frames) = sizes_of(run_folder(out, run)), read_ions(run_folder(out, run), plan.charges)
+        for model in plan.models:
+            path = generated_folder(out, model) / "test" / run.name
+            found = size_difference(sizes_of(path).squared_radius, md.squared_radius)
+            system, made = read_ions(path, plan.charges)
+            lag = round(system.dt / md.system.dt)
+            steps = {
+                name: float(
+                    np.square(np.diff(made.channels[name]["com"], axis=0)).mean()
+                    / np.square(frames.channels[name]["com"][lag:] - frames.channels[name]["com"][:-lag]).mean()
+                )
+                for name in (CHAINS, *plan.charges)
+            }
+            relaxation = found.relaxation_ratio
+            said = "none" if relaxation is None else f"{relaxation.value:.2f} ± {relaxation.se:.2f}"
+            print(f"{run.name} {model.name}: Rg2 {found.mean.value:.2f} ± {found.mean.se:.2f}, MD "
+                  f"{found.md_mean.value:.2f} ± {found.md_mean.se:.2f}, relaxation over MD's {said}; squares of one "
+                  f"step over MD's", {name: round(own, 3) for name, own in steps.items()})  # fmt: skip
 
 
 def cost(plan: SetFile, out: Path) -> None:
