@@ -282,6 +282,17 @@ def test_a_box_that_comes_apart_is_a_failure():
         walk.advance(4)
 
 
+def test_refinement_is_not_for_molecules_by_themselves(tmp_path, capsys):
+    system, frames, _ = walking()
+    alone = replace(system, others=())
+    (tmp_path / "one").mkdir()
+    with FramesWriter(tmp_path / "one" / "modes.h5", alone) as writer:
+        writer.append(replace(frames, channels={CHAINS: frames.channels[CHAINS]}))
+    words = [str(tmp_path / "one"), "--surrogate", "cg-gnn", "--refine", "4", "--beads-per-group", "1"]
+    assert replay.main([*words, "--out", str(tmp_path / "model")]) == 2
+    assert "--refine is for boxes of several species" in capsys.readouterr().err
+
+
 def test_commands_go_from_runs_to_numbers_of_ions(tmp_path, capsys):
     system, frames, _ = walking()
     for name in ("one", "two"):

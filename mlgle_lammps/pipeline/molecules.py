@@ -170,8 +170,9 @@ def generate_molecules(options: GenerateOptions) -> int:
     for key in dict.fromkeys(keys):
         group = [i for i in range(len(runs)) if keys[i] == key]
         written += _generate(
-            model, [runs[i] for i in group], [systems[i] for i in group], [folders[i] for i in group], n_steps, options
-        )
+            model, [runs[i] for i in group], [systems[i] for i in group], [folders[i] for i in group], n_steps, count,
+            options,
+        )  # fmt: skip
     result = {
         "schema": SCHEMA, "model": str(options.run), "surrogate": model.surrogate, "preset": model.preset,
         "seed": options.seed, "ensemble": count, "steps": n_steps, "dt": model.dt,
@@ -231,9 +232,12 @@ def _begin(
 
 def _generate(
     model: CgGnnModel | BoxModel, runs: Sequence[RecordedRun], systems: Sequence[System],
-    folders: Sequence[RunFolder], n_steps: int, options: GenerateOptions,
+    folders: Sequence[RunFolder], n_steps: int, count: int, options: GenerateOptions,
 ) -> list[JsonObject]:  # fmt: skip
-    """Generate molecules side by side, or the boxes of one run; return what is said of each."""
+    """Generate ``count`` trajectories of each of several molecules, or boxes of one run; return what is said of each.
+
+    All stand side by side in what the motion yields.
+    """
     began = time.monotonic()
     motion = _begin(model, runs, systems, options)
     attributes = {"seed": options.seed, "integrator_dt": model.dt, "save_every": options.save_every}
@@ -245,12 +249,11 @@ def _generate(
         for block in motion.advance(n_steps):
             kept = block.thinned(options.save_every)
             for i, writer in enumerate(writers):
-                writer.append(kept if len(writers) == 1 else kept.molecules(_side(i, options.trajectories)))
+                writer.append(kept if len(writers) == 1 else kept.molecules(slice(i * count, (i + 1) * count)))
             progress.advance(len(block))
     seconds = time.monotonic() - began
     for folder in folders:
         folder.checkpoint.rmdir()
-    count = systems[0].boxes if len(runs) == 1 and systems[0].others else options.trajectories
     total = n_steps * model.dt * count * len(runs)
     logger.info("%d molecules × %d trajectories: %.3g %s in %.0f s", len(runs), count, total,
                 model.time_unit, seconds)  # fmt: skip
@@ -259,10 +262,6 @@ def _generate(
          "seconds": seconds / len(runs), "time": n_steps * model.dt * count}
         for run, folder in zip(runs, folders, strict=True)
     ]  # fmt: skip
-
-
-def _side(number: int, n_trajectories: int) -> slice:
-    return slice(number * n_trajectories, (number + 1) * n_trajectories)
 
 
 def _beginning(frames: Frames) -> Frames:

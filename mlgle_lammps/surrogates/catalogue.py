@@ -124,6 +124,8 @@ def _cg_gnn_trainer(
 def _cg_gnn_options(options: LearnOptions) -> CgGnnOptions:
     from mlgle_lammps.surrogates.cg_gnn.options import ENERGY, CgGnnOptions
 
+    if options.refine is not None:
+        raise UserError("`refine` is for boxes of several species, and these are molecules by themselves; leave it out")
     found = CgGnnOptions(
         preset=options.preset, beads_per_group=options.beads_per_group, grouping=options.grouping,
         step=CgGnnOptions.step if options.step is None else options.step, members=options.members, seed=options.seed,
