@@ -85,7 +85,9 @@ def structure(plan: SetFile, out: Path) -> None:
         exact = {pair: g_of(md, pair, 1, box) for pair in pairs}
         print(run.name, "MD: highest g", {"-".join(p): round(float(g.max()), 2) for p, g in exact.items()})
         for model in plan.models:
-            made_system, made = read_ions(generated_folder(out, model) / "test" / run.name, plan.charges)
+            made_system, made = read_ions(
+                generated_folder(out, model) / "test" / run.name / "generated.h5", plan.charges
+            )
             found = {pair: g_of(made, pair, made_system.boxes, box) for pair in pairs}
             highest = {"-".join(p): round(float(g.max()), 2) for p, g in found.items()}
             rms = {"-".join(p): round(float(np.sqrt(np.mean((g - exact[p]) ** 2))), 3) for p, g in found.items()}
@@ -103,7 +105,7 @@ def halves(plan: SetFile, out: Path) -> None:
     """Print D of both halves of the generated time, and the chains' size."""
     for model in plan.models:
         for run in plan.of_part("test"):
-            system, frames = read_ions(generated_folder(out, model) / "test" / run.name, plan.charges)
+            system, frames = read_ions(generated_folder(out, model) / "test" / run.name / "generated.h5", plan.charges)
             middle = len(frames) // 2
             parts = [ion_transport(system, own, plan.charges) for own in (frames[:middle], frames[middle:])]
             said = []
@@ -119,7 +121,7 @@ def sizes(plan: SetFile, out: Path) -> None:
     for run in plan.of_part("test"):
         md, (_, frames) = sizes_of(run_folder(out, run)), read_ions(run_folder(out, run), plan.charges)
         for model in plan.models:
-            path = generated_folder(out, model) / "test" / run.name
+            path = generated_folder(out, model) / "test" / run.name / "generated.h5"
             found = size_difference(sizes_of(path).squared_radius, md.squared_radius)
             system, made = read_ions(path, plan.charges)
             lag = round(system.dt / md.system.dt)
