@@ -147,7 +147,8 @@ def _cg_gnn_box_options(options: LearnOptions) -> BoxOptions:
     from mlgle_lammps.surrogates.cg_gnn.box_options import REFINE, BoxOptions
 
     found = BoxOptions(
-        options.preset, options.beads_per_group, options.grouping, options.step, options.members, options.seed,
+        options.preset, options.beads_per_group, options.grouping, options.step,
+        BoxOptions.members if options.members is None else options.members, options.seed,
         REFINE if options.refine is None else options.refine,
     )  # fmt: skip
     if options.updates is None:
