@@ -17,7 +17,7 @@ from mlgle_lammps.surrogates.cg_gnn.box_nodes import HOPS, BoxRun, Letters, lett
 from mlgle_lammps.surrogates.cg_gnn.box_options import BoxOptions
 from mlgle_lammps.surrogates.cg_gnn.box_score import ScoreTables
 from mlgle_lammps.surrogates.cg_gnn.box_step import BoxLaw, levels_of
-from mlgle_lammps.surrogates.cg_gnn.box_tie import Tie, compare, next_scales
+from mlgle_lammps.surrogates.cg_gnn.box_tie import LAG, Tie, compare, next_scales
 from mlgle_lammps.surrogates.cg_gnn.coarse_runs import fingerprint
 
 LEAST_STEPS = 4
@@ -95,7 +95,7 @@ def fit_law(
             before, scales = (law.scales, found), next_scales(law.scales, found, before)
             law = replace(law, scales=scales)
     last = compare(law, runs, step, options.seed + 1)
-    return law, [f"motion over {10 * step:g} over MD's {_said(letters, last)}"]
+    return law, [f"motion over {LAG * step:g} over MD's {_said(letters, last)}"]
 
 
 def _no_score(letters: Letters, n_levels: int) -> ScoreTables:
