@@ -99,13 +99,13 @@ def melt_subject(preset):
 
 
 def graph_subject(preset):
-    toys = cg_gnn_toys
+    toys, markov = cg_gnn_toys, preset in ("default", "network")
     frames = toys.runs()[0].frames
     size = np.full(1, frames.channels[CHAINS]["beads"].var())  # of beads: groups of two spread a little less
     return Subject(
         lambda own: toys.trained(preset, own), frames,
         {"com": (np.float64, (3,)), "beads": (np.float32, (4, 3)), "rg2": (np.float32, (1,))},
-        (1 if preset == "default" else 9, 3, 2 * toys.DT), {"beads": size} if preset == "default" else {}, 31,
+        (1 if markov else 9, 3, 2 * toys.DT), {"beads": size} if markov else {}, 31,
         ("com", "beads"),        preset != "deterministic",
     )  # fmt: skip
 
