@@ -7,7 +7,7 @@ With y = z/√C the modes of the super-bead graph in units of their variances in
 X_f as in `pair_shares`, ψ bumps along the distance, k linear in what the whole molecule is made up of. θ and k come
 from `score_matching`. Molecules move by the overdamped Langevin scheme of Leimkuhler and Matthews (2013),
 
-    y(t+δ) = y - h ∂E/∂y + √(2h) (ε(t) + ε(t+δ))/2,    h_p = 1 - a_p^{δ/Δt},
+    y(t+δ) = y - h ∂E/∂y + √(2h) (ε(t) + ε(t+δ))/2,    h_p = 1 - a_p^{δ/Δt}, at most 0.3,
 
 which is exact for a harmonic E at any h and errs in h² for others: what is stationary is E, not what a fit of one step
 happens to add up to. a_p is the linear core's decay, sped up so that modes forget as recorded ones do (`tempo`).
@@ -37,6 +37,8 @@ WIDTHS = (0.25, 0.25, 0.25, 0.25, 0.3, 0.4, 0.5, 0.7, 1.0)
 """Of the bumps, in units of the root mean square distance of bonded groups."""
 SOFTEST = 0.3
 """No mode's spring is softer than this share of the linear core's, so that molecules stay together."""
+FASTEST = 0.3
+"""h of no mode is larger: steps on a rough energy would miss what they pass, and modes forget soon enough with it."""
 _LEAST = 1e-9
 
 
@@ -111,6 +113,7 @@ class EnergyNetwork(nn.Module):
         _, differences = parted_pairs(molecules.pairs, molecules.n_groups, molecules.modes.dtype)
         along = (molecules.modes @ differences) * scales / self.core.bond
         rates = -torch.expm1(decays.log() * self._tempo(molecules.eigenvalues) / self.size.substeps).unsqueeze(-1)
+        rates = rates.clamp(max=FASTEST)
         inner = (group_make_up(molecules, self.n_types) @ self.inner * molecules.weights).sum(1).clamp(min=0.0)
         return Landscape(
             molecules.modes[which], scales[which], springs[which], heights[which], along[which], rates[which],

@@ -1,8 +1,8 @@
 """What two groups are made up of, as numbers: shares of bead types and of kinds of bonds; and how slow modes are.
 
 X of a pair: 1, which all share; the symmetric products of the shares of bead types in the two groups; the mean shares
-of their bonds by the types at both ends, so that blocks differ from what is mixed. Apart for bonded groups, for next
-neighbours and for all others.
+of their bonds by the types at both ends, so that blocks differ from what is mixed (stiff ones, say; zero for groups that are
+far from one another along the molecule). Apart for bonded groups, for next neighbours and for all others.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ N_KINDS = 3
 """Of pairs: bonded groups, next neighbours, others."""
 SHARED = 0.01
 """Of a ridge, for what all types share."""
+WHOLE = 3.0
+"""Of a ridge, for springs by what the whole molecule is made up of: what is near says most of it already."""
 _SLOW = 0.3
 
 
@@ -47,7 +49,8 @@ def pair_features(molecules: MoleculeSet, n_types: int) -> torch.Tensor:
         products = one.unsqueeze(-1) * other.unsqueeze(-2)
         first, second = torch.triu_indices(n_types, n_types, device=products.device)
         bonds = bond_shares(molecules, n_types)
-        along = (bonds[:, molecules.pairs[0]] + bonds[:, molecules.pairs[1]]) / 2
+        near = (molecules.hops <= 2).unsqueeze(-1).to(dtype)
+        along = near * (bonds[:, molecules.pairs[0]] + bonds[:, molecules.pairs[1]]) / 2
         own = torch.cat([(products + products.mT)[..., first, second] / 2, along], -1)
     else:
         own = (one + other) / 2

@@ -24,6 +24,7 @@ from mlgle_lammps.surrogates.cg_gnn.linear_core import LinearCore
 from mlgle_lammps.surrogates.cg_gnn.pair_shares import (
     N_KINDS,
     SHARED,
+    WHOLE,
     make_up,
     n_features,
     n_springs,
@@ -32,8 +33,10 @@ from mlgle_lammps.surrogates.cg_gnn.pair_shares import (
     slowness,
 )
 
-RIDGES = (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
+RIDGES = (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0)
 """Over the mean square of a gradient in units of the modes' own."""
+ALONE = 1.0
+"""Ridge where no run can be left out."""
 _FOLDS = 5
 _CHUNK = 256
 _INNER_RIDGE = 1e-3
@@ -65,30 +68,33 @@ def equations(sets: Sequence[Examples], core: LinearCore, n_types: int) -> list[
     return [_of_run(examples, run, core, n_types) for examples in sets for run in range(len(examples.names))]
 
 
-def take(network: EnergyNetwork, runs: Sequence[Equations]) -> str:
-    """Let a network take the energy of runs; return a line that says what was found."""
+def take(network: EnergyNetwork, runs: Sequence[Equations], least: float = 0.0) -> float | None:
+    """Let a network take the energy of runs whose ridge is above ``least``; return the ridge, None for no energy.
+
+    No energy is taken where no ridge is above, or by an ablation: the linear core alone is left.
+    """
     size = network.size
     theta, ridge = torch.zeros_like(runs[0].product), None
-    if size.by_mode:
+    ridges = [own for own in RIDGES if own > least]
+    if size.by_mode and ridges:
         seen = _seen(network.n_types, by_types=size.by_types)
         own = [replace(run, square=run.square[seen][:, seen], product=run.product[seen]) for run in runs]
-        theta[seen], ridge = _fitted(own, _weights(network.n_types)[seen])
+        theta[seen], ridge = _fitted(own, ridges, _weights(network.n_types)[seen])
     n_own = network.springs.numel()
     pairs, springs = theta.split([len(theta) - n_own, n_own])
     with torch.no_grad():
         network.pairs.copy_(pairs.reshape(network.pairs.shape))
         network.springs.copy_(springs.reshape(network.springs.shape))
         network.inner.copy_(_inner(runs, network.n_types))
-    told = "no energy" if ridge is None else f"{int(theta.count_nonzero())} numbers, ridge {ridge:g}"
-    return f"energy of {len(runs)} runs: {told}"
+    return ridge
 
 
-def _fitted(runs: Sequence[Equations], weights: torch.Tensor) -> tuple[torch.Tensor, float]:
-    """Return θ by the ridge with the least J of runs left out; the largest ridge where there is one run."""
+def _fitted(runs: Sequence[Equations], ridges: Sequence[float], weights: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """Return θ by the ridge with the least J of runs left out; ``ALONE`` or more where there is one run."""
     folds = min(_FOLDS, len(runs))
-    chosen = RIDGES[-1]
+    chosen = max(ridges[0], ALONE)
     if folds > 1:
-        losses = {ridge: sum(_left_out(runs, fold, folds, ridge, weights) for fold in range(folds)) for ridge in RIDGES}
+        losses = {ridge: sum(_left_out(runs, fold, folds, ridge, weights) for fold in range(folds)) for ridge in ridges}
         chosen = min(losses, key=lambda own: losses[own])
     return _solved(runs, chosen, weights), chosen
 
@@ -120,7 +126,7 @@ def _weights(n_types: int) -> torch.Tensor:
     """Return what the ridge weighs, (n,)."""
     own = torch.ones(N_KINDS, n_features(n_types) // N_KINDS, len(CENTRES), dtype=torch.float64)
     own[:, 0] = SHARED
-    return torch.cat([own.flatten(), torch.ones(2 * n_springs(n_types), dtype=torch.float64)])
+    return torch.cat([own.flatten(), torch.full((2 * n_springs(n_types),), WHOLE, dtype=torch.float64)])
 
 
 def _seen(n_types: int, *, by_types: bool) -> torch.Tensor:
