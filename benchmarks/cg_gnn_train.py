@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mlgle_lammps.errors import RunFailure
 from mlgle_lammps.surrogates.cg_gnn.coarse_runs import CoarseRun
+from mlgle_lammps.surrogates.cg_gnn.energy import EnergySize
 from mlgle_lammps.surrogates.cg_gnn.equivariant import EquivariantSize
 from mlgle_lammps.surrogates.cg_gnn.grouping import group_beads
 from mlgle_lammps.surrogates.cg_gnn.model import CgGnnModel
@@ -43,12 +44,15 @@ LONG = 100.0
 
 PLAN = TrainingPlan(updates=6000, horizon_updates=800, horizon=8, batch=256)
 JOBS = {
-    "default": CgGnnOptions(plan=PLAN),
-    "default step 40": CgGnnOptions(plan=replace(PLAN, horizon=6), step=40.0),
-    "pair core": CgGnnOptions(plan=replace(PLAN, updates=0, horizon_updates=0)),
-    "one step alone": CgGnnOptions(plan=replace(PLAN, horizon_updates=0)),
-    "equal noise": CgGnnOptions(plan=PLAN, equivariant=EquivariantSize(noise_by_mode=False, local_noise=False)),
-    "no embedding": CgGnnOptions(plan=PLAN, equivariant=EquivariantSize(embedded=False)),
+    "default": CgGnnOptions(),
+    "default step 100": CgGnnOptions(step=100.0, energy=EnergySize(substeps=20)),
+    "blind": CgGnnOptions(energy=EnergySize(by_types=False)),
+    "equal noise": CgGnnOptions(energy=EnergySize(by_mode=False)),
+    "one substep": CgGnnOptions(energy=EnergySize(substeps=1)),
+    "network": CgGnnOptions(preset="network", plan=PLAN),
+    "pair core": CgGnnOptions(preset="network", plan=replace(PLAN, updates=0, horizon_updates=0)),
+    "network one step alone": CgGnnOptions(preset="network", plan=replace(PLAN, horizon_updates=0)),
+    "network no embedding": CgGnnOptions(preset="network", plan=PLAN, equivariant=EquivariantSize(embedded=False)),
     "published-small": CgGnnOptions(preset="published-small", step=5.0, plan=replace(SMALL_PLAN, updates=20_000)),
     "published-small step 20": CgGnnOptions(preset="published-small", plan=replace(SMALL_PLAN, updates=20_000)),
     "published": CgGnnOptions(
@@ -57,8 +61,8 @@ JOBS = {
 }
 """By name; `deterministic` comes with the published ones, their noise left out."""
 QUEUE = (
-    "published:1,default:1,default:2,default:3,published-small:1,published-small:2,published-small:3,"
-    "published-small step 20:1,one step alone:1,equal noise:1,no embedding:1,default step 40:1"
+    "published:1,default:1,network:1,network:2,network:3,published-small:1,published-small:2,published-small:3,"
+    "published-small step 20:1,blind:1,equal noise:1,default step 100:1"
 )
 
 

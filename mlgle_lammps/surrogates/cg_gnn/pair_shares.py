@@ -1,8 +1,8 @@
-"""What two groups are made up of, as numbers: shares of bead types and of kinds of bonds; and how slow modes are.
+"""What two groups are made up of: shares of bead types and of kinds of bonds; and how slow modes are.
 
-X of a pair: 1, which all share; the symmetric products of the shares of bead types in the two groups; the mean shares
-of their bonds by the types at both ends, so that blocks (stiff ones, say) differ from what is mixed, and zero for groups
-that are far from one another along the molecule. Apart for bonded groups, for next neighbours and for all others.
+X of a pair: 1, which all share; the symmetric products of the shares of bead types in the two groups; the mean
+shares of their bonds by the types at both ends, so that blocks (stiff ones, say) differ from what is mixed, and zero
+for groups far from one another along the molecule. Apart for bonded groups, for next neighbours and for all others.
 """
 
 from __future__ import annotations
