@@ -51,16 +51,19 @@ options = "--preset default"
 seeds = [1]
 options = "--preset network --members 1"
 time = 50000
+parts = ["test"]
 
 [models.published-small]
 seeds = [1]
 options = "--preset published-small --members 1"
 time = 50000
+parts = ["test"]
 
 [models.deterministic]
 seeds = [1]
 options = "--preset deterministic --members 1"
 time = 50000
+parts = ["test"]
 """
 
 

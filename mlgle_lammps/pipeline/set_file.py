@@ -13,6 +13,7 @@ from mlgle_lammps.plain import JsonMapping
 
 PARTS = ("train", "test", "longer")
 """Runs that models learn from, unseen ones that they are judged by, and such as differ by their size too."""
+UNSEEN = ("test", "longer")
 _TOP = {"deck", "every", "variables", "parts", "runs", "models", "surrogate", "generate", "quantity", "charges"}
 _NAMED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-")
 
@@ -47,12 +48,14 @@ class PlannedModel:
         seed: of training.
         options: further words of ``mlgle replay``.
         time: of its trajectories; None for that of the set.
+        parts: of unseen molecules that it moves.
     """
 
     kind: str
     seed: int
     options: tuple[str, ...]
     time: float | None = None
+    parts: tuple[str, ...] = UNSEEN
 
     @property
     def name(self) -> str:
@@ -152,14 +155,18 @@ def _models(values: object, path: Path) -> tuple[PlannedModel, ...]:
     for kind, entry in _mapping(values, f"{path}: models").items():
         where = f"{path}: models.{kind}"
         own = _mapping(entry, where)
-        _require_keys(own, {"seeds", "options", "time"}, where)
+        _require_keys(own, {"seeds", "options", "time", "parts"}, where)
         seeds = own.get("seeds", [1])
         if not isinstance(seeds, list) or not all(type(seed) is int and seed >= 0 for seed in seeds):
             raise UserError(f"{where}: seeds is {seeds!r}; write a list of whole numbers")
         if not set(kind) <= _NAMED:
             raise UserError(f"{where}: {kind!r} cannot be a folder's name")
         time = None if "time" not in own else float(_number(own["time"], f"{where}: time"))
-        found += [PlannedModel(kind, seed, _words(own.get("options", ""), where), time) for seed in seeds]
+        parts = own.get("parts", list(UNSEEN))
+        if not isinstance(parts, list) or not set(parts) <= set(UNSEEN):
+            raise UserError(f"{where}: parts is {parts!r}; write a list of {', '.join(UNSEEN)}")
+        words = _words(own.get("options", ""), where)
+        found += [PlannedModel(kind, seed, words, time, tuple(parts)) for seed in seeds]
     return tuple(found)
 
 

@@ -28,7 +28,7 @@ from mlgle_lammps.evaluate.parity import (
     scores,
 )
 from mlgle_lammps.pipeline.molecules import GENERATED
-from mlgle_lammps.pipeline.set_file import PlannedModel, PlannedRun, SetFile
+from mlgle_lammps.pipeline.set_file import UNSEEN, PlannedModel, PlannedRun, SetFile
 from mlgle_lammps.pipeline.set_tasks import generated_folder, run_folder
 from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.records import Estimate
@@ -71,7 +71,7 @@ def write_parity(plan: SetFile, out: Path) -> list[str]:
     training = _known(out, plan.of_part("train"))
     found: JsonObject = {"schema": SCHEMA, "quantity": "rg2", "set": str(plan.path), "versions": versions()}
     lines: list[str] = []
-    for part in ("test", "longer"):
+    for part in UNSEEN:
         unseen = _known(out, plan.of_part(part))
         if len(unseen) < LEAST_MOLECULES:
             if part == "test":
@@ -131,7 +131,9 @@ def _table(
         "models": models,
         "baselines": baselines,
         "without_trajectories": [
-            own.name for own in plan.models if not (generated_folder(out, own) / part / GENERATED).exists()
+            own.name
+            for own in plan.models
+            if part in own.parts and not (generated_folder(out, own) / part / GENERATED).exists()
         ],
     }  # fmt: skip
     return table, rows

@@ -108,7 +108,7 @@ def _training(plan: SetFile, out: Path, model: PlannedModel) -> Task:
 def _generation(plan: SetFile, out: Path, model: PlannedModel) -> list[Task]:
     """Return one task for the unseen molecules of each part: those of one size move side by side."""
     found = []
-    for part in ("test", "longer"):
+    for part in model.parts:
         if not (runs := plan.of_part(part)):
             continue
         folder = generated_folder(out, model) / part

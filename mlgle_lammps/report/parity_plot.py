@@ -11,7 +11,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from mlgle_lammps.records import Estimate, Float64
-from mlgle_lammps.report.plots import BLACK, BLUE, GREY, STYLE, save, unit_symbol
+from mlgle_lammps.report.plots import BLACK, BLUE, GREY, STYLE, VERMILION, save, unit_symbol
 from mlgle_lammps.statistics.errors import NORMAL
 
 PANEL = 3.1
@@ -41,6 +41,8 @@ def draw_parity(
 ) -> Path:  # fmt: skip
     """Draw a panel for each way, with 95% intervals across and along, and the line on which both agree.
 
+    What is further off than the reference is wide is an arrow at the edge.
+
     Args:
         folder: where the PNG and PDF go.
         name: of the files.
@@ -52,7 +54,9 @@ def draw_parity(
     """
     x = np.array([own.value for own in reference])
     dx = NORMAL * np.array([own.se for own in reference])
-    everything = np.concatenate([x, *(row.values for row in rows)])
+    wide = float(np.ptp(x) or 1.0)
+    shown = x.min() - wide, x.max() + wide
+    everything = np.concatenate([x, *(np.clip(row.values, *shown) for row in rows)])
     margin = 0.08 * float(np.ptp(everything) or 1.0)
     limits = float(everything.min()) - margin, float(everything.max()) + margin
     columns = max(1, min(MOST_COLUMNS, len(rows)))
@@ -67,6 +71,9 @@ def draw_parity(
             dy = None if row.errors is None else NORMAL * np.nan_to_num(row.errors)
             axes.errorbar(x, row.values, xerr=np.nan_to_num(dx), yerr=dy, fmt="o", color=BLUE, ecolor=BLACK,
                           elinewidth=0.8, markersize=4.5)  # fmt: skip
+            for beyond, edge, arrow in ((row.values > shown[1], 0.97, "^"), (row.values < shown[0], 0.03, "v")):
+                places = np.full(int(beyond.sum()), limits[0] + edge * (limits[1] - limits[0]))
+                axes.plot(x[beyond], places, arrow, color=VERMILION, markersize=7)
             axes.set_title(f"{row.name}\nr² = {row.score:.2f}", fontsize=10)
             axes.set_xlim(limits)
             axes.set_ylim(limits)
