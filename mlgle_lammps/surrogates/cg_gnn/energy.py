@@ -20,11 +20,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from mlgle_lammps.surrogates.cg_gnn.layers import meaned_onto, parted_pairs
+from mlgle_lammps.surrogates.cg_gnn.layers import parted_pairs
 from mlgle_lammps.surrogates.cg_gnn.linear_core import LinearCore
 from mlgle_lammps.surrogates.cg_gnn.molecules import MoleculeSet
 from mlgle_lammps.surrogates.cg_gnn.pair_shares import (
-    bond_shares,
+    group_make_up,
     make_up,
     n_features,
     n_springs,
@@ -156,14 +156,6 @@ def mode_springs(molecules: MoleculeSet, n_types: int, springs: torch.Tensor) ->
     """Return k of all modes, (molecule, S-1), of ``springs`` (`n_springs`, 2)."""
     shares = make_up(molecules, n_types) @ springs
     return (slowness(molecules.eigenvalues) * shares.unsqueeze(1)).sum(-1)
-
-
-def group_make_up(molecules: MoleculeSet, n_types: int) -> torch.Tensor:
-    """Return the shares of bead types and of kinds of bonds in each group, (molecule, S, `n_springs`)."""
-    beads = torch.nn.functional.one_hot(molecules.bead_types, n_types).to(molecules.modes.dtype)
-    shares = meaned_onto(beads, molecules.group_of, molecules.n_molecules * molecules.n_groups)
-    shares = shares.reshape(molecules.n_molecules, molecules.n_groups, n_types)
-    return torch.cat([shares, bond_shares(molecules, n_types)], -1)
 
 
 def _equal(scales: torch.Tensor, decays: torch.Tensor) -> torch.Tensor:

@@ -18,12 +18,11 @@ from mlgle_lammps.surrogates.cg_gnn.examples import Examples
 from mlgle_lammps.surrogates.cg_gnn.layers import parted_pairs
 from mlgle_lammps.surrogates.cg_gnn.linear_core import LinearCore
 from mlgle_lammps.surrogates.cg_gnn.pair_shares import (
-    N_KINDS,
-    SHARED,
     make_up,
     n_features,
     n_springs,
     pair_features,
+    ridge_weights,
     slowness,
 )
 
@@ -112,9 +111,7 @@ def _normal_equations(examples: Examples, core: LinearCore, n_types: int) -> lis
     spreads = (variances * (1 - decays.square())).sqrt()
     _, differences = parted_pairs(molecules.pairs, molecules.n_groups, features.dtype)
     shares, along_modes = make_up(molecules, n_types), slowness(molecules.eigenvalues)
-    own = torch.ones(N_KINDS, features.shape[-1] // N_KINDS, len(CENTRES), dtype=torch.float64)
-    own[:, 0] = SHARED
-    weights = torch.cat([own.flatten(), torch.ones(2 * n_springs(n_types), dtype=torch.float64)])
+    weights = ridge_weights(n_types, len(CENTRES))
     found = []
     for run in range(molecules.n_molecules):
         sums = _Sums(len(weights), weights)

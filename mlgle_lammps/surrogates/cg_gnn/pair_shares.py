@@ -41,14 +41,11 @@ def _n_bonds(n_types: int) -> int:
 def pair_features(molecules: MoleculeSet, n_types: int) -> torch.Tensor:
     """Return X of all pairs of groups, (molecule, P, feature)."""
     dtype = molecules.modes.dtype
-    beads = torch.nn.functional.one_hot(molecules.bead_types, n_types).to(dtype)
-    n = molecules.n_molecules * molecules.n_groups
-    shares = meaned_onto(beads, molecules.group_of, n).reshape(molecules.n_molecules, -1, n_types)
+    shares, bonds = group_make_up(molecules, n_types).split([n_types, _n_bonds(n_types)], -1)
     one, other = shares[:, molecules.pairs[0]], shares[:, molecules.pairs[1]]
     if n_types <= MOST_TYPES:
         products = one.unsqueeze(-1) * other.unsqueeze(-2)
         first, second = torch.triu_indices(n_types, n_types, device=products.device)
-        bonds = bond_shares(molecules, n_types)
         near = (molecules.hops <= 2).unsqueeze(-1).to(dtype)
         along = near * (bonds[:, molecules.pairs[0]] + bonds[:, molecules.pairs[1]]) / 2
         own = torch.cat([(products + products.mT)[..., first, second] / 2, along], -1)
@@ -79,11 +76,25 @@ def bond_shares(molecules: MoleculeSet, n_types: int) -> torch.Tensor:
     return shares[:, first, second].reshape(molecules.n_molecules, molecules.n_groups, -1)
 
 
+def group_make_up(molecules: MoleculeSet, n_types: int) -> torch.Tensor:
+    """Return the shares of bead types and of kinds of bonds in each group, (molecule, S, `n_springs`)."""
+    beads = torch.nn.functional.one_hot(molecules.bead_types, n_types).to(molecules.modes.dtype)
+    shares = meaned_onto(beads, molecules.group_of, molecules.n_molecules * molecules.n_groups)
+    shares = shares.reshape(molecules.n_molecules, molecules.n_groups, n_types)
+    return torch.cat([shares, bond_shares(molecules, n_types)], -1)
+
+
 def make_up(molecules: MoleculeSet, n_types: int) -> torch.Tensor:
     """Return the shares of bead types and of kinds of bonds in each molecule, (molecule, `n_springs`)."""
-    beads = torch.nn.functional.one_hot(molecules.bead_types, n_types).to(molecules.modes.dtype)
-    shares = meaned_onto(beads, molecules.group_of // molecules.n_groups, molecules.n_molecules)
-    return torch.cat([shares, bond_shares(molecules, n_types).mean(1)], 1)
+    shares, bonds = group_make_up(molecules, n_types).split([n_types, _n_bonds(n_types)], -1)
+    return torch.cat([(molecules.weights.unsqueeze(-1) * shares).sum(1), bonds.mean(1)], 1)
+
+
+def ridge_weights(n_types: int, n_bumps: int, whole: float = 1.0) -> torch.Tensor:
+    """Return what a ridge weighs of θ (feature, bump) and, with ``whole``, of springs (`n_springs`, 2), flat."""
+    pairs = torch.ones(N_KINDS, n_features(n_types) // N_KINDS, n_bumps, dtype=torch.float64)
+    pairs[:, 0] = SHARED
+    return torch.cat([pairs.flatten(), torch.full((2 * n_springs(n_types),), whole, dtype=torch.float64)])
 
 
 def slowness(eigenvalues: torch.Tensor) -> torch.Tensor:

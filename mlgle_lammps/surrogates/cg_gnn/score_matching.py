@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from mlgle_lammps.surrogates.cg_gnn.energy import CENTRES, EnergyNetwork, bumps, group_make_up
+from mlgle_lammps.surrogates.cg_gnn.energy import CENTRES, EnergyNetwork, bumps
 from mlgle_lammps.surrogates.cg_gnn.examples import Examples
 from mlgle_lammps.surrogates.cg_gnn.layers import parted_pairs
 from mlgle_lammps.surrogates.cg_gnn.linear_core import LinearCore
@@ -25,11 +25,11 @@ from mlgle_lammps.surrogates.cg_gnn.pair_shares import (
     N_KINDS,
     SHARED,
     WHOLE,
+    group_make_up,
     make_up,
-    n_features,
-    n_springs,
     pair_features,
     pair_kinds,
+    ridge_weights,
     slowness,
 )
 
@@ -79,7 +79,7 @@ def take(network: EnergyNetwork, runs: Sequence[Equations], least: float = 0.0) 
     if size.by_mode and ridges:
         seen = _seen(network.n_types, by_types=size.by_types)
         own = [replace(run, square=run.square[seen][:, seen], product=run.product[seen]) for run in runs]
-        theta[seen], ridge = _fitted(own, ridges, _weights(network.n_types)[seen])
+        theta[seen], ridge = _fitted(own, ridges, ridge_weights(network.n_types, len(CENTRES), WHOLE)[seen])
     n_own = network.springs.numel()
     pairs, springs = theta.split([len(theta) - n_own, n_own])
     with torch.no_grad():
@@ -122,16 +122,9 @@ def _inner(runs: Sequence[Equations], n_types: int) -> torch.Tensor:
     return found + shares
 
 
-def _weights(n_types: int) -> torch.Tensor:
-    """Return what the ridge weighs, (n,)."""
-    own = torch.ones(N_KINDS, n_features(n_types) // N_KINDS, len(CENTRES), dtype=torch.float64)
-    own[:, 0] = SHARED
-    return torch.cat([own.flatten(), torch.full((2 * n_springs(n_types),), WHOLE, dtype=torch.float64)])
-
-
 def _seen(n_types: int, *, by_types: bool) -> torch.Tensor:
     """Return the places of the numbers that are fitted: all, or those that all types share."""
-    weights = _weights(n_types)
+    weights = ridge_weights(n_types, len(CENTRES), WHOLE)
     return torch.arange(len(weights)) if by_types else torch.nonzero(weights == SHARED).squeeze(1)
 
 
