@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from mlgle_lammps.errors import RunFailure
 from mlgle_lammps.plain import AnyArray
-from mlgle_lammps.records import CHAINS, Float64, Frames
+from mlgle_lammps.records import CHAINS, Float64
 from mlgle_lammps.surrogates.cg_gnn.box_nodes import Box
 from mlgle_lammps.surrogates.cg_gnn.box_step import BoxDynamics, draw
-from mlgle_lammps.surrogates.cg_gnn.motion import one_thread
-
-BLOCK = 32
+from mlgle_lammps.surrogates.cg_gnn.motion import SideBySide
 
 
 class BoxWalk:
@@ -64,8 +61,13 @@ class BoxWalk:
             )
 
 
-class BoxMotion:
-    """Boxes under way (a Motion): all species, box after box; box b is moved by member b modulo their number."""
+class BoxMotion(SideBySide[Float64]):
+    """Boxes under way (a Motion): all species, box after box; box b is moved by member b modulo their number.
+
+    Frames hold of chains com, beads (groups about com) and rg2, of other species com.
+    """
+
+    block = 32
 
     def __init__(self, walks: Sequence[BoxWalk], numbers: Sequence[Sequence[int]], box: Box, inner: float,
                  threads: int) -> None:  # fmt: skip
@@ -78,35 +80,15 @@ class BoxMotion:
             inner: Rg² of beads about their groups' centres.
             threads: that walks are moved by; 0 takes as many as torch has.
         """
-        self._walks, self._numbers, self._box, self._inner = list(walks), list(numbers), box, inner
-        self._threads, self._next_step, self._whole = threads, 1, True
+        super().__init__(walks, threads)
+        self._numbers, self._box, self._inner = list(numbers), box, inner
 
-    def advance(self, n_steps: int) -> Iterator[Frames]:
-        """Yield the next steps in blocks: of chains com, beads (groups about com) and rg2, of other species com.
-
-        Raises:
-            RunFailure: a box comes apart.
-            ValueError: blocks of an earlier call were not all taken.
-        """
-        if not self._whole:
-            raise ValueError("the motion was given up: not all blocks of an earlier call were taken")
-        with one_thread() as there, ThreadPoolExecutor(self._threads or there, "generate") as pool:
-            for done in range(0, n_steps, BLOCK):
-                n = min(BLOCK, n_steps - done)
-                self._whole = False
-                made = list(pool.map(lambda walk, n=n: walk.advance(n), self._walks))
-                block = self._block(made, n)
-                self._whole = done + n == n_steps
-                yield block
-
-    def _block(self, made: Sequence[Float64], n_steps: int) -> Frames:
+    def _channels(self, made: Sequence[Float64], n_steps: int) -> dict[str, dict[str, AnyArray]]:
         n_boxes = sum(len(own) for own in self._numbers)
         nodes = np.empty((n_steps, n_boxes, self._box.n_nodes, 3))
         for own, numbers in zip(made, self._numbers, strict=True):
             nodes[:, list(numbers)] = own
-        steps = np.arange(self._next_step, self._next_step + n_steps, dtype=np.int64)
-        self._next_step += n_steps
-        return Frames(steps, np.zeros(n_steps, np.int64), channels_of(self._box, nodes, self._inner))
+        return channels_of(self._box, nodes, self._inner)
 
 
 def channels_of(box: Box, nodes: Float64, inner: float) -> dict[str, dict[str, AnyArray]]:
