@@ -21,15 +21,15 @@ from mlgle_lammps.surrogates.cg_gnn.box_nodes import HOPS, MOST_LETTERS, Box, Le
 from mlgle_lammps.surrogates.cg_gnn.box_options import DEFAULT, MOST_REFINE
 from mlgle_lammps.surrogates.cg_gnn.box_score import ScoreTables
 from mlgle_lammps.surrogates.cg_gnn.box_step import BoxDynamics, BoxLaw, levels_of
-from mlgle_lammps.surrogates.cg_gnn.coarse_runs import fingerprint
+from mlgle_lammps.surrogates.cg_gnn.coarse_runs import fingerprint, frames_per_step
 from mlgle_lammps.surrogates.cg_gnn.grouping import METHODS
+from mlgle_lammps.surrogates.cg_gnn.networks import MEMBER, stored_members
 from mlgle_lammps.surrogates.ml_gle import plain_values
 from mlgle_lammps.surrogates.model_file import StoredModel, read_model, write_model
 
 KIND = "box"
 """What "kind" of a file says; models of single molecules say nothing."""
-MOST_MEMBERS, MOST_KNOTS, WIDEST, MOST_MOLECULES = 64, 1000, 4096, 10**7
-_MEMBER = "member "
+MOSTMEMBERS, MOST_KNOTS, WIDEST, MOST_MOLECULES = 64, 1000, 4096, 10**7
 _TABLES = ("knots", "bonded_knots", "pairs", "bonded")
 
 
@@ -122,12 +122,10 @@ class BoxModel:
         """Return the nodes of a system; raise UserError where the model was not made for it."""
         box = Box.of(system, self.beads_per_group, self.grouping)
         box.require_known(self.law.letters)
-        lag = round(self.dt / system.dt)
-        if lag < 1 or abs(lag * system.dt - self.dt) > 1e-6 * self.dt:
-            raise UserError(
-                f"the model's step is {self.dt:g} {self.time_unit}, no multiple of {system.dt:g}, the time between the "
-                "frames to start from"
-            )
+        frames_per_step(
+            self.dt, system.dt, f"the model's step of {self.dt:g} {self.time_unit}",
+            "the time between the frames to start from",
+        )  # fmt: skip
         return box
 
     def generated_system(self, system: System, n_boxes: int, save_every: int = 1) -> System:
@@ -162,7 +160,7 @@ class BoxModel:
         law, box = self.law, self.box
         tensors = {name: torch.tensor(getattr(law.tables, name)) for name in _TABLES}
         for number, network in enumerate(law.networks):
-            tensors |= {f"{_MEMBER}{number} {name}": own for name, own in network.state_dict().items()}
+            tensors |= {f"{MEMBER}{number} {name}": own for name, own in network.state_dict().items()}
         values = {
             "kind": KIND, "preset": self.preset, "beads": list(law.letters.beads), "ions": list(law.letters.ions),
             "beads_per_group": self.beads_per_group, "grouping": self.grouping, "levels": len(law.levels),
@@ -201,7 +199,7 @@ def _from_plain(values: JsonObject, tensors: dict[str, torch.Tensor], most_bytes
     levels = levels_of(plain_values.whole(values["levels"], "levels", 1, MOST_REFINE))
     scales = np.array([plain_values.number({"c": own}, "c", 1e-9, 1e9) for own in values["scales"]])
     plain_values.expect_shape("scales", scales.shape, (len(letters.kinds),))
-    n_members = plain_values.whole(values["members"], "members", 1, MOST_MEMBERS)
+    n_members = plain_values.whole(values["members"], "members", 1, MOSTMEMBERS)
     hidden = plain_values.whole(values["hidden"], "hidden", 1, WIDEST)
     distances = plain_values.number(values, "contact", 1e-12), plain_values.number(values, "reach", 1e-12)
     tables = _tables(letters, len(levels), tensors, most_bytes)
@@ -244,22 +242,9 @@ def _networks(
 ) -> tuple[Mobility, ...]:
     if letters.count * len(CENTRES) * hidden * 4 > most_bytes:
         raise ValueError(f"hidden {hidden}, wider than the file")
-    with torch.device("meta"):
-        wanted = {name: tuple(own.shape) for name, own in Mobility(letters, *distances, hidden).state_dict().items()}
-    networks = []
-    for number in range(n_members):
-        start = f"{_MEMBER}{number} "
-        own = {
-            name.removeprefix(start): plain_values.tensor(tensors, name, most_bytes)
-            for name in tensors if name.startswith(start)
-        }  # fmt: skip
-        plain_values.expect_tensors(own, wanted)
-        network = Mobility(letters, *distances, hidden)
-        network.load_state_dict(own)
-        networks.append(network.requires_grad_(False).eval())
-    if len(tensors) != n_members * len(wanted) + len(_TABLES):
-        raise ValueError("tensors that no member has")
-    return tuple(networks)
+    return stored_members(
+        lambda: Mobility(letters, *distances, hidden), n_members, tensors, most_bytes, n_others=len(_TABLES)
+    )
 
 
 def _box(plain: JsonObject, values: JsonObject) -> Box:

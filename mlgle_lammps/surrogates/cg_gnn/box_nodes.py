@@ -15,12 +15,12 @@ import numpy as np
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import CHAINS, Float64, Frames, Int64, System
 from mlgle_lammps.surrogates.cg_gnn import NAME
+from mlgle_lammps.surrogates.cg_gnn.coarse_runs import frames_per_step
 from mlgle_lammps.surrogates.cg_gnn.molecules import Molecule
 
 MOST_LETTERS = 12
 HOPS = 2
 """Bonds between two groups up to which they have forces of their own."""
-_DT_SAME = 1e-6
 
 
 @dataclass(frozen=True)
@@ -200,10 +200,7 @@ class BoxRun:
 
     def lag(self, dt: float) -> int:
         """Return the frames of one model step; raise UserError where it is no multiple of the recorded one."""
-        lag = round(dt / self.dt)
-        if lag < 1 or abs(lag * self.dt - dt) > _DT_SAME * dt:
-            raise UserError(f"`step` {dt:g} is no multiple of {self.dt:g}, the time between frames of run {self.name}")
-        return lag
+        return frames_per_step(dt, self.dt, f"`step` {dt:g}", f"the time between frames of run {self.name}")
 
 
 def node_positions(box: Box, frames: Frames) -> tuple[Float64, float]:

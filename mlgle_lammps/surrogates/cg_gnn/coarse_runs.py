@@ -74,10 +74,25 @@ class CoarseRun:
 
     def lag(self, dt: float) -> int:
         """Return the frames of one model step; raise UserError where it is no multiple of the recorded one."""
-        lag = round(dt / self.dt)
-        if lag < 1 or abs(lag * self.dt - dt) > _DT_SAME * dt:
-            raise UserError(f"`step` {dt:g} is no multiple of {self.dt:g}, the time between frames of run {self.name}")
-        return lag
+        return frames_per_step(dt, self.dt, f"`step` {dt:g}", f"the time between frames of run {self.name}")
+
+
+def frames_per_step(step: float, dt: float, what: str, between: str) -> int:
+    """Return the recorded frames of one model step.
+
+    Args:
+        step: time of it.
+        dt: time between frames.
+        what: step for people.
+        between: dt for people.
+
+    Raises:
+        UserError: no whole number.
+    """
+    lag = round(step / dt)
+    if lag < 1 or abs(lag * dt - step) > _DT_SAME * step:
+        raise UserError(f"{what} is no multiple of {dt:g}, {between}")
+    return lag
 
 
 def coarse_grained(molecule: Molecule, frames: Frames) -> tuple[Float32, Float64, Float64]:

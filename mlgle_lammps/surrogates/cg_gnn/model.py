@@ -17,7 +17,7 @@ from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.records import CHAINS, Float32, Frames, ModeReport, System
 from mlgle_lammps.resources.compute import resolve_device
 from mlgle_lammps.surrogates.cg_gnn import NAME
-from mlgle_lammps.surrogates.cg_gnn.coarse_runs import NEEDS, coarse_grained, fingerprint
+from mlgle_lammps.surrogates.cg_gnn.coarse_runs import NEEDS, coarse_grained, fingerprint, frames_per_step
 from mlgle_lammps.surrogates.cg_gnn.dynamics import Dynamics, dynamics_of
 from mlgle_lammps.surrogates.cg_gnn.linear_core import LinearCore
 from mlgle_lammps.surrogates.cg_gnn.molecules import Molecule, MoleculeSet
@@ -166,12 +166,10 @@ class CgGnnModel:
             return self.molecule, round(self.dt / self.recorded_dt)
         molecule = Molecule.of(system, self.beads_per_group, self.grouping)
         molecule.require_known(self.types)
-        lag = round(self.dt / system.dt)
-        if lag < 1 or abs(lag * system.dt - self.dt) > 1e-6 * self.dt:
-            raise UserError(
-                f"the model's step is {self.dt:g} {self.time_unit}, no multiple of {system.dt:g}, the time between the "
-                "frames to start from"
-            )
+        lag = frames_per_step(
+            self.dt, system.dt, f"the model's step of {self.dt:g} {self.time_unit}",
+            "the time between the frames to start from",
+        )  # fmt: skip
         return molecule, lag
 
     def _history(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from typing import TypeVar
 
 import torch
 
@@ -17,6 +18,7 @@ from mlgle_lammps.surrogates.ml_gle import plain_values
 
 Network = EnergyNetwork | EquivariantNetwork | PublishedNetwork
 Size = EnergySize | EquivariantSize | PublishedSize
+Member = TypeVar("Member", bound=torch.nn.Module)
 WIDEST = 4096
 MEMBER = "member "
 """Begins the names of a member's tensors in a file."""
@@ -51,17 +53,35 @@ def stored_networks(
     core: LinearCore, most_bytes: int,
 ) -> tuple[Network, ...]:  # fmt: skip
     """Return the networks whose tensors a file of so many bytes holds; raise ValueError where they are others."""
+    return stored_members(lambda: make_network(size, n_types, core), n_members, tensors, most_bytes)
+
+
+def stored_members(
+    make: Callable[[], Member], n_members: int, tensors: Mapping[str, torch.Tensor], most_bytes: int, n_others: int = 0
+) -> tuple[Member, ...]:
+    """Return networks made empty and filled with what a file of so many bytes holds of each member.
+
+    Args:
+        make: makes an empty one.
+        n_members: that there are.
+        tensors: of the file.
+        most_bytes: that it has.
+        n_others: tensors of no member.
+
+    Raises:
+        ValueError: tensors missing, of other shapes, or of no member.
+    """
     with torch.device("meta"):
-        wanted = {name: tuple(own.shape) for name, own in make_network(size, n_types, core).state_dict().items()}
+        wanted = {name: tuple(own.shape) for name, own in make().state_dict().items()}
     networks = []
     for number in range(n_members):
         start = f"{MEMBER}{number} "
         found = {name.removeprefix(start): name for name in tensors if name.startswith(start)}
         own = {name: plain_values.tensor(tensors, full, most_bytes) for name, full in found.items()}
         plain_values.expect_tensors(own, wanted)
-        network = make_network(size, n_types, core)
+        network = make()
         network.load_state_dict(own)
         networks.append(network.requires_grad_(False).eval())
-    if len(tensors) != n_members * len(wanted):
+    if len(tensors) != n_members * len(wanted) + n_others:
         raise ValueError("tensors that no member has")
     return tuple(networks)
