@@ -16,13 +16,10 @@ evaluations, and one fit of both:
 - *Short*: 20 beads. The mobility 2 σ_p²/τ_p of modes 2 to 4, which for Rouse chains is D, times N/100; <R²(s)>/s at
   s = 8; the pressure.
 - *Long*: 100 beads (`in.melt100`), D from the service's own fit, and the pressure. After `FIRST_LONG` evaluations every
-  `LONG_EVERY`th is a long one, at the best parameters known; ``--long-frames 0`` makes none.
+  `LONG_EVERY`th is a long one, at the best parameters known; ``--long-frames 0`` makes none. Runs of the force field
+  that ships, one at each temperature, are one more with ``--long COLD HOT``, as long as they are by then.
 
-All evaluations so far are fitted by y = y0 + S x + c l, x the logarithms of the parameters over their start, l = 1 for
-long chains and 0 for short ones, with wide priors on S and c (ridge); measurements are noisy, so that no optimiser can
-take differences of two of them for a slope. What is proposed next is where the fit comes nearest to the targets of long
-chains within a step's length (scipy's `least_squares`). Without a long run c is known to its prior only: the errors say
-so.
+`response_surface.py` fits all evaluations so far and proposes the next.
 
 Every evaluation is a line in a log; a calibration that is started again goes on from there, in the middle of a long
 run too.
@@ -39,60 +36,28 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import long_chains
 import make_table
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import least_squares
+from long_chains import LongRun
+from response_surface import Array, Evaluation, Parameter, Target, Values, calibrate, fit, logarithms
 
 from mlgle_lammps.errors import UserError, one_line
-
-Array = NDArray[np.float64]
-Values = dict[str, tuple[float, float]]  # target -> measured value (of its logarithm where so) and standard error
-Measure = Callable[[dict[str, float], int], Values]  # parameters and the evaluation's number, of which seeds are made
 
 HERE = Path(__file__).parent
 DECK = HERE.parent / "lammps_inputs" / "in.melt"
 D_AT_300 = 0.104  # angstrom²/100 ps per dimension: the papers' at N = 100
 LONG_BEADS = 100
-PRIOR_SLOPE = 8.0  # of a target, in tolerances, per unit of ln parameter: one standard deviation
-PRIOR_LENGTH = 4.0  # of a target, in tolerances, between long and short chains: one standard deviation
-FIRST_LONG, LONG_EVERY = 6, 4  # the number of the first long evaluation, and from one to the next
-FIRST_STEP = 0.2  # of ln parameter, in the first evaluations
-LONGEST_STEP = 0.25  # of ln parameter, from the best point so far
+FORCE_FIELD = {"pair_table", "friction", "bond_stiffness", "bond_length", "angle_stiffness", "angle"}  # its variables
 EVERY = 400  # steps between frames
 REPORT = 200  # steps between lines of thermodynamics
 INNERMOST = 2.5  # angstrom: knots below it keep beads from passing through one another and are not scaled
 LEAST_LONG_FRAMES = 140  # the service finds the first D at frame 129
 SIZE_AT = 8  # bonds between two beads whose distance stands for the chains' size
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A number that may be changed, within limits."""
-
-    name: str
-    start: float
-    least: float
-    most: float
-
-
-@dataclass(frozen=True)
-class Target:
-    """What a measured value should be; ``logarithm``: value and tolerance are of its logarithm."""
-
-    name: str
-    wanted: float
-    tolerance: float
-    logarithm: bool = False
-
-    def shown(self, value: float) -> float:
-        """Return the quantity itself."""
-        return math.exp(value) if self.logarithm else value
-
 
 PARAMETERS = (
     Parameter("core", 1.0, 0.4, 2.0),
@@ -106,125 +71,6 @@ TARGETS = (
     Target("D(300 K)", math.log(D_AT_300), 0.2, True),
     Target("D(400 K)/D(300 K)", math.log(1.87), 0.1, True),
 )
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One set of parameters and what was measured with it: of short chains all targets, of long ones some."""
-
-    parameters: dict[str, float]
-    values: Values
-    long: bool = False
-
-
-@dataclass(frozen=True)
-class LinearModel:
-    """y = coefficients·(1, x, l) for each target, in units of its tolerance from what is wanted.
-
-    Attributes:
-        coefficients: (target, 1 + parameter + 1).
-        covariance: (target, 1 + parameter + 1, 1 + parameter + 1).
-    """
-
-    coefficients: Array
-    covariance: Array
-
-    def residuals(self, x: Array) -> Array:
-        """Return each target's distance from what is wanted of long chains, in tolerances."""
-        result: Array = self.coefficients @ np.concatenate([[1.0], x, [1.0]])
-        return result
-
-    def errors(self, x: Array) -> Array:
-        """Return the standard errors of the residuals."""
-        row = np.concatenate([[1.0], x, [1.0]])
-        result: Array = np.sqrt(np.einsum("tij,i,j->t", self.covariance, row, row))
-        return result
-
-
-def logarithms(parameters: Mapping[str, float], known: Sequence[Parameter]) -> Array:
-    """Return x = ln(parameter / start)."""
-    return np.array([math.log(parameters[p.name] / p.start) for p in known])
-
-
-def fit(evaluations: Sequence[Evaluation], known: Sequence[Parameter], targets: Sequence[Target]) -> LinearModel:
-    """Return the linear model of all evaluations, weighted by their errors, with a prior of no slope and no offset.
-
-    Each target is fitted to the evaluations that have it.
-
-    Limit: with exact values and as many evaluations as coefficients, the exact plane, but for the priors' pull.
-    """
-    x = np.array([np.concatenate([[1.0], logarithms(e.parameters, known), [float(e.long)]]) for e in evaluations])
-    prior = np.diag(np.concatenate([[0.0], np.full(len(known), PRIOR_SLOPE**-2), [PRIOR_LENGTH**-2]]))
-    coefficients, covariance = [], []
-    for target in targets:
-        has = np.array([target.name in e.values for e in evaluations])
-        value, se = np.array([e.values[target.name] for e in evaluations if target.name in e.values]).T
-        y, weights = (value - target.wanted) / target.tolerance, (target.tolerance / se) ** 2
-        inverse = np.linalg.inv(x[has].T @ (weights[:, None] * x[has]) + prior)
-        coefficients.append(inverse @ (x[has].T @ (weights * y)))
-        covariance.append(inverse)
-    return LinearModel(np.array(coefficients), np.array(covariance))
-
-
-def propose(
-    evaluations: Sequence[Evaluation], known: Sequence[Parameter], targets: Sequence[Target]
-) -> dict[str, float]:
-    """Return the next parameters.
-
-    First the start, then a step of each parameter alone, then where the fit comes nearest to the targets: within
-    ``LONGEST_STEP`` of the evaluated point that the fit likes best, and within the limits.
-    """
-    done = len(evaluations)
-    if done == 0:
-        return {p.name: p.start for p in known}
-    if done <= len(known):
-        moved = known[done - 1]
-        up, down = moved.start * math.exp(FIRST_STEP), moved.start * math.exp(-FIRST_STEP)
-        there = up if up <= moved.most else max(down, moved.least)
-        return {p.name: there if p is moved else p.start for p in known}
-    model = fit(evaluations, known, targets)
-    points = [logarithms(e.parameters, known) for e in evaluations]
-    centre = min(points, key=lambda x: float(np.sum(model.residuals(x) ** 2)))
-    limits = np.array([[math.log(p.least / p.start), math.log(p.most / p.start)] for p in known])
-    low, high = np.maximum(limits[:, 0], centre - LONGEST_STEP), np.minimum(limits[:, 1], centre + LONGEST_STEP)
-
-    def cost(x: Array) -> Array:
-        return np.concatenate([model.residuals(x), 0.3 * (x - centre) / LONGEST_STEP])
-
-    best = least_squares(cost, np.clip(centre, low + 1e-9, high - 1e-9), bounds=(low, high)).x
-    return {p.name: float(p.start * math.exp(v)) for p, v in zip(known, best, strict=True)}
-
-
-def calibrate(
-    measure: Measure,
-    evaluations: list[Evaluation],
-    n_evaluations: int,
-    known: Sequence[Parameter] = PARAMETERS,
-    targets: Sequence[Target] = TARGETS,
-    on_evaluation: Callable[[Evaluation], None] = lambda evaluation: None,
-    measure_long: Measure | None = None,
-) -> dict[str, float]:
-    """Evaluate until there are ``n_evaluations``; return the parameters that the fit would choose then.
-
-    Args:
-        measure: measures short chains.
-        evaluations: those there are already; new ones are appended.
-        n_evaluations: how many there shall be in all.
-        known: the parameters.
-        targets: what is wanted.
-        on_evaluation: hears of each new one.
-        measure_long: measures long chains; None: none are.
-    """
-    while len(evaluations) < n_evaluations:
-        number = len(evaluations)
-        parameters = propose(evaluations, known, targets)
-        if measure_long is not None and number >= FIRST_LONG and (number - FIRST_LONG) % LONG_EVERY == 0:
-            evaluation = Evaluation(parameters, measure_long(parameters, number), long=True)
-        else:
-            evaluation = Evaluation(parameters, measure(parameters, number))
-        evaluations.append(evaluation)
-        on_evaluation(evaluations[-1])
-    return propose(evaluations, known, targets)
 
 
 def scaled_knots(knots: Path, core: float, well: float) -> tuple[Array, Array]:
@@ -295,8 +141,6 @@ class Engine:
             UserError: the folder of this evaluation holds runs of other parameters.
             RunFailure: a run failed, or was ended before its frames were there.
         """
-        import long_chains
-
         folder = self.folder / f"long-{number}"
         folder.mkdir(exist_ok=True)
         kept = folder / "parameters.json"
@@ -308,12 +152,7 @@ class Engine:
             long_chains.run(folder / str(T), T, self.long_frames, shared | {"seed": number + T})
             for T in self.temperatures
         )
-        relative = [run.D[1] / run.D[0] for run in (cold, hot)]
-        return {
-            "pressure": cold.pressure,
-            "D(300 K)": (math.log(cold.D[0]), relative[0]),
-            "D(400 K)/D(300 K)": (math.log(hot.D[0] / cold.D[0]), math.hypot(*relative)),
-        }
+        return long_values(cold, hot)
 
     def _variables(self, parameters: dict[str, float], table: Path) -> dict[str, object]:
         """Write the table of these parameters; return them as variables of a deck."""
@@ -325,6 +164,38 @@ class Engine:
         table.write_text(make_table.table_text(spline, float(distance[-1]), "calibrate.py"), encoding="utf-8")
         given: dict[str, object] = {**dict(self.variables), "pair_table": table.resolve()}
         return given | {name: parameters[name] for name in ("friction", "angle_stiffness")}
+
+
+def long_values(cold: LongRun, hot: LongRun) -> Values:
+    """Return the values of `TARGETS` that two runs of long chains have, one at each temperature."""
+    relative = [run.D[1] / run.D[0] for run in (cold, hot)]
+    return {
+        "pressure": cold.pressure,
+        "D(300 K)": (math.log(cold.D[0]), relative[0]),
+        "D(400 K)/D(300 K)": (math.log(hot.D[0] / cold.D[0]), math.hypot(*relative)),
+    }
+
+
+def given_long(folders: Sequence[Path], temperatures: tuple[int, int]) -> list[Evaluation]:
+    """Return the evaluation that runs of long chains with the parameters of the start are, none for no folders.
+
+    Args:
+        folders: of the runs at the lower and the higher temperature.
+        temperatures: both, K.
+
+    Raises:
+        UserError: no such runs, or of another temperature, force field or length.
+    """
+    if not folders:
+        return []
+    runs = [long_chains.read(folder) for folder in folders]
+    for folder, run, T in zip(folders, runs, temperatures, strict=True):
+        if (run.T, run.n_beads) != (T, LONG_BEADS):
+            raise UserError(f"--long {folder}: {run.n_beads} beads at {run.T} K; give {LONG_BEADS} at {T} K there")
+        changed = sorted(FORCE_FIELD & run.variables.keys())
+        if changed:
+            raise UserError(f"--long {folder} was run with -var {changed[0]}; give runs of the force field that ships")
+    return [Evaluation({p.name: p.start for p in PARAMETERS}, long_values(*runs), long=True)]
 
 
 def read_log(
@@ -386,6 +257,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--temperatures", type=int, nargs=2, default=(300, 400), metavar="K", help="lower and higher one (300 400)")
     add("--knots", type=Path, default=HERE / "cis-pb.knots", help="knots to start from (those that ship)")
     add("--var", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="another variable of the deck")
+    add("--long", type=Path, nargs=2, default=[], metavar="RUN", help="runs of in.melt100 that exist, the colder first")
     add("--data", type=Path, help="start structure (default: the deck's own)")
     options = parser.parse_args(argv)
     for name, least in {"steps": 40 * EVERY, "relax": 0, "evaluations": 1}.items():
@@ -405,7 +277,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = _options(argv)
         log = options.out / "evaluations.jsonl"
-        evaluations = read_log(log)
+        given = given_long(options.long, tuple(options.temperatures))
+        evaluations = given + read_log(log)
         try:
             options.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -424,7 +297,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             options.long_frames,
         )  # fmt: skip
         long = engine.long if options.long_frames else None
-        chosen = calibrate(engine.short, evaluations, options.evaluations, on_evaluation=keep, measure_long=long)
+        n_evaluations = len(given) + options.evaluations
+        chosen = calibrate(engine.short, evaluations, n_evaluations, PARAMETERS, TARGETS, keep, long)
     except UserError as error:
         print(f"calibrate: error: {one_line(error)}", file=sys.stderr)
         return error.exit_code

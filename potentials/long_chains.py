@@ -43,6 +43,7 @@ class LongRun:
         kinetic_T: K and its standard error, over blocks of time of the last piece of the run.
         pressure: atm and its standard error, likewise.
         complete: whether all frames that were asked for are there.
+        variables: of the deck, as they were given with ``-var``.
     """
 
     n_beads: int
@@ -58,6 +59,7 @@ class LongRun:
     kinetic_T: tuple[float, float]
     pressure: tuple[float, float]
     complete: bool
+    variables: dict[str, str]
 
 
 def run(
@@ -125,7 +127,7 @@ def read(folder: Path) -> LongRun:
             result["n_beads"], result["n_chains"], int(variables.get("T", 300)), int(variables.get("seed", 1)),
             result["n_frames"], (result["n_frames"] - 1) * result["dt"] * 1e-6, result["timing"]["md_s"],
             (value * per, se * per), (low * per, high * per), result["fit"]["p"], kinetic, pressure,
-            result["status"] == "complete",
+            result["status"] == "complete", variables,
         )  # fmt: skip
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is not there: give the folder of a run") from None

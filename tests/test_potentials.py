@@ -28,6 +28,7 @@ import make_table  # noqa: E402
 import melt_report  # noqa: E402
 import melt_targets  # noqa: E402
 import melt_timing  # noqa: E402
+import response_surface  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -119,10 +120,10 @@ def test_lammps_reads_energy_and_force_as_the_spline_gives_them(tmp_path):
     np.testing.assert_allclose(found[:, 1], -spline(r, 1), atol=5e-3)
 
 
-KNOWN = (calibrate.Parameter("depth", 1.0, 0.3, 3.0), calibrate.Parameter("drag", 100.0, 20.0, 500.0))
+KNOWN = (response_surface.Parameter("depth", 1.0, 0.3, 3.0), response_surface.Parameter("drag", 100.0, 20.0, 500.0))
 WANTED = (
-    calibrate.Target("pressure", 0.0, 100.0),
-    calibrate.Target("mobility", math.log(5.0), 0.1, True),
+    response_surface.Target("pressure", 0.0, 100.0),
+    response_surface.Target("mobility", math.log(5.0), 0.1, True),
 )
 ANSWER = {"depth": 1.6, "drag": 180.0}
 
@@ -142,7 +143,7 @@ def _engine(noise: float):
 
 
 def test_calibration_finds_the_answer_of_a_melt_that_has_one():
-    chosen = calibrate.calibrate(_engine(0.0), [], 10, KNOWN, WANTED)
+    chosen = response_surface.calibrate(_engine(0.0), [], 10, KNOWN, WANTED)
     assert chosen == pytest.approx(ANSWER, rel=0.02)
 
 
@@ -160,30 +161,32 @@ def _long_engine(noise: float):
 
 
 def test_calibration_with_noise_ends_within_its_own_errors_for_long_chains():
-    evaluations: list[calibrate.Evaluation] = []
-    chosen = calibrate.calibrate(_engine(0.5), evaluations, 20, KNOWN, WANTED, measure_long=_long_engine(0.5))
+    evaluations: list[response_surface.Evaluation] = []
+    chosen = response_surface.calibrate(_engine(0.5), evaluations, 20, KNOWN, WANTED, measure_long=_long_engine(0.5))
     long = [i for i, e in enumerate(evaluations) if e.long]
     assert long == [6, 10, 14, 18]
     truth = _long_engine(0.0)(chosen, 0)
-    model = calibrate.fit(evaluations, KNOWN, WANTED)
-    errors = model.errors(calibrate.logarithms(chosen, KNOWN))
+    model = response_surface.fit(evaluations, KNOWN, WANTED)
+    errors = model.errors(response_surface.logarithms(chosen, KNOWN))
     for target, error in zip(WANTED, errors, strict=True):
         assert abs(truth[target.name][0] - target.wanted) / target.tolerance < 4 * error + 0.1
     assert np.all(errors < 0.6)
     start = _long_engine(0.0)({"depth": 1.0, "drag": 100.0}, 0)
     assert abs(start["pressure"][0]) / 100.0 > 4 * errors[0] + 0.1
     short_only = [e for e in evaluations if not e.long]
-    blind = calibrate.fit(short_only, KNOWN, WANTED).errors(calibrate.logarithms(chosen, KNOWN))
-    assert np.all(blind > calibrate.PRIOR_LENGTH - 0.1), "short chains alone cannot know long ones"
+    blind = response_surface.fit(short_only, KNOWN, WANTED).errors(response_surface.logarithms(chosen, KNOWN))
+    assert np.all(blind > response_surface.PRIOR_LENGTH - 0.1), "short chains alone cannot know long ones"
 
 
 def test_long_evaluations_may_lack_a_target():
-    evaluations: list[calibrate.Evaluation] = []
-    calibrate.calibrate(_engine(0.1), evaluations, 6, KNOWN, WANTED)
-    x = calibrate.logarithms(evaluations[-1].parameters, KNOWN)
-    before = calibrate.fit(evaluations, KNOWN, WANTED)
+    evaluations: list[response_surface.Evaluation] = []
+    response_surface.calibrate(_engine(0.1), evaluations, 6, KNOWN, WANTED)
+    x = response_surface.logarithms(evaluations[-1].parameters, KNOWN)
+    before = response_surface.fit(evaluations, KNOWN, WANTED)
     values = {"mobility": _long_engine(0.1)(evaluations[-1].parameters, 6)["mobility"]}
-    after = calibrate.fit([*evaluations, calibrate.Evaluation(evaluations[-1].parameters, values, True)], KNOWN, WANTED)
+    after = response_surface.fit(
+        [*evaluations, response_surface.Evaluation(evaluations[-1].parameters, values, True)], KNOWN, WANTED
+    )
     pressure, mobility = range(2)
     assert after.residuals(x)[pressure] == pytest.approx(before.residuals(x)[pressure])
     assert after.residuals(x)[mobility] == pytest.approx(before.residuals(x)[mobility] - 4.0, abs=0.6)
@@ -191,25 +194,27 @@ def test_long_evaluations_may_lack_a_target():
 
 
 def test_no_step_of_the_calibration_is_longer_than_allowed_or_beyond_the_limits():
-    narrow = (calibrate.Parameter("depth", 1.0, 0.9, 1.1), KNOWN[1])
-    evaluations: list[calibrate.Evaluation] = []
-    calibrate.calibrate(_engine(0.0), evaluations, 8, narrow, WANTED)
+    narrow = (response_surface.Parameter("depth", 1.0, 0.9, 1.1), KNOWN[1])
+    evaluations: list[response_surface.Evaluation] = []
+    response_surface.calibrate(_engine(0.0), evaluations, 8, narrow, WANTED)
     assert all(0.9 - 1e-9 <= e.parameters["depth"] <= 1.1 + 1e-9 for e in evaluations)
-    points = np.array([calibrate.logarithms(e.parameters, narrow) for e in evaluations])
+    points = np.array([response_surface.logarithms(e.parameters, narrow) for e in evaluations])
     for i in range(1, len(points)):
         nearest = np.min(np.max(np.abs(points[:i] - points[i]), axis=1))
-        assert nearest <= calibrate.LONGEST_STEP + 1e-6
+        assert nearest <= response_surface.LONGEST_STEP + 1e-6
 
 
 def test_a_calibration_goes_on_from_its_log(tmp_path):
     log = tmp_path / "log"
-    evaluations: list[calibrate.Evaluation] = []
+    evaluations: list[response_surface.Evaluation] = []
     both = {"known": KNOWN, "targets": WANTED, "measure_long": _long_engine(0.2)}
-    calibrate.calibrate(_engine(0.2), evaluations, 8, **both)
+    response_surface.calibrate(_engine(0.2), evaluations, 8, **both)
     log.write_text("".join(json.dumps(asdict(e)) + "\n" for e in evaluations))
     again = calibrate.read_log(log, KNOWN, WANTED)
     assert again == evaluations
-    assert calibrate.calibrate(_engine(0.2), again, 12, **both) == calibrate.calibrate(_engine(0.2), [], 12, **both)
+    assert response_surface.calibrate(_engine(0.2), again, 12, **both) == response_surface.calibrate(
+        _engine(0.2), [], 12, **both
+    )
     assert calibrate.read_log(tmp_path / "none") == []
 
 
@@ -236,7 +241,7 @@ def test_the_table_of_a_calibration_has_short_and_long_chains():
     parameters = {p.name: p.start for p in calibrate.PARAMETERS}
     values = {t.name: (t.wanted, t.tolerance) for t in calibrate.TARGETS}
     long = {name: values[name] for name in ("pressure", "D(300 K)")}
-    evaluations = [calibrate.Evaluation(parameters, values), calibrate.Evaluation(parameters, long, True)]
+    evaluations = [response_surface.Evaluation(parameters, values), response_surface.Evaluation(parameters, long, True)]
     lines = calibrate.table(evaluations, parameters).splitlines()
     assert [line.split()[0] for line in lines[:5]] == ["chains", "short", "long", "chosen", "wanted"]
     assert lines[2].split()[5:] == ["0+-1.5e+02", "-", "0.104+-0.021", "-"]
@@ -318,6 +323,26 @@ def test_a_run_of_long_chains_is_read_and_not_run_again(tmp_path):
     for bad in (folder, tmp_path / "none"):
         with pytest.raises(UserError, match=r"result\.json"):
             long_chains.read(bad)
+
+
+def test_runs_of_long_chains_that_exist_are_an_evaluation_of_the_start(tmp_path):
+    cold, hot = _long_run(tmp_path / "cold", 300, 1, 0.1), _long_run(tmp_path / "hot", 400, 1, 0.2)
+    (given,) = calibrate.given_long([cold, hot], (300, 400))
+    assert given.long
+    assert given.parameters == {p.name: p.start for p in calibrate.PARAMETERS}
+    assert given.values["D(300 K)"] == pytest.approx((math.log(0.1), 0.1))
+    assert given.values["D(400 K)/D(300 K)"] == pytest.approx((math.log(2.0), 0.1 * math.sqrt(2)))
+    assert calibrate.given_long([], (300, 400)) == []
+    with pytest.raises(UserError, match="400 K; give 100 at 300 K there"):
+        calibrate.given_long([hot, cold], (300, 400))
+    changed = json.loads((hot / "result.json").read_text())
+    changed["variables"]["friction"] = ["500"]
+    (hot / "result.json").write_text(json.dumps(changed))
+    with pytest.raises(UserError, match="-var friction"):
+        calibrate.given_long([cold, hot], (300, 400))
+    known = response_surface.calibrate(_engine(0.1), [], 1, KNOWN, WANTED)
+    long = response_surface.Evaluation({"depth": 1.0, "drag": 100.0}, {}, True)
+    assert response_surface.calibrate(_engine(0.1), [long], 2, KNOWN, WANTED) == known, "the start is still measured"
 
 
 def test_a_run_that_was_ended_is_gone_on_with(tmp_path, monkeypatch):
