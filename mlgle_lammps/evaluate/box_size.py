@@ -11,6 +11,7 @@ from mlgle_lammps.evaluate.scales import Scales
 from mlgle_lammps.evaluate.trajectories import Trajectory
 from mlgle_lammps.records import Estimate
 from mlgle_lammps.statistics.displacements import mean_squared_displacements
+from mlgle_lammps.statistics.errors import NORMAL
 from mlgle_lammps.statistics.moments import Moments
 
 YEH_HUMMER = 2.837297
@@ -97,7 +98,7 @@ def infinite_diffusion(D: Estimate, term: float, viscosity: Estimate, law: str =
     """
     error = term * float(np.hypot(viscosity.se / viscosity.value, KNOWN))
     se = float(np.hypot(D.se, error))
-    half = float(np.hypot((D.ci95[1] - D.ci95[0]) / 2, 1.96 * error))
+    half = float(np.hypot((D.ci95[1] - D.ci95[0]) / 2, NORMAL * error))
     value = D.value + term
     method = (
         f"{D.method}; and {term:.3g} by Yeh and Hummer, {law}, η = {viscosity.value:.3g} ± {viscosity.se:.1g}; that "

@@ -17,6 +17,7 @@ from mlgle_lammps.evaluate.units import system_in_units, unit_factors
 from mlgle_lammps.options.learn import NO_SURROGATE
 from mlgle_lammps.plain import JsonMapping
 from mlgle_lammps.records import Estimate, System
+from mlgle_lammps.statistics.errors import NORMAL
 from mlgle_lammps.store.recording import open_recording
 from mlgle_lammps.store.run_folder import RunFolder
 
@@ -183,7 +184,7 @@ def read_estimate(entry: object) -> Estimate | None:
         return None
     value, low, high = (float(x) for x in numbers)
     se = entry.get("se")
-    error = float(se) if _is_number(se) and 0 <= se < LARGEST else (high - low) / (2 * 1.96)
+    error = float(se) if _is_number(se) and 0 <= se < LARGEST else (high - low) / (2 * NORMAL)
     if not low <= value <= high:
         return None
     return Estimate(value, error, (low, high), str(entry.get("method") or ""))

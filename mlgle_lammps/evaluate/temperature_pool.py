@@ -15,7 +15,7 @@ from mlgle_lammps.observe.mode_relaxation import MOST_BEYOND, ModeCorrelations
 from mlgle_lammps.observe.superposition import ShiftLaw, Shifts, fit_shifts, forgetting_times, shift_law
 from mlgle_lammps.records import Estimate, Float64
 from mlgle_lammps.statistics.correlation import relaxation_times
-from mlgle_lammps.statistics.errors import student_estimate
+from mlgle_lammps.statistics.errors import NORMAL, student_estimate
 from mlgle_lammps.statistics.replicas import Replicas
 
 LEAST_MODES = 1
@@ -206,7 +206,7 @@ def _pooled_D(
         se = float(np.sqrt(row @ own @ row + of_shifts @ shifts.covariance @ of_shifts))
         value = float(np.exp(log_D))
         method = f"pool of {n} temperatures: D a_T/v from all of them, a_T from the modes"
-        low, high = value * np.exp(-1.96 * se), value * np.exp(1.96 * se)
+        low, high = value * np.exp(-NORMAL * se), value * np.exp(NORMAL * se)
         result.append(Estimate(value, value * se, (float(low), float(high)), method))
     return tuple(result), (c, float(np.sqrt(variance))), row, float(residual @ weight @ residual)
 

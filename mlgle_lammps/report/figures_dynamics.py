@@ -23,6 +23,7 @@ from mlgle_lammps.report.plots import (
     save,
     unit_symbol,
 )
+from mlgle_lammps.statistics.errors import NORMAL
 
 
 def draw_msd_ratio(
@@ -77,7 +78,7 @@ def _line_with_band(axes: Axes, label: str, curve: Curve) -> None:
     colour, dash, width = look_of(label)
     axes.plot(curve.x, curve.y, dash, color=colour, linewidth=width, label=label)
     if curve.se is not None:
-        band = 1.96 * curve.se
+        band = NORMAL * curve.se
         low = np.maximum(curve.y - band, 1e-2 * np.abs(curve.y))
         axes.fill_between(curve.x, low, curve.y + band, color=colour, alpha=0.18, linewidth=0)
 
@@ -139,7 +140,7 @@ def _stream_curves(axes: Axes, words: str, curves: Mapping[str, Curve], marker: 
         colour, dash, _ = look_of(label)
         axes.plot(curve.x, curve.y, dash, color=colour, marker=marker, markersize=4, label=f"{words}, {label}")
         if curve.se is not None:
-            low, high = curve.y - 1.96 * curve.se, curve.y + 1.96 * curve.se
+            low, high = curve.y - NORMAL * curve.se, curve.y + NORMAL * curve.se
             axes.fill_between(curve.x, low, high, color=colour, alpha=0.15, linewidth=0)
 
 
@@ -199,7 +200,7 @@ def draw_relaxation_fits(
             axes.axhline(0, color=GREY, linewidth=0.8)
             axes.plot(curve.x, curve.y, color=BLUE, linewidth=2.6, label="MD")
             if curve.se is not None:
-                band = 1.96 * curve.se
+                band = NORMAL * curve.se
                 axes.fill_between(curve.x, curve.y - band, curve.y + band, color=BLUE, alpha=0.2, linewidth=0)
             axes.plot(exponential[mode].x, exponential[mode].y, ":", color=BLACK, label="exp(-t/τ)")
             axes.plot(stretched[mode].x, stretched[mode].y, "--", color=VERMILION, label="exp(-(t/τ)$^a$)")
@@ -226,7 +227,7 @@ def draw_relaxation_times(
         for (label, by_mode), marker in zip(times.items(), "os^", strict=False):
             colour = look_of(label)[0]
             p, tau = np.array(list(by_mode)), np.array([value for value, _ in by_mode.values()])
-            bar = np.array([1.96 * (se or 0.0) for _, se in by_mode.values()])
+            bar = np.array([NORMAL * (se or 0.0) for _, se in by_mode.values()])
             axes.errorbar(
                 p,
                 tau,

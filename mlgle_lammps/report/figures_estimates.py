@@ -31,6 +31,7 @@ from mlgle_lammps.report.plots import (
     save,
     unit_symbol,
 )
+from mlgle_lammps.statistics.errors import NORMAL
 
 _COLOURS = (BLUE, VERMILION, GREEN, BLACK)
 _MARKERS = "os^D"
@@ -91,7 +92,7 @@ def draw_against_modes(
             axes.axhline(reference.value, color=GREY, linestyle=":", linewidth=1.5, label="reference")
         shift = 0.16
         for i, (label, curve) in enumerate(curves.items()):
-            bar = None if curve.se is None else 1.96 * curve.se
+            bar = None if curve.se is None else NORMAL * curve.se
             axes.errorbar(
                 curve.x + shift * (i - (len(curves) - 1) / 2),
                 curve.y,
@@ -225,7 +226,7 @@ def draw_arrhenius(
         for (name, line), colour, dash in zip(lines.items(), (VERMILION, GREEN), ("-", "--"), strict=False):
             axes.plot(line.x, line.y, dash, color=colour, label=name)
             if line.se is not None:
-                width = np.exp(1.96 * line.se / line.y)
+                width = np.exp(NORMAL * line.se / line.y)
                 axes.fill_between(line.x, line.y / width, line.y * width, color=colour, alpha=0.18, linewidth=0)
         value, low, high = np.array([(level.value, level.low, level.high) for level in levels]).T
         axes.errorbar(

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from mlgle_lammps.plain import JsonMapping
 from mlgle_lammps.report.plots import BLACK, BLUE, GREEN, GREY, STYLE, VERMILION, save, unit_symbol
+from mlgle_lammps.statistics.errors import NORMAL
 
 Columns = JsonMapping
 _SIZE = (7.2, 4.6)
@@ -49,8 +50,8 @@ def _band(axes: Axes, columns: Columns, colour: str, dash: str, label: str) -> N
     t, value, se = (np.asarray(columns[name], dtype=float) for name in ("t", "value", "se"))
     keep = t > 0
     axes.plot(t[keep], np.where(value > 0, value, np.nan)[keep], dash, color=colour, label=label)
-    low = np.maximum(value - 1.96 * se, 1e-300)
-    axes.fill_between(t[keep], low[keep], np.maximum(value + 1.96 * se, 1e-300)[keep], color=colour, alpha=0.2, lw=0)
+    low = np.maximum(value - NORMAL * se, 1e-300)
+    axes.fill_between(t[keep], low[keep], np.maximum(value + NORMAL * se, 1e-300)[keep], color=colour, alpha=0.2, lw=0)
 
 
 def draw_moduli(folder: Path, columns: Columns, frequency: str, unit: str) -> Path:
@@ -63,7 +64,7 @@ def draw_moduli(folder: Path, columns: Columns, frequency: str, unit: str) -> Pa
             value, se = np.asarray(columns[name]), np.asarray(columns[f"{name}_se"])
             axes.plot(x, value, dash, color=colour, label=label)
             axes.fill_between(
-                x, np.maximum(value - 1.96 * se, value * 1e-3), value + 1.96 * se, color=colour, alpha=0.2, lw=0
+                x, np.maximum(value - NORMAL * se, value * 1e-3), value + NORMAL * se, color=colour, alpha=0.2, lw=0
             )
         axes.set(
             xscale="log",
@@ -105,7 +106,7 @@ def draw_scattering(
                 named = f"q = {value:.3g}" if label == "modes" else None
                 if dash:
                     axes.plot(t[own] * factor, y, dash, color=colour, label=named)
-                    axes.fill_between(t[own] * factor, y - 1.96 * se, y + 1.96 * se, color=colour, alpha=0.2, lw=0)
+                    axes.fill_between(t[own] * factor, y - NORMAL * se, y + NORMAL * se, color=colour, alpha=0.2, lw=0)
                 else:
                     axes.plot(t[own] * factor, y, marker, color=colour, ms=4, mfc="none")
         unit = "ns" if in_nanoseconds else unit_symbol(time)
@@ -121,7 +122,7 @@ def draw_form_factor(folder: Path, columns: Columns, length: str) -> Path:
         figure = Figure(figsize=_SIZE, layout="constrained")
         axes = figure.subplots()
         q, P, se, line = (np.asarray(columns[name]) for name in ("q", "value", "se", "debye"))
-        axes.errorbar(q, q**2 * P, 1.96 * q**2 * se, fmt="o", color=BLUE, capsize=3, label="chains, 95%")
+        axes.errorbar(q, q**2 * P, NORMAL * q**2 * se, fmt="o", color=BLUE, capsize=3, label="chains, 95%")
         axes.plot(
             q, q**2 * np.asarray(columns["gaussian"]), "-.", color=VERMILION, label="Gaussian chains of these modes"
         )
@@ -159,7 +160,7 @@ def draw_chain_relaxation(folder: Path, curves: Mapping[str, Columns], time: str
             keep = t > 0
             axes.plot(t[keep], value[keep], dash, color=colour, label=label)
             axes.fill_between(
-                t[keep], (value - 1.96 * se)[keep], (value + 1.96 * se)[keep], color=colour, alpha=0.2, lw=0
+                t[keep], (value - NORMAL * se)[keep], (value + NORMAL * se)[keep], color=colour, alpha=0.2, lw=0
             )
         axes.axhline(0, color=GREY, lw=0.8)
         axes.set(xscale="log", xlabel=f"t / {unit_symbol(time)}", ylabel="normalized correlation")

@@ -16,6 +16,7 @@ from matplotlib.ticker import FixedLocator, LogFormatterSciNotation, LogLocator,
 
 from mlgle_lammps.errors import RunFailure, one_line
 from mlgle_lammps.plain import AnyArray
+from mlgle_lammps.statistics.errors import NORMAL
 
 DPI = 150
 # Okabe and Ito's palette: told apart by readers of every colour vision, and in grey by dash and marker
@@ -214,7 +215,7 @@ def _draw_with_band(axes: Axes, label: str, curve: Curve, divisor: AnyArray) -> 
     axes.plot(curve.x, y, dash, color=colour, linewidth=width, label=label,
               marker="o" if label == "MD" else None, markersize=4)  # fmt: skip
     if curve.se is not None:
-        band = 1.96 * curve.se / divisor
+        band = NORMAL * curve.se / divisor
         axes.fill_between(curve.x, np.maximum(y - band, y * 1e-2), y + band, color=colour, alpha=0.2, linewidth=0)
 
 
@@ -251,7 +252,7 @@ def draw_nacf(
                 curve = md[mode].thinned()
                 axes.plot(curve.x, curve.y, color=BLUE, label="MD", linewidth=2.4)
                 if curve.se is not None:
-                    band = 1.96 * curve.se
+                    band = NORMAL * curve.se
                     axes.fill_between(curve.x, curve.y - band, curve.y + band, color=BLUE, alpha=0.22, linewidth=0)
             if full and mode in full:
                 curve = full[mode].thinned()

@@ -19,6 +19,7 @@ from mlgle_lammps.report.interactive import PAGE, write_interactive
 from mlgle_lammps.report.page import Gaps, Picture, duration, interval, number, traffic_light, write_page
 from mlgle_lammps.report.plots import Curve, Level, unit_symbol
 from mlgle_lammps.report.reconstruction import reconstruction_of
+from mlgle_lammps.statistics.errors import NORMAL
 from mlgle_lammps.store.run_folder import RunFolder, plain
 
 if TYPE_CHECKING:  # records of other stages, for their types only
@@ -222,7 +223,7 @@ def _standard_error(estimate: JsonMapping) -> float | None:
     if isinstance(estimate.get("se"), int | float):
         return float(estimate["se"])
     bounds = estimate.get("ci95") or [None, None]
-    return None if None in bounds else (bounds[1] - bounds[0]) / (2 * 1.96)
+    return None if None in bounds else (bounds[1] - bounds[0]) / (2 * NORMAL)
 
 
 def comparisons_of(result: JsonMapping) -> list[JsonObject]:
