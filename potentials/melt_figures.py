@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from mlgle_lammps.report.plots import save
+from mlgle_lammps.statistics.errors import NORMAL
 
 COLOURS = {300: "C0", 400: "C3"}
 LONGEST_SHOWN = 40  # s of the intramolecular distances
+HUNDRED_PS_PER_NS = 10.0
 
 
 def draw_pair_distribution(folder: Path, melts: dict[int, dict[str, Any]]) -> Path:
@@ -80,3 +84,26 @@ def draw_motion(folder: Path, melts: dict[int, dict[str, Any]]) -> Path:
     above.legend(frameon=False, title=explained, title_fontsize="small", alignment="left")
     below.set(xlabel="t / ns", ylabel="d ln MSD / d ln t", ylim=(0.6, 1.3))
     return save(figure, folder, "centre_of_mass_motion")
+
+
+def draw_long(folder: Path, long: Sequence[dict[str, Any]]) -> Path | None:
+    """Draw MSD/(2t) of runs of long chains, and D with its 95% interval beside it; None where no run left a stream."""
+    shown = [run for run in long if run["motion"] is not None]
+    if not shown:
+        return None
+    figure = Figure(figsize=(6.2, 4.2), layout="constrained")
+    axes = figure.subplots()
+    temperatures = sorted({run["T"] for run in shown})
+    colours = dict(zip(temperatures, colormaps["coolwarm"](np.linspace(0, 1, len(temperatures))), strict=True))
+    furthest = 2 * max(run["motion"]["t"][-1] for run in shown)
+    for number, run in enumerate(shown):
+        t, msd, se = (np.array(run["motion"][key]) for key in ("t", "msd", "se"))
+        colour, per = colours[run["T"]], 2 * t * HUNDRED_PS_PER_NS
+        label = f"{run['T']} K, seed {run['seed']}, {run['ns']:.0f} ns"
+        axes.errorbar(t, msd / per, NORMAL * se / per, fmt="o-", color=colour, markersize=3, linewidth=1, label=label)
+        D, (low, high) = run["D"][0], run["ci95"]
+        place = furthest * 1.15**number
+        axes.errorbar([place], [D], [[D - low], [high - D]], fmt="D", color=colour, markersize=5, capsize=3)
+    axes.set(xscale="log", xlabel="t / ns", ylabel="MSD/(2t) / Å² per 100 ps", ylim=(0, None))
+    axes.legend(frameon=False, title="bars: 95%; diamonds: D of the GLE fit", title_fontsize="small", alignment="left")
+    return save(figure, folder, "long_chains")

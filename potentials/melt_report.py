@@ -3,7 +3,7 @@
 Two processes run MD side by side for about half an hour: the default deck at 300 and at 400 K, chains of 40 beads, and
 the service itself on chains of 100 beads at both temperatures, as many frames as there is time for. Longer runs of
 100 beads take the place of the latter with ``--long``, the folders that `mlgle_lammps.run` left. Writes a table
-(stdout, ``report.md``, ``report.json``) and three figures; ``--redraw --long`` writes it anew when these have grown.
+(stdout, ``report.md``, ``report.json``) and figures; ``--redraw --long`` writes it anew when these have grown.
 """
 
 from __future__ import annotations
@@ -182,6 +182,7 @@ def write_report(folder: Path, results: dict[str, Any]) -> str:
     (folder / "report.json").write_text(json.dumps(numbers, indent=1), encoding="utf-8")
     melt_figures.draw_pair_distribution(folder, melts)
     melt_figures.draw_motion(folder, melts)
+    melt_figures.draw_long(folder, long)
     if "prepared" in results:
         cold = sorted((run for run in [melts[300], *lengths] if run["T"] == 300), key=lambda run: run["n_beads"])
         long_runs = {f"{run['n_beads']} beads": run for run in cold}

@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 from scipy.integrate import cumulative_simpson
 
+from mlgle_lammps.chains.rouse import RouseSource, rouse_diffusion
 from mlgle_lammps.errors import RunFailure, UserError
+from mlgle_lammps.records import joined
+from mlgle_lammps.store.writer import FramesWriter
 
 ROOT = Path(__file__).parent.parent
 POTENTIALS = ROOT / "potentials"
@@ -25,6 +28,7 @@ sys.path.insert(0, str(POTENTIALS))
 import calibrate  # noqa: E402
 import long_chains  # noqa: E402
 import make_table  # noqa: E402
+import melt_figures  # noqa: E402
 import melt_report  # noqa: E402
 import melt_targets  # noqa: E402
 import melt_timing  # noqa: E402
@@ -323,6 +327,21 @@ def test_a_run_of_long_chains_is_read_and_not_run_again(tmp_path):
     for bad in (folder, tmp_path / "none"):
         with pytest.raises(UserError, match=r"result\.json"):
             long_chains.read(bad)
+
+
+def test_how_long_chains_move_is_read_from_their_stream_and_drawn(tmp_path):
+    folder = _long_run(tmp_path / "a", 300, 7, 0.1)
+    assert long_chains.read(folder).motion is None
+    assert melt_figures.draw_long(tmp_path, [asdict(long_chains.read(folder))]) is None
+    melt = RouseSource(60, 20, 2, 400, 2.0, 3)
+    with FramesWriter(folder / "modes.h5", melt.system) as writer:
+        writer.append(joined(list(melt)))
+    run = long_chains.read(folder)
+    assert run.motion is not None
+    t, msd, se = (np.array(values) for values in (run.motion.t, run.motion.msd, run.motion.se))
+    np.testing.assert_allclose(t[:4], 2e-6 * np.array([1, 2, 3, 4]))
+    assert np.all(np.abs(msd - 2 * rouse_diffusion(20) * t * 1e6) < 4 * se + 0.02 * msd)
+    assert melt_figures.draw_long(tmp_path, [asdict(run)]) == tmp_path / "long_chains.png"
 
 
 def test_runs_of_long_chains_that_exist_are_an_evaluation_of_the_start(tmp_path):
