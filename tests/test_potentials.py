@@ -438,6 +438,7 @@ def test_a_report_is_written_anew_with_longer_runs(tmp_path, capsys):
     text = (out / "report.md").read_text()
     assert "| D, 100 beads, 300 K / Å²/100 ps | 0.100 | 0.010 | 0.104 within 20% | yes |" in text
     assert "| D(400 K)/D(300 K), 100 beads | 1.80 | 0.25 | 1.6 to 2.1 | open |" in text
+    assert "| 400 | 0.180 ± 0.018 | 0.928 ± 0.093 | 0.194 | 0.170 | 0.161 |" in text
     assert "| configurational temperature, 300 K | 330.0 | 1.0 | 300 K within 5% | no |" in text
     assert melt_report.main(["--redraw", "--out", str(out), "--long", str(tmp_path / "none")]) == 2
 
