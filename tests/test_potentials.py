@@ -333,14 +333,17 @@ def test_how_long_chains_move_is_read_from_their_stream_and_drawn(tmp_path):
     folder = _long_run(tmp_path / "a", 300, 7, 0.1)
     assert long_chains.read(folder).motion is None
     assert melt_figures.draw_long(tmp_path, [asdict(long_chains.read(folder))]) is None
-    melt = RouseSource(60, 20, 2, 400, 2.0, 3)
+    melt = RouseSource(60, 20, 8, 400, 2.0, 3)
     with FramesWriter(folder / "modes.h5", melt.system) as writer:
         writer.append(joined(list(melt)))
     run = long_chains.read(folder)
     assert run.motion is not None
+    assert run.size is not None
     t, msd, se = (np.array(values) for values in (run.motion.t, run.motion.msd, run.motion.se))
     np.testing.assert_allclose(t[:4], 2e-6 * np.array([1, 2, 3, 4]))
     assert np.all(np.abs(msd - 2 * rouse_diffusion(20) * t * 1e6) < 4 * se + 0.02 * msd)
+    size, size_se = (54.09 * number for number in run.size)
+    assert abs(size - 1.0) < 4 * size_se < 0.2
     assert melt_figures.draw_long(tmp_path, [asdict(run)]) == tmp_path / "long_chains.png"
 
 
