@@ -4,10 +4,10 @@ Four parameters for four targets, one that each mostly depends on:
 
 | parameter | of | mostly moves |
 |---|---|---|
-| core | scale of the knots with U > 0 beyond 2.5 Å | D(400 K)/D(300 K): roughness |
 | well | scale of the knots with U < 0 | pressure |
 | angle_stiffness | angles | chain size |
 | friction | DPD | D |
+| friction_energy | DPD, how friction falls with temperature | D(400 K)/D(300 K) |
 
 The targets are those of chains of 100 beads, on which a run of some hundred frames takes an hour. How targets depend on
 the parameters short chains tell cheaply; how far long chains lie from short ones, long runs. So there are two kinds of
@@ -52,18 +52,18 @@ HERE = Path(__file__).parent
 DECK = HERE.parent / "lammps_inputs" / "in.melt"
 D_AT_300 = 0.104  # angstrom²/100 ps per dimension: the papers' at N = 100
 LONG_BEADS = 100
-FORCE_FIELD = {"pair_table", "friction", "bond_stiffness", "bond_length", "angle_stiffness", "angle"}  # its variables
+IN_LMP = ("angle_stiffness", "friction", "friction_energy")  # parameters that are variables of cis-pb.lmp
+FORCE_FIELD = {*IN_LMP, "pair_table", "bond_stiffness", "bond_length", "angle"}  # all that make up the force field
 EVERY = 400  # steps between frames
 REPORT = 200  # steps between lines of thermodynamics
-INNERMOST = 2.5  # angstrom: knots below it keep beads from passing through one another and are not scaled
 LEAST_LONG_FRAMES = 140  # the service finds the first D at frame 129
 SIZE_AT = 8  # bonds between two beads whose distance stands for the chains' size
 
 PARAMETERS = (
-    Parameter("core", 1.0, 0.4, 2.0),
     Parameter("well", 1.0, 0.5, 1.6),
     Parameter("angle_stiffness", 1.0, 0.3, 4.0),
     Parameter("friction", 900.0, 150.0, 4000.0),
+    Parameter("friction_energy", 0.85, 0.2, 3.0),
 )
 TARGETS = (
     Target("pressure", 0.0, 150.0),
@@ -73,8 +73,8 @@ TARGETS = (
 )
 
 
-def scaled_knots(knots: Path, core: float, well: float) -> tuple[Array, Array]:
-    """Return knots with U > 0 beyond ``INNERMOST`` times ``core`` and those with U < 0 times ``well``.
+def scaled_knots(knots: Path, well: float) -> tuple[Array, Array]:
+    """Return the knots, those with U < 0 times ``well``.
 
     Raises:
         UserError: the file is missing or not good.
@@ -83,8 +83,7 @@ def scaled_knots(knots: Path, core: float, well: float) -> tuple[Array, Array]:
         distance, energy = make_table.read_knots(knots)
     except (OSError, ValueError) as error:
         raise UserError(f"{knots}: {one_line(error)}") from None
-    scale = np.where(energy < 0, well, np.where(distance > INNERMOST, core, 1.0))
-    return distance, scale * energy
+    return distance, np.where(energy < 0, well, 1.0) * energy
 
 
 @dataclass(frozen=True)
@@ -156,14 +155,14 @@ class Engine:
 
     def _variables(self, parameters: dict[str, float], table: Path) -> dict[str, object]:
         """Write the table of these parameters; return them as variables of a deck."""
-        distance, energy = scaled_knots(self.knots, parameters["core"], parameters["well"])
+        distance, energy = scaled_knots(self.knots, parameters["well"])
         try:
             spline = make_table.potential(distance, energy)
         except ValueError as error:
-            raise UserError(f"core {parameters['core']:g}, well {parameters['well']:g}: {error}") from None
+            raise UserError(f"well {parameters['well']:g}: {error}") from None
         table.write_text(make_table.table_text(spline, float(distance[-1]), "calibrate.py"), encoding="utf-8")
         given: dict[str, object] = {**dict(self.variables), "pair_table": table.resolve()}
-        return given | {name: parameters[name] for name in ("friction", "angle_stiffness")}
+        return given | {name: parameters[name] for name in IN_LMP}
 
 
 def long_values(cold: LongRun, hot: LongRun) -> Values:
@@ -303,10 +302,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"calibrate: error: {one_line(error)}", file=sys.stderr)
         return error.exit_code
     print(table(evaluations, chosen))
-    distance, energy = scaled_knots(options.knots, chosen["core"], chosen["well"])
+    distance, energy = scaled_knots(options.knots, chosen["well"])
     knots = options.out / "cis-pb.knots"
     np.savetxt(knots, np.stack([distance, energy], axis=1), fmt="%6.2f %8.3f", header="r/angstrom U/(kcal/mol)")
-    print(f"the knots are in {knots}; friction and angle_stiffness belong into cis-pb.lmp")
+    print(f"the knots are in {knots}; {', '.join(IN_LMP)} belong into cis-pb.lmp")
     return 0
 
 

@@ -254,25 +254,40 @@ def test_the_table_of_a_calibration_has_short_and_long_chains():
 def test_long_runs_of_other_parameters_are_not_taken_for_these(tmp_path):
     engine = calibrate.Engine(KNOTS, tmp_path, (300, 400), 1000, 0, None, long_frames=140)
     (tmp_path / "long-6").mkdir()
-    (tmp_path / "long-6" / "parameters.json").write_text('{"core": 2.0}')
+    (tmp_path / "long-6" / "parameters.json").write_text('{"well": 2.0}')
     with pytest.raises(UserError, match="holds runs of other parameters"):
         engine.long({p.name: p.start for p in calibrate.PARAMETERS}, 6)
 
 
-@pytest.mark.parametrize("line", ["nonsense", "{}", '{"parameters": {"core": 1}, "values": {}}', "[1]"])
+@pytest.mark.parametrize("line", ["nonsense", "{}", '{"parameters": {"well": 1}, "values": {}}', "[1]"])
 def test_calibrate_refuses_a_log_that_is_none(tmp_path, capsys, line):
     (tmp_path / "evaluations.jsonl").write_text(line + "\n")
     assert calibrate.main(["--out", str(tmp_path)]) == 2
     assert "evaluations.jsonl:1: not an evaluation" in capsys.readouterr().err
 
 
-def test_scaling_leaves_the_innermost_core_and_the_cutoff():
-    distance, energy = make_table.read_knots(KNOTS)
-    _, scaled = calibrate.scaled_knots(KNOTS, 0.5, 2.0)
-    np.testing.assert_allclose(scaled[energy < 0], 2 * energy[energy < 0])
-    outer = (energy > 0) & (distance > calibrate.INNERMOST)
-    np.testing.assert_allclose(scaled[outer], 0.5 * energy[outer])
-    np.testing.assert_allclose(scaled[distance < calibrate.INNERMOST], energy[distance < calibrate.INNERMOST])
+def test_scaling_the_well_leaves_the_core():
+    energy = make_table.read_knots(KNOTS)[1]
+    scaled = calibrate.scaled_knots(KNOTS, 2.0)[1]
+    np.testing.assert_allclose(scaled, np.where(energy < 0, 2 * energy, energy))
+
+
+@pytest.mark.lammps
+def test_friction_falls_and_angles_stiffen_with_temperature(tmp_path):
+    def coefficients(T):
+        log = tmp_path / f"{T}.log"
+        lmp = Path(sys.executable).with_name("lmp")
+        command = [lmp, "-in", "lammps_inputs/in.melt", "-log", log, "-screen", "none"]
+        command += ["-var", "T", str(T), "-var", "relax", "0", "-var", "steps", "0"]
+        subprocess.run(command, cwd=ROOT, check=True, timeout=120)
+        lines = [line.split() for line in log.read_text().splitlines() if "$" not in line]
+        friction = [float(line[4]) for line in lines if line[:4] == ["pair_coeff", "1", "1", "dpd/tstat"]]
+        angle = [float(line[2]) for line in lines if line[:2] == ["angle_coeff", "1"]]
+        return friction[-1], angle[-1]
+
+    assert coefficients(300) == pytest.approx((900.0, 1.0))
+    expected = 900 * math.exp(0.85 / 0.0019872 * (1 / 400 - 1 / 300))
+    assert coefficients(400) == pytest.approx((expected, 4 / 3))
 
 
 def test_extrapolation_in_one_over_n():
