@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from scipy.integrate import cumulative_simpson
 
+from mlgle_lammps import fit_diffusion, read_stream
 from mlgle_lammps.chains.rouse import RouseSource, rouse_diffusion
 from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.records import joined
@@ -360,6 +361,15 @@ def test_how_long_chains_move_is_read_from_their_stream_and_drawn(tmp_path):
     size, size_se = (54.09 * number for number in run.size)
     assert abs(size - 1.0) < 4 * size_se < 0.2
     assert melt_figures.draw_long(tmp_path, [asdict(run)]) == tmp_path / "long_chains.png"
+
+
+def test_the_record_of_long_chains_gives_the_d_that_is_reported():
+    melt = read_stream(ROOT / "benchmarks" / "records" / "pb100_300_seed1.npz")
+    fit = fit_diffusion(melt.com, melt.modes, melt.system.dt, n_beads=melt.system.n_beads)
+    D, se = 1e5 * fit.D.value, 1e5 * fit.D.se
+    assert (D, se) == pytest.approx((0.122, 0.016), abs=6e-4)
+    assert abs(D - melt_targets.PAPERS[300][0]) < 2 * se
+    assert f"{D:.3f} ± {se:.3f}" in (POTENTIALS / "README.md").read_text()
 
 
 def test_runs_of_long_chains_that_exist_are_an_evaluation_of_the_start(tmp_path):
