@@ -13,6 +13,7 @@ import json
 import multiprocessing
 import os
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -69,9 +70,17 @@ _counter: Any = None
 
 
 def _begin(counter: Any) -> None:
-    """Set a worker process up."""
+    """Set a worker process up; it ends when the report's own process does, killed or not."""
     global _counter
     _counter = counter
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _default_melt(T: int, steps: int) -> tuple[str, Any]:

@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -500,6 +501,39 @@ def test_melt_report_refuses_bad_options_in_one_line(tmp_path, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert ["--steps is 5" in lines[0], "run without --redraw" in lines[1]] == [True, True]
     assert len(lines) == 2
+
+
+WORKER = """
+import concurrent.futures, multiprocessing, os, sys, time
+sys.path.insert(0, {potentials!r})
+import melt_report
+if __name__ == "__main__":
+    spawn = multiprocessing.get_context("spawn")
+    pool = concurrent.futures.ProcessPoolExecutor(1, spawn, melt_report._begin, (spawn.Value("q", 0),))
+    print(pool.submit(os.getpid).result(), flush=True)
+    pool.submit(time.sleep, 300)
+    time.sleep(300)
+"""
+
+
+def test_a_report_that_is_killed_leaves_no_md_behind(tmp_path):
+    script = tmp_path / "report.py"
+    script.write_text(WORKER.format(potentials=str(POTENTIALS)))
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as report:
+        assert report.stdout is not None
+        worker = int(report.stdout.readline())
+        report.kill()
+    gone = time.monotonic() + 20
+    while _runs(worker):
+        assert time.monotonic() < gone
+        time.sleep(0.1)
+
+
+def _runs(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().split()[2] != "Z"
+    except OSError:
+        return False
 
 
 def _in_a_process(script: str) -> dict[str, float]:
