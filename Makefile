@@ -1,7 +1,7 @@
 # make demo   environment, then the default deck from LAMMPS to D, in runs/demo
 # make figures       every observable of the demo run, in runs/demo-compare/report.html and figures/
 # make temperatures  the default deck at three temperatures, then D(T): runs/temperatures/report.html
-# make melt-report   half an hour of MD: every target of the force field, runs/melt-report/report.md and figures
+# make melt-report   50 minutes of MD: every target of the force field, runs/melt-report/report.md and figures
 # make star-demo     centres of 64 stars with many-body memory, from MD to the comparison with MD, in runs/star-demo
 # make sequences     MD of 40 + 24 copolymers, models of the first, parity on the others: runs/sequences/parity.json
 # make test   environment, then the tests

@@ -44,14 +44,13 @@ import long_chains
 import make_table
 import numpy as np
 from long_chains import LongRun
+from melt_targets import D_AT_300, PAPERS_BEADS
 from response_surface import Array, Evaluation, Parameter, Target, Values, calibrate, fit, logarithms
 
 from mlgle_lammps.errors import UserError, one_line
 
 HERE = Path(__file__).parent
 DECK = HERE.parent / "lammps_inputs" / "in.melt"
-D_AT_300 = 0.104  # angstrom²/100 ps per dimension: the papers' at N = 100
-LONG_BEADS = 100
 IN_LMP = ("angle_stiffness", "friction", "friction_energy")  # parameters that are variables of cis-pb.lmp
 FORCE_FIELD = {*IN_LMP, "pair_table", "bond_stiffness", "bond_length", "angle"}  # all that make up the force field
 EVERY = 400  # steps between frames
@@ -129,7 +128,7 @@ class Engine:
         return {
             "pressure": (pressure.value, pressure.se),
             "size": (math.log(size.value), size.se / size.value),
-            "D(300 K)": (math.log(D[0].value * cold.system.n_beads / LONG_BEADS), relative[0]),
+            "D(300 K)": (math.log(D[0].value * cold.system.n_beads / PAPERS_BEADS), relative[0]),
             "D(400 K)/D(300 K)": (math.log(D[1].value / D[0].value), math.hypot(*relative)),
         }
 
@@ -189,8 +188,8 @@ def given_long(folders: Sequence[Path], temperatures: tuple[int, int]) -> list[E
         return []
     runs = [long_chains.read(folder) for folder in folders]
     for folder, run, T in zip(folders, runs, temperatures, strict=True):
-        if (run.T, run.n_beads) != (T, LONG_BEADS):
-            raise UserError(f"--long {folder}: {run.n_beads} beads at {run.T} K; give {LONG_BEADS} at {T} K there")
+        if (run.T, run.n_beads) != (T, PAPERS_BEADS):
+            raise UserError(f"--long {folder}: {run.n_beads} beads at {run.T} K; give {PAPERS_BEADS} at {T} K there")
         changed = sorted(FORCE_FIELD & run.variables.keys())
         if changed:
             raise UserError(f"--long {folder} was run with -var {changed[0]}; give runs of the force field that ships")

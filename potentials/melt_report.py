@@ -1,6 +1,6 @@
 """Measure every target of the polybutadiene melt and say which are met: ``make melt-report``.
 
-Two processes run MD side by side for about half an hour: the default deck at 300 and at 400 K, chains of 40 beads, and
+Two processes run MD side by side for some 50 minutes: the default deck at 300 and at 400 K, chains of 40 beads, and
 the service itself on chains of 100 beads at both temperatures, as many frames as there is time for. Longer runs of
 100 beads take the place of the latter with ``--long``, the folders that `mlgle_lammps.run` left. Writes a table
 (stdout, ``report.md``, ``report.json``) and figures; ``--redraw --long`` writes it anew when these have grown.
