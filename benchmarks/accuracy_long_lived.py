@@ -15,8 +15,8 @@ import numpy as np
 from accuracy_scores import score_estimates
 
 from mlgle_lammps import fit_diffusion
-from mlgle_lammps.chains.rouse import rouse_mode_variance
-from mlgle_lammps.records import Float64
+from mlgle_lammps.chains.rouse import RouseSource
+from mlgle_lammps.records import Float32, Float64, joined
 
 N_CHAINS, N_BEADS, N_MODES = 20, 100, 60
 K = 12  # modes that the fit is given
@@ -26,19 +26,13 @@ BOND_SQ = 43.3  # Å²
 MODE_DIFFUSION = 0.23  # 2 σ_p²/τ_p, Å²/100 ps
 
 
-def melt(n_frames: int, seed: int) -> tuple[Float64, Float64]:
+def melt(n_frames: int, seed: int) -> tuple[Float64, Float32]:
     """Return centres of mass, (time, chain, 3), and modes, (time, chain, mode, 3), from equilibrium."""
-    rng = np.random.default_rng(seed)
-    variance = rouse_mode_variance(np.arange(1, N_MODES + 1), N_BEADS) * BOND_SQ
-    decay = np.exp(-DT * MODE_DIFFUSION / (2 * variance))
-    shape = (N_CHAINS, N_MODES, 3)
-    z = np.empty((n_frames, *shape))
-    z[0] = rng.normal(size=shape) * np.sqrt(variance)[:, None]
-    noise = np.sqrt(variance * (1 - decay**2))[:, None]
-    for t in range(1, n_frames):
-        z[t] = decay[:, None] * z[t - 1] + noise * rng.normal(size=shape)
-    path = np.cumsum(rng.normal(size=(n_frames, N_CHAINS, 3)), axis=0) * np.sqrt(2 * D * DT)
-    return path + np.sqrt(BETA_SQ) * z[:, :, 1::2].sum(axis=2), z[:, :, :K]
+    friction = 1 / (N_BEADS * MODE_DIFFUSION)  # of Rouse chains that have this D, which is that of their modes
+    source = RouseSource(N_CHAINS, N_BEADS, N_MODES, n_frames, DT, seed, bond=BOND_SQ**0.5, friction=friction)
+    frames = joined(list(source))
+    path = frames.com * np.sqrt(D / MODE_DIFFUSION)
+    return path + np.sqrt(BETA_SQ) * frames.modes[:, :, 1::2].sum(axis=2), frames.modes[:, :, :K]
 
 
 def main() -> None:
