@@ -9,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 from mlgle_lammps.records import Estimate, Float64
+from mlgle_lammps.statistics.errors import NORMAL
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def score_estimates(estimates: Sequence[Estimate], truth: float, truth_se: float
     low, high = np.array([e.ci95 for e in estimates]).T
     value = np.array([e.value for e in estimates])
     held = int(np.sum((low <= truth) & (truth <= high)))
-    below, above = np.hypot(value - low, 1.96 * truth_se), np.hypot(high - value, 1.96 * truth_se)
+    below, above = np.hypot(value - low, NORMAL * truth_se), np.hypot(high - value, NORMAL * truth_se)
     wide = int(np.sum((value - below <= truth) & (truth <= value + above)))
     claimed = float(np.mean([e.se for e in estimates])) / truth
     return Score(

@@ -23,6 +23,7 @@ from mlgle_lammps.diffusion.slope import normal_diffusion
 from mlgle_lammps.pipeline.each_species import diffusion_of_species
 from mlgle_lammps.records import CHAINS, Estimate, Frames, Species, System
 from mlgle_lammps.statistics.correlation import autocorrelation, relaxation_times
+from mlgle_lammps.statistics.errors import NORMAL
 from mlgle_lammps.statistics.species_moments import SpeciesMoments
 from mlgle_lammps.store.reader import FramesReader
 
@@ -121,7 +122,7 @@ def line(name: str, exact: Estimate | None, found: list[Estimate]) -> str:
 def _holds(D: Estimate, exact: Estimate) -> bool:
     """Return whether an interval holds the reference, widened by the reference's own error."""
     half = (D.ci95[1] - D.ci95[0]) / 2
-    return abs(D.value - exact.value) <= math.hypot(half, 1.96 * exact.se)
+    return abs(D.value - exact.value) <= math.hypot(half, NORMAL * exact.se)
 
 
 if __name__ == "__main__":

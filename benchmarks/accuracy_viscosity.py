@@ -19,6 +19,7 @@ from mlgle_lammps.evaluate.run_properties import NO_STRESS, RunProperties, prope
 from mlgle_lammps.evaluate.trajectories import read_trajectory
 from mlgle_lammps.options.properties import PropertiesOptions
 from mlgle_lammps.records import Estimate
+from mlgle_lammps.statistics.errors import NORMAL
 
 AT = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
 """Times of G, in frames."""
@@ -42,7 +43,7 @@ def judged(found: list[Estimate | None], value: float, se: float) -> str:
     ratios = np.array([own.value for own in known]) / value
     stated = np.mean([own.se for own in known]) / value
     error = np.hypot(ratios.std(ddof=1) / len(known) ** 0.5, se / value)
-    halves = [np.hypot((own.ci95[1] - own.ci95[0]) / 2, 1.96 * se) for own in known]
+    halves = [np.hypot((own.ci95[1] - own.ci95[0]) / 2, NORMAL * se) for own in known]
     held = sum(abs(own.value - value) <= half for own, half in zip(known, halves, strict=True))
     return (
         f"{len(known)} of {len(found)} pieces: {100 * (ratios.mean() - 1):+.1f} ± {100 * error:.1f}%, "

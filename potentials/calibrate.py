@@ -61,7 +61,7 @@ SIZE_AT = 8  # bonds between two beads whose distance stands for the chains' siz
 PARAMETERS = (
     Parameter("well", 1.0, 0.5, 1.6),
     Parameter("angle_stiffness", 1.0, 0.3, 4.0),
-    Parameter("friction", 900.0, 150.0, 4000.0),
+    Parameter("friction", 1100.0, 150.0, 4000.0),
     Parameter("friction_energy", 0.85, 0.2, 3.0),
 )
 TARGETS = (

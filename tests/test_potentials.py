@@ -290,8 +290,8 @@ def test_energies_are_proportional_to_temperature_and_friction_falls(tmp_path):
         return friction, np.array([potential - bonds - angles, angles, bonds])
 
     (gamma, energies), (gamma_hot, energies_hot) = at(300), at(400)
-    assert gamma == pytest.approx(900.0)
-    assert gamma_hot == pytest.approx(900 * math.exp(0.85 / 0.0019872 * (1 / 400 - 1 / 300)))
+    assert gamma == pytest.approx(1100.0)
+    assert gamma_hot == pytest.approx(1100 * math.exp(0.85 / 0.0019872 * (1 / 400 - 1 / 300)))
     np.testing.assert_allclose(energies_hot, energies * [4 / 3, 4 / 3, 1.0], rtol=1e-6)
 
 

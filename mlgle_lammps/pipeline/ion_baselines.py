@@ -8,6 +8,7 @@ import numpy as np
 
 from mlgle_lammps.evaluate.ion_transport import IonTransport
 from mlgle_lammps.records import Estimate, Float64, System
+from mlgle_lammps.statistics.errors import NORMAL
 
 
 def composition(system: System) -> dict[str, float]:
@@ -65,4 +66,4 @@ def _rows(systems: Sequence[System], names: Sequence[str]) -> Float64:
 
 
 def _alone(value: float, se: float, method: str) -> Estimate:
-    return Estimate(value, se, (value - 1.96 * se, value + 1.96 * se), method)
+    return Estimate(value, se, (value - NORMAL * se, value + NORMAL * se), method)

@@ -15,6 +15,7 @@ from scipy import stats
 
 from mlgle_lammps.records import Float64
 from mlgle_lammps.report.plots import BLACK, GREEN, GREY, STYLE, Curve, look_of, save
+from mlgle_lammps.statistics.errors import NORMAL
 
 _MARKERS = {"MD": "o", "full MD": "^", "other MD": "^"}
 
@@ -50,7 +51,7 @@ def draw_densities(folder: Path, name: str, panels: Sequence[Panel], quantity: s
             axes.plot(x, stats.norm.pdf(x), "--", color=GREY, linewidth=1.5, label="normal")
             for label, curve in panel.curves.items():
                 seen = (curve.y > 0) & (np.abs(curve.x) < 5.05)
-                se = None if curve.se is None else np.minimum(1.96 * curve.se[seen], 0.9 * curve.y[seen])
+                se = None if curve.se is None else np.minimum(NORMAL * curve.se[seen], 0.9 * curve.y[seen])
                 axes.errorbar(
                     curve.x[seen],
                     curve.y[seen],
@@ -165,7 +166,7 @@ def draw_chain_sizes(folder: Path, ends: Mapping[str, Curve], gyration: Mapping[
         for axes, curves in ((left, ends), (right, gyration)):
             for label, curve in curves.items():
                 seen = (curve.x > 0) & (curve.x < 2.6)
-                se = None if curve.se is None else 1.96 * curve.se[seen]
+                se = None if curve.se is None else NORMAL * curve.se[seen]
                 axes.errorbar(
                     curve.x[seen],
                     curve.y[seen],

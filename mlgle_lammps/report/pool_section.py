@@ -13,6 +13,7 @@ from mlgle_lammps.observe.moduli import moduli_of
 from mlgle_lammps.plain import AnyArray, JsonObject
 from mlgle_lammps.report.page import Picture, number
 from mlgle_lammps.report.plots import BLACK, STYLE, save, unit_symbol
+from mlgle_lammps.statistics.errors import NORMAL
 
 if TYPE_CHECKING:  # records of the evaluation, for their types only
     from mlgle_lammps.evaluate.temperature_answers import TemperatureAnswers
@@ -89,14 +90,14 @@ def _shifts(folder: Path, pool: TemperaturePool, kelvin: bool) -> Path:
         for i, colour in enumerate(_colours(pool)):
             x = factor / T[i] + 0.004 * np.ptp(factor / T) * (np.arange(len(pool.modes)) - len(pool.modes) / 2)
             axes.errorbar(
-                x, pool.shifts.by_mode[i], 1.96 * pool.shifts.by_mode_se[i], fmt=".", color=colour, lw=0.8, ms=4
+                x, pool.shifts.by_mode[i], NORMAL * pool.shifts.by_mode_se[i], fmt=".", color=colour, lw=0.8, ms=4
             )
-        errors = 1.96 * np.sqrt(np.diag(pool.shifts.covariance))
+        errors = NORMAL * np.sqrt(np.diag(pool.shifts.covariance))
         axes.errorbar(factor / T, pool.shifts.shifts, errors, fmt="o", color=BLACK, capsize=3, label="all modes, 95%")
         line = np.linspace(T.min(), T.max(), 100)
         value = np.array([pool.law.log_a(t) for t in line])
         slopes = np.array([pool.law.gradient(t) for t in line])
-        band = 1.96 * np.sqrt(np.einsum("ti,ij,tj->t", slopes, pool.law.covariance, slopes))
+        band = NORMAL * np.sqrt(np.einsum("ti,ij,tj->t", slopes, pool.law.covariance, slopes))
         axes.plot(factor / line, value, "-", color=BLACK, lw=1.2, label=pool.law.name)
         axes.fill_between(factor / line, value - band, value + band, color=BLACK, alpha=0.15, lw=0)
         axes.set(xlabel="1000 K / T" if kelvin else "1/T", ylabel="ln a_T")
