@@ -66,6 +66,7 @@ class LongRun:
         complete: whether all frames that were asked for are there.
         variables: of the deck, as they were given with ``-var``.
         motion: of the centres of mass; None where the run left no stream.
+        generated: that of the chains that ML-GLE generated; None where none were.
         size: d<R²(s)>/ds over the bead's mass in Å² mol/g and its standard error over chains; None likewise.
     """
 
@@ -84,6 +85,7 @@ class LongRun:
     complete: bool
     variables: dict[str, str]
     motion: Motion | None
+    generated: Motion | None
     size: tuple[float, float] | None
 
 
@@ -152,8 +154,8 @@ def read(folder: Path) -> LongRun:
             result["n_beads"], result["n_chains"], int(variables.get("T", 300)), int(variables.get("seed", 1)),
             result["n_frames"], (result["n_frames"] - 1) * result["dt"] * FS_TO_NS, result["timing"]["md_s"],
             (value * per, se * per), (low * per, high * per), result["fit"]["p"], kinetic, pressure,
-            result["status"] == "complete", variables, _motion(folder),
-            _size(folder),
+            result["status"] == "complete", variables, _motion(folder / "modes.h5"),
+            _motion(folder / "generated.h5"), _size(folder),
         )  # fmt: skip
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is not there: give the folder of a run") from None
@@ -161,11 +163,11 @@ def read(folder: Path) -> LongRun:
         raise UserError(f"{path}: not a run that has found D ({type(error).__name__}: {one_line(error)})") from None
 
 
-def _motion(folder: Path) -> Motion | None:
-    """Return how centres of mass move, from the recorded stream."""
-    if not (folder / "modes.h5").is_file():
+def _motion(stream: Path) -> Motion | None:
+    """Return how centres of mass move, from a recorded or generated stream; None where it is not there."""
+    if not stream.is_file():
         return None
-    found = observe_stream(folder)
+    found = observe_stream(stream)
     lags = np.array(logarithmic_lags(len(found.msd) - 1))
     n_dimensions = found.moments.n_dimensions
     per_dimension = (found.msd[lags] / n_dimensions).tolist(), (found.msd_se[lags] / n_dimensions).tolist()

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from mlgle_lammps.records import Float64
 from mlgle_lammps.report.plots import save
 from mlgle_lammps.statistics.errors import NORMAL
 
@@ -87,7 +88,11 @@ def draw_motion(folder: Path, melts: dict[int, dict[str, Any]]) -> Path:
 
 
 def draw_long(folder: Path, long: Sequence[dict[str, Any]]) -> Path | None:
-    """Draw MSD/(2t) of runs of long chains, and D with its 95% interval beside it; None where no run left a stream."""
+    """Draw MSD/(2t) of runs of long chains, of what ML-GLE generated from them, and D with its 95% interval.
+
+    Returns:
+        The picture; None where no run left a stream.
+    """
     shown = [run for run in long if run["motion"] is not None]
     if not shown:
         return None
@@ -95,15 +100,28 @@ def draw_long(folder: Path, long: Sequence[dict[str, Any]]) -> Path | None:
     axes = figure.subplots()
     temperatures = sorted({run["T"] for run in shown})
     colours = dict(zip(temperatures, colormaps["coolwarm"](np.linspace(0, 1, len(temperatures))), strict=True))
-    furthest = 2 * max(run["motion"]["t"][-1] for run in shown)
+    curves = [run.get(name) for run in shown for name in ("motion", "generated")]  # reports of before have no second
+    furthest = 2 * max(curve["t"][-1] for curve in curves if curve is not None)
     for number, run in enumerate(shown):
-        t, msd, se = (np.array(run["motion"][key]) for key in ("t", "msd", "se"))
-        colour, per = colours[run["T"]], 2 * t * HUNDRED_PS_PER_NS
-        label = f"{run['T']} K, seed {run['seed']}, {run['ns']:.0f} ns"
-        axes.errorbar(t, msd / per, NORMAL * se / per, fmt="o-", color=colour, markersize=3, linewidth=1, label=label)
+        colour = colours[run["T"]]
+        t, y, half = _over_2t(run["motion"])
+        label = f"MD, {run['T']} K, seed {run['seed']}, {run['ns']:.0f} ns"
+        axes.errorbar(t, y, half, fmt="o", color=colour, markersize=3, linewidth=1, label=label)
+        if run.get("generated") is not None:
+            t, y, half = _over_2t(run["generated"])
+            axes.plot(t, y, color=colour, linewidth=1, label=f"ML-GLE from it, {t[-1]:.0f} ns")
+            axes.fill_between(t, y - half, y + half, color=colour, alpha=0.2, linewidth=0)
         D, (low, high) = run["D"][0], run["ci95"]
         place = furthest * 1.15**number
         axes.errorbar([place], [D], [[D - low], [high - D]], fmt="D", color=colour, markersize=5, capsize=3)
     axes.set(xscale="log", xlabel="t / ns", ylabel="MSD/(2t) / Å² per 100 ps", ylim=(0, None))
-    axes.legend(frameon=False, title="bars: 95%; diamonds: D of the GLE fit", title_fontsize="small", alignment="left")
+    title = "bars, bands: 95%; diamonds: D of the GLE fit"
+    axes.legend(frameon=False, title=title, fontsize="small", title_fontsize="small", alignment="left")
     return save(figure, folder, "long_chains")
+
+
+def _over_2t(motion: dict[str, Any]) -> tuple[Float64, Float64, Float64]:
+    """Return t in ns, MSD/(2t) in Å² per 100 ps and half of its 95% interval."""
+    t, msd, se = (np.array(motion[key]) for key in ("t", "msd", "se"))
+    per = 2 * t * HUNDRED_PS_PER_NS
+    return t, msd / per, NORMAL * se / per

@@ -123,7 +123,7 @@ def run_all(folder: Path, steps: int, processes: int, before: dict[str, Any], lo
     Shows progress and the time left once a minute; ``long_too``: run chains of 100 beads.
     """
     share = steps / DEFAULT_STEPS
-    work = share * sum(length.work for length in LENGTHS) + 2 * (steps + 300_000) + 100_000
+    work = share * sum(length.work for length in LENGTHS) + 2 * (steps + 150_000) + 100_000
     work += 2 * long_too * LONG_STEPS * LONG_BEADS // 400
     context = multiprocessing.get_context("spawn")
     counter = context.Value("q", 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 import time
@@ -364,7 +365,11 @@ def test_how_long_chains_move_is_read_from_their_stream_and_drawn(tmp_path):
     assert np.all(np.abs(msd - 2 * rouse_diffusion(20) * t * 1e6) < 4 * se + 0.02 * msd)
     size, size_se = (54.09 * number for number in run.size)
     assert abs(size - 1.0) < 4 * size_se < 0.2
-    assert melt_figures.draw_long(tmp_path, [asdict(run)]) == tmp_path / "long_chains.png"
+    assert run.generated is None
+    shutil.copy(folder / "modes.h5", folder / "generated.h5")
+    assert long_chains.read(folder).generated == run.motion
+    for drawn in (run, long_chains.read(folder)):
+        assert melt_figures.draw_long(tmp_path, [asdict(drawn)]) == tmp_path / "long_chains.png"
 
 
 @pytest.mark.parametrize(("T", "D", "se"), [(300, 0.122, 0.016), (400, 0.242, 0.027)])
