@@ -374,7 +374,7 @@ def test_how_long_chains_move_is_read_from_their_stream_and_drawn(tmp_path):
 
 @pytest.mark.parametrize(("T", "D", "se"), [(300, 0.122, 0.016), (400, 0.242, 0.027)])
 def test_the_records_of_long_chains_give_the_d_that_is_reported(T, D, se):
-    melt = read_stream(ROOT / "benchmarks" / "records" / f"pb100_{T}_seed1.npz")
+    melt = read_stream(ROOT / "benchmarks" / "records" / f"pb100_{T}_friction900.npz")
     found = fit_diffusion(melt.com, melt.modes, melt.system.dt, n_beads=melt.system.n_beads).D
     assert (1e5 * found.value, 1e5 * found.se) == pytest.approx((D, se), abs=6e-4)
     assert abs(D - melt_targets.PAPERS[T][0]) < 2 * se
