@@ -16,8 +16,9 @@ evaluations, and one fit of both:
 - *Short*: 20 beads. The mobility 2 σ_p²/τ_p of modes 2 to 4, which for Rouse chains is D, times N/100; <R²(s)>/s at
   s = 8; the pressure.
 - *Long*: 100 beads (`in.melt100`), D from the service's own fit, and the pressure. After `FIRST_LONG` evaluations every
-  `LONG_EVERY`th is a long one, at the best parameters known; ``--long-frames 0`` makes none. Runs of the force field
-  that ships, one at each temperature, are one more with ``--long COLD HOT``, as long as they are by then.
+  `LONG_EVERY`th is a long one, at the best parameters known; ``--long-frames 0`` makes none. Two runs that exist, one
+  at each temperature, are one more with ``--long COLD HOT``, as long as they are by then: of the force field that
+  ships, or with ``-var`` of the parameters above that are variables of it. ``--long`` may be given several times.
 
 `response_surface.py` fits all evaluations so far and proposes the next.
 
@@ -174,26 +175,34 @@ def long_values(cold: LongRun, hot: LongRun) -> Values:
     }
 
 
-def given_long(folders: Sequence[Path], temperatures: tuple[int, int]) -> list[Evaluation]:
-    """Return the evaluation that runs of long chains with the parameters of the start are, none for no folders.
+def given_long(folders: Sequence[Path], temperatures: tuple[int, int]) -> Evaluation:
+    """Return the evaluation that two runs of long chains are.
 
     Args:
         folders: of the runs at the lower and the higher temperature.
         temperatures: both, K.
 
     Raises:
-        UserError: no such runs, or of another temperature, force field or length.
+        UserError: no such runs, of another temperature or length, or with what is no parameter changed.
     """
-    if not folders:
-        return []
     runs = [long_chains.read(folder) for folder in folders]
+    parameters = []
     for folder, run, T in zip(folders, runs, temperatures, strict=True):
         if (run.T, run.n_beads) != (T, PAPERS_BEADS):
             raise UserError(f"--long {folder}: {run.n_beads} beads at {run.T} K; give {PAPERS_BEADS} at {T} K there")
-        changed = sorted(FORCE_FIELD & run.variables.keys())
+        changed = sorted((FORCE_FIELD - set(IN_LMP)) & run.variables.keys())
         if changed:
-            raise UserError(f"--long {folder} was run with -var {changed[0]}; give runs of the force field that ships")
-    return [Evaluation({p.name: p.start for p in PARAMETERS}, long_values(*runs), long=True)]
+            raise UserError(f"--long {folder} was run with -var {changed[0]}, which is no parameter here")
+        parameters.append(_parameters(run))
+    if parameters[0] != parameters[1]:
+        raise UserError(f"--long {folders[0]} {folders[1]}: of different force fields; give two runs of one")
+    return Evaluation(parameters[0], long_values(*runs), long=True)
+
+
+def _parameters(run: LongRun) -> dict[str, float]:
+    """Return the parameters of a run: those of the start, but for what was given with ``-var``."""
+    given = {name: float(run.variables[name]) for name in IN_LMP if name in run.variables}
+    return {p.name: p.start for p in PARAMETERS} | given
 
 
 def read_log(
@@ -255,7 +264,10 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--temperatures", type=int, nargs=2, default=(300, 400), metavar="K", help="lower and higher one (300 400)")
     add("--knots", type=Path, default=HERE / "cis-pb.knots", help="knots to start from (those that ship)")
     add("--var", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="another variable of the deck")
-    add("--long", type=Path, nargs=2, default=[], metavar="RUN", help="runs of in.melt100 that exist, the colder first")
+    add(
+        "--long", type=Path, nargs=2, action="append", default=[], metavar="RUN",
+        help="two runs of in.melt100 that exist, the colder first; may be given several times",
+    )  # fmt: skip
     add("--data", type=Path, help="start structure (default: the deck's own)")
     options = parser.parse_args(argv)
     for name, least in {"steps": 40 * EVERY, "relax": 0, "evaluations": 1}.items():
@@ -275,7 +287,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = _options(argv)
         log = options.out / "evaluations.jsonl"
-        given = given_long(options.long, tuple(options.temperatures))
+        given = [given_long(pair, tuple(options.temperatures)) for pair in options.long]
         evaluations = given + read_log(log)
         try:
             options.out.mkdir(parents=True, exist_ok=True)

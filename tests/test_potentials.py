@@ -383,22 +383,33 @@ def test_the_records_of_long_chains_give_the_d_that_is_reported(T, D, se):
 
 def test_runs_of_long_chains_that_exist_are_an_evaluation_of_the_start(tmp_path):
     cold, hot = _long_run(tmp_path / "cold", 300, 1, 0.1), _long_run(tmp_path / "hot", 400, 1, 0.2)
-    (given,) = calibrate.given_long([cold, hot], (300, 400))
+    given = calibrate.given_long([cold, hot], (300, 400))
     assert given.long
     assert given.parameters == {p.name: p.start for p in calibrate.PARAMETERS}
     assert given.values["D(300 K)"] == pytest.approx((math.log(0.1), 0.1))
     assert given.values["D(400 K)/D(300 K)"] == pytest.approx((math.log(2.0), 0.1 * math.sqrt(2)))
-    assert calibrate.given_long([], (300, 400)) == []
     with pytest.raises(UserError, match="400 K; give 100 at 300 K there"):
         calibrate.given_long([hot, cold], (300, 400))
-    changed = json.loads((hot / "result.json").read_text())
-    changed["variables"]["friction"] = ["500"]
-    (hot / "result.json").write_text(json.dumps(changed))
-    with pytest.raises(UserError, match="-var friction"):
+    _change(hot, friction="500")
+    with pytest.raises(UserError, match="of different force fields"):
+        calibrate.given_long([cold, hot], (300, 400))
+    _change(cold, friction="500")
+    other = calibrate.given_long([cold, hot], (300, 400))
+    assert other.parameters == given.parameters | {"friction": 500.0}
+    assert other.values == given.values
+    _change(hot, bond_length="4.7")
+    with pytest.raises(UserError, match="-var bond_length, which is no parameter"):
         calibrate.given_long([cold, hot], (300, 400))
     known = response_surface.calibrate(_engine(0.1), [], 1, KNOWN, WANTED)
     long = response_surface.Evaluation({"depth": 1.0, "drag": 100.0}, {}, True)
     assert response_surface.calibrate(_engine(0.1), [long], 2, KNOWN, WANTED) == known, "the start is still measured"
+
+
+def _change(folder: Path, **variables: str) -> None:
+    """Let a run have been started with ``-var``."""
+    result = json.loads((folder / "result.json").read_text())
+    result["variables"] |= {name: [value] for name, value in variables.items()}
+    (folder / "result.json").write_text(json.dumps(result))
 
 
 def test_a_run_that_was_ended_is_gone_on_with(tmp_path, monkeypatch):
