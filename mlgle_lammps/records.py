@@ -403,6 +403,7 @@ class GleFit:
         p: p-value of chi2.
         n_frames: frames used.
         modes: streamed modes in the sum, counted from 1.
+        beyond: λ_k/λ_p of each mode p > k in the sum, by which it is smaller and faster than mode k.
     """
 
     alpha_sq: float
@@ -414,6 +415,7 @@ class GleFit:
     p: float
     n_frames: int
     modes: tuple[int, ...] = ()
+    beyond: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

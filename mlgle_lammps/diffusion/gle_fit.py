@@ -115,7 +115,7 @@ def _default(moments: Moments, dt: float, spectrum: Spectrum | None) -> GleFit:
     """Fit with the sum over the modes that the spectrum calls invariant."""
     relaxed = _relaxation(moments, _shortest_wave(moments, spectrum))
     first = _first_lag(moments.lags, relaxed)
-    summed, modes, n_added = _summed(moments, spectrum)
+    summed, modes, beyond = _summed(moments, spectrum)
     curve = _rough_fit(summed)
     for _ in range(3):
         points = _points(summed, *curve)
@@ -123,13 +123,13 @@ def _default(moments: Moments, dt: float, spectrum: Spectrum | None) -> GleFit:
         points = replace(points, constant=moments.apart or start > first)
         solution, used = _trusted(_with_allowance(points, relaxed), start)
         curve = max(solution.values[0], 1e-12 * points.y[-1]), solution.values[1]
+    n_added = len(beyond)
     added = f", {n_added} mode{'s' * (n_added > 1)} beyond k added" if n_added else ""
     added += ", a constant for side groups and unequal masses" if moments.apart else ""
     added += ", a constant for motion that is inertial at shorter lags" if start > first and not moments.apart else ""
     sum_of = _listed(modes, moments.msd_modes.shape[1])
-    return _record(
-        solution, used, summed, dt, f"GLE fit, generalized least squares, free beta^2, {sum_of}{added}", modes
-    )
+    method = f"GLE fit, generalized least squares, free beta^2, {sum_of}{added}"
+    return replace(_record(solution, used, summed, dt, method, modes), beyond=beyond)
 
 
 def _between(fit: GleFit, of_all: GleFit, moments: Moments, dt: float, spectrum: Spectrum) -> GleFit:
@@ -262,8 +262,8 @@ def _past_inertia(points: _Points, first: int) -> int:
     return first
 
 
-def _summed(moments: Moments, spectrum: Spectrum | None) -> tuple[Moments, tuple[int, ...], int]:
-    """Return the moments of the modes that are summed, these modes, and how many more were added as one column.
+def _summed(moments: Moments, spectrum: Spectrum | None) -> tuple[Moments, tuple[int, ...], tuple[float, ...]]:
+    """Return the moments of the modes that are summed, these modes, and λ_k/λ_p of those added as one column.
 
     Rouse's modes are alike but for their size and speed: σ_p² and τ_p go as 1/λ_p, so MSD_p(t) = r MSD_k(t/r) with
     r = λ_k/λ_p. Without them the fit takes their share for diffusion that slows down, and D comes out low.
@@ -276,14 +276,14 @@ def _summed(moments: Moments, spectrum: Spectrum | None) -> tuple[Moments, tuple
     chosen = [p - 1 for p in modes]
     of_modes, variance = moments.msd_modes[:, chosen], moments.mode_variance[chosen]
     missing = [] if spectrum is None else [p for p in range(k + 1, _n_slow(spectrum) + 1) if allowed[p - 1]]
+    beyond: tuple[float, ...] = ()
     if missing and spectrum is not None and moments.mode_variance[-1] > 0:
         ratio = spectrum.eigenvalues[k - 1] / spectrum.eigenvalues[[p - 1 for p in missing]]
         added = _faster_copies(moments, ratio)
         of_modes = np.column_stack([of_modes, added])
         variance = np.append(variance, float(ratio.sum() * moments.mode_variance[-1]))
-    else:
-        missing = []
-    return replace(moments, msd_modes=of_modes, mode_variance=variance), modes, len(missing)
+        beyond = tuple(ratio.tolist())
+    return replace(moments, msd_modes=of_modes, mode_variance=variance), modes, beyond
 
 
 def _faster_copies(moments: Moments, ratio: Float64) -> Float64:

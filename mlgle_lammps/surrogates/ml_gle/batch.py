@@ -14,6 +14,7 @@ from mlgle_lammps.resources.compute import on_device
 from mlgle_lammps.surrogates.ml_gle.captured import Work, captured
 from mlgle_lammps.surrogates.ml_gle.coupled_noise import NoiseOfModes
 from mlgle_lammps.surrogates.ml_gle.dynamics import Stepper
+from mlgle_lammps.surrogates.ml_gle.fast_modes import FastMotion
 
 if TYPE_CHECKING:  # the model makes batches
     from mlgle_lammps.surrogates.ml_gle.model import MlGleModel
@@ -136,6 +137,7 @@ class Batch:
         self._walk = torch.zeros_like(self._origin)
         coupling = model.dynamics.coupling
         self._noise = None if coupling is None else NoiseOfModes(coupling, start, BLOCK, seeds[1])
+        self._fast = None if model.fast is None else FastMotion(model.fast, start[0, 0], self._generator)
         self._step_size = model.alpha * math.sqrt(model.dt)
         self._beta = model.beta
 
@@ -161,6 +163,8 @@ class Batch:
             for row, mode in zip(steps, rows, strict=True):
                 torch.mul(row, self.sigma[mode], out=modes[mode])
             group.roll(n_steps)
+        if self._fast is not None:
+            displacement = displacement + self._fast.advance(n_steps)
         noise = torch.randn(com.shape, generator=self._generator, dtype=torch.float64, device=com.device)
         walk = self._walk + self._step_size * noise.cumsum(0)
         self._walk = walk[-1].clone()

@@ -10,6 +10,7 @@ import torch
 from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.records import Float64, ModeReport
 from mlgle_lammps.surrogates.ml_gle.coupled_noise import CoupledNoise
+from mlgle_lammps.surrogates.ml_gle.linear_core import LinearCore
 
 
 class Stepper(Protocol):
@@ -38,6 +39,7 @@ class ModeDynamics(Protocol):
     Attributes:
         preset: that learned them.
         drives_apart: whether the centre is driven by independent copies of the modes (see ``tie``), not as published.
+        core: linear core of all modes that such copies have; None as published.
         coupling: of the modes' noise; None where it is independent.
         remedy: what to do where they generate badly, beside training on more frames; empty for nothing.
         memory: m, frames of history.
@@ -51,6 +53,8 @@ class ModeDynamics(Protocol):
     def preset(self) -> str: ...  # noqa: D102
     @property
     def drives_apart(self) -> bool: ...  # noqa: D102
+    @property
+    def core(self) -> LinearCore | None: ...  # noqa: D102
     @property
     def coupling(self) -> CoupledNoise | None: ...  # noqa: D102
     @property

@@ -78,9 +78,10 @@ class MlGleMotion:
     """Trajectories under way (a Motion): X(t) = α B(t) + β Σ_j [z_j(t) - z_j(0)] per dimension, X(0) = 0 (JCP eq. 13).
 
     Preset paper takes all modes of the trajectory itself; default those that the fit sums, and mostly those of another
-    trajectory (``tie``), which leaves MSD_X as it is and the centre free of its own modes. B is a standard Brownian
-    motion of variance t, t = step·dt, β = √max(β², 0). With no modes' share (β = 0) <X²> = α² t. Equal seeds, devices
-    and calls give equal bits, whatever chunk and threads; calls of whole multiples of 128 steps are as one call.
+    trajectory (``tie``), which leaves MSD_X as it is and the centre free of its own modes, and modes beyond k that the
+    fit added (``fast_modes``). B is a standard Brownian motion of variance t, t = step·dt, β = √max(β², 0). With no
+    modes' share (β = 0) <X²> = α² t. Equal seeds, devices and calls give equal bits, whatever chunk and threads; calls
+    of whole multiples of 128 steps are as one call.
     """
 
     def __init__(

@@ -17,6 +17,7 @@ from mlgle_lammps.plain import JsonMapping, JsonObject
 from mlgle_lammps.records import CHAINS, Float32, Float64, Frames, ModeReport
 from mlgle_lammps.surrogates.ml_gle import NAME, model_pt, plain_values
 from mlgle_lammps.surrogates.ml_gle.dynamics import ModeDynamics
+from mlgle_lammps.surrogates.ml_gle.fast_modes import FastModes
 from mlgle_lammps.surrogates.ml_gle.integrator import MlGleMotion
 from mlgle_lammps.surrogates.ml_gle.mode_model import ModeModel
 from mlgle_lammps.surrogates.ml_gle.published.model import PublishedModes
@@ -46,6 +47,7 @@ class MlGleModel:
         history: the last recorded modes that were learned from, (m, chain, mode, d) float32, deck units.
         directions: whose d columns these are.
         tie: which modes drive the centre, and how; None as published: all of them, each trajectory's its own.
+        fast: modes beyond k that drive it too; None where there are none.
     """
 
     surrogate: ClassVar[str] = NAME
@@ -59,6 +61,7 @@ class MlGleModel:
     history: Float32
     directions: Directions = ALL_FREE
     tie: Tie | None = None
+    fast: FastModes | None = None
 
     @property
     def beta(self) -> float:
@@ -141,6 +144,8 @@ class MlGleModel:
             values["directions"] = self.directions.plain()
         if self.tie is not None:
             values["tie"] = {"modes": list(self.tie.modes), "own": list(self.tie.own)}
+        if self.fast is not None:
+            values["fast"] = {"covariance": list(self.fast.covariance)}
         write_model(path, NAME, values, tensors | {"history": torch.tensor(self.history)})
 
     @staticmethod
@@ -190,4 +195,5 @@ def _from_plain(plain: JsonMapping, most_bytes: int) -> MlGleModel:
         plain_values.number(plain, "dt", *DT_BOUNDS), plain_values.unit(plain, "time_unit"),
         plain_values.unit(plain, "length_unit"), history, directions,
         Tie.from_plain(plain["tie"], dynamics.n_modes) if "tie" in plain else None,
+        FastModes.from_plain(plain["fast"]) if "fast" in plain else None,
     )  # fmt: skip

@@ -16,6 +16,7 @@ from mlgle_lammps.records import Frames, GleFit, System
 from mlgle_lammps.resources.compute import resolve_devices
 from mlgle_lammps.statistics.centre_tie import centre_tie
 from mlgle_lammps.surrogates.ml_gle import NAME
+from mlgle_lammps.surrogates.ml_gle.fast_modes import find_fast
 from mlgle_lammps.surrogates.ml_gle.mode_model import ModeModel
 from mlgle_lammps.surrogates.ml_gle.mode_trainer import ModeTrainer, TrainOptions
 from mlgle_lammps.surrogates.ml_gle.model import MlGleModel
@@ -113,10 +114,11 @@ class MlGleTrainer:
         if fit is None:
             raise RunFailure(f"{system.source}: no GLE could be fitted, and without one nothing can be generated")
         tie = find_tie(fit, centre_tie(window), spectrum_of(system)) if dynamics.drives_apart else None
+        fast = find_fast(fit.beyond, dynamics.core, dynamics.sigma)
         return MlGleModel(
             dynamics, alpha=float(np.sqrt(max(fit.alpha_sq, 0.0))), beta_sq=fit.beta_sq, dt=system.dt,
             time_unit=system.time_unit, length_unit=system.length_unit, history=history, directions=system.directions,
-            tie=tie,
+            tie=tie, fast=fast,
         )  # fmt: skip
 
 

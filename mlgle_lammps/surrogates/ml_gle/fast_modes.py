@@ -1,0 +1,109 @@
+"""Modes beyond k: nobody records them, but the fit's sum holds them, and the centre moves with them at short times.
+
+Mode p > k is mode k, smaller and faster by r = λ_k/λ_p (`diffusion/gle_fit.py`), so its covariance is r C_k(t/r). Their
+sum is generated as one Gaussian process, an autoregression with that covariance. Without it chains of 100 beads with
+twelve modes move a third too little from one frame to the next.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.linalg import solve_toeplitz, toeplitz
+
+from mlgle_lammps.plain import JsonMapping
+from mlgle_lammps.records import Float64
+from mlgle_lammps.surrogates.ml_gle import plain_values
+from mlgle_lammps.surrogates.ml_gle.linear_core import BlockedCore, LinearCore, autocovariance
+
+LONGEST = 32
+"""Frames over which the covariance is kept, several relaxation times of modes beyond k."""
+
+
+@dataclass(frozen=True)
+class FastModes:
+    """The sum of the modes beyond k.
+
+    Attributes:
+        covariance: (1 + order,) per component at lags 0, 1, .. frames, length²; positive definite.
+    """
+
+    covariance: tuple[float, ...]
+
+    def core(self) -> LinearCore:
+        """Return the autoregression that has this covariance, as a linear core of one mode, in units of length."""
+        covariance = np.array(self.covariance)
+        coefficients = solve_toeplitz(covariance[:-1], covariance[1:])
+        innovation = max(float(covariance[0] - coefficients @ covariance[1:]), 0.0)
+        return LinearCore(coefficients[None], (len(coefficients),), np.array([innovation]))
+
+    @staticmethod
+    def from_plain(plain: JsonMapping) -> FastModes:
+        """Return what a model file holds; raise ValueError where it is no covariance."""
+        values = plain["covariance"]
+        if not isinstance(values, list) or not 2 <= len(values) <= 1 + LONGEST:
+            raise ValueError(f"a covariance of {repr(values)[:40]}")
+        covariance = tuple(plain_values.number({"covariance": value}, "covariance") for value in values)
+        if not _positive(np.array(covariance)):
+            raise ValueError("a covariance that is not positive definite")
+        return FastModes(covariance)
+
+
+def find_fast(ratios: Sequence[float], core: LinearCore | None, sigma: Float64) -> FastModes | None:
+    """Return the modes beyond k that a fit added; None where it added none or mode k does not move.
+
+    A covariance interpolated between whole lags is one again: of the process whose values lines join, begun at random.
+
+    Args:
+        ratios: r = λ_k/λ_p of each.
+        core: of the streamed modes, the last of which is mode k; None where there is none.
+        sigma: (mode,) σ_z of these.
+    """
+    if core is None or not ratios or not core.innovation_variance[-1] > 0:
+        return None
+    r = np.array(ratios)
+    last = LinearCore(core.coefficients[-1:], core.orders[-1:], core.innovation_variance[-1:])
+    longest = math.ceil(LONGEST / r.min()) + 1
+    of_k = autocovariance(last, longest + 1)[0] * sigma[-1] ** 2
+    lags = np.arange(1 + LONGEST)
+    covariance = np.sum([own * np.interp(lags / own, np.arange(longest + 1), of_k) for own in r], axis=0)
+    return FastModes(tuple(float(value) for value in covariance)) if _positive(covariance) else None
+
+
+def _positive(covariance: Float64) -> bool:
+    """Return whether this is the covariance of a process."""
+    if not covariance[0] > 0 or np.abs(covariance[1:]).max() >= covariance[0]:
+        return False
+    return bool(np.linalg.eigvalsh(toeplitz(covariance / covariance[0]))[0] > 1e-9)
+
+
+class FastMotion:
+    """The sum under way, in trajectories that advance together; it begins as it goes on, stationary."""
+
+    def __init__(self, fast: FastModes, like: torch.Tensor, generator: torch.Generator) -> None:
+        """Begin trajectories like those of (d, trajectory), on its device."""
+        self._core = BlockedCore(fast.core(), like.device, like.dtype)
+        self._generator, self._shape = generator, like.shape
+        root = np.linalg.cholesky(toeplitz(fast.covariance[: self._core.order]))
+        normals = self._normals(like, self._core.order)
+        self._past = torch.as_tensor(root, dtype=like.dtype, device=like.device) @ normals
+        self._origin = self._past[:, -1:].clone()
+
+    def advance(self, n_steps: int) -> torch.Tensor:
+        """Return how far it has moved from its start after each of the next steps, (n, d, trajectory)."""
+        normals = self._normals(self._past, n_steps)
+        made = [self._past]
+        for start in range(0, n_steps, self._core.block):
+            piece = normals[:, start : start + self._core.block]
+            made.append(self._core.advance(self._past, piece))
+            self._past = torch.cat([self._past, made[-1]], dim=1)[:, -self._core.order :]
+        steps: torch.Tensor = torch.cat(made[1:], dim=1) - self._origin
+        return steps.reshape(n_steps, *self._shape)
+
+    def _normals(self, like: torch.Tensor, n: int) -> torch.Tensor:
+        shape = 1, n, self._shape.numel()
+        return torch.randn(shape, generator=self._generator, dtype=like.dtype, device=like.device)
