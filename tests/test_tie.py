@@ -10,7 +10,7 @@ from mlgle_lammps.chains.rouse import RouseSource
 from mlgle_lammps.chains.spectrum import ends_alike, linear_spectrum
 from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.records import joined
+from mlgle_lammps.records import Estimate, Frames, GleFit, joined
 from mlgle_lammps.statistics.centre_tie import CentreTie, centre_tie
 from mlgle_lammps.statistics.moments import MomentAccumulator
 from mlgle_lammps.surrogates.ml_gle.integrator import MlGleMotion
@@ -102,11 +102,34 @@ def test_ties_of_coupled_chains_are_found_and_those_of_free_ones_are_not():
     assert centre_tie(coupled[:3]) is None
 
 
+def test_a_tie_that_changes_its_sign_with_the_lag_is_none():
+    rng = np.random.default_rng(4)
+    decay = np.array([0.99, 0.3])[:, None, None]
+    slow, fast = (np.empty((400, 60, 3)) for _ in range(2))
+    state = rng.standard_normal((2, 60, 3))
+    for t in range(400):
+        slow[t], fast[t] = state
+        state = decay * state + np.sqrt(1 - decay**2) * rng.standard_normal((2, 60, 3))
+    walk = 0.3 * rng.standard_normal((400, 60, 3)).cumsum(axis=0)
+    frames = joined(list(RouseSource(60, 20, 4, 400, 0.5, 4)))
+    modes = frames.modes.copy()
+    modes[:, :, 1] = slow + 0.3 * fast
+    turning = Frames.of_chains(frames.steps, frames.segments, walk + slow - 0.5 * fast, modes)
+    found = centre_tie(turning)
+    assert found is not None
+    assert found.value[1] > 5 * found.se[1]
+    assert found.early[1] < -0.5
+    fit = GleFit(0.1, 1.0, Estimate(0.05, 0.01, (0.03, 0.07), ""), (1, 2, 4), 1.0, 1, 0.5, 400, (2, 4))
+    assert find_tie(fit, found, None).own == (0.0, 0.0)
+    assert find_tie(fit, replace(found, early=found.value), None).own == (found.value[1], 0.0)
+
+
 def test_only_modes_that_symmetry_allows_are_tied():
     accumulator = MomentAccumulator(30, 4, 32)
     for frame in RouseSource(30, 20, 4, 200, 0.5, 2, coupling=0.5):
         accumulator.add(frame)
-    found = CentreTie(np.array([0.4, -0.2, 0.3, 0.01]), np.full(4, 0.02), (1, 1, 1, 1))
+    value = np.array([0.4, -0.2, 0.3, 0.01])
+    found = CentreTie(value, np.full(4, 0.02), (1, 1, 1, 1), value)
     even = fit_gle(accumulator.moments(), 0.5)
     assert find_tie(even, found, None) == Tie((2, 4), (-0.2, 0.0))  # of mode 4 nothing is known
     block = linear_spectrum(20, ends_alike=False)

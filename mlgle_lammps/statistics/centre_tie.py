@@ -25,11 +25,13 @@ class CentreTie:
         value: (mode,) c_p = <ΔX·Δz_p>/<Δz_p²>; zero where symmetry forbids a tie.
         se: (mode,) its standard error, chains as independent units.
         lags: (mode,) in frames.
+        early: (mode,) <ΔX·Δz_p>/<Δz_p²> at the shortest lag.
     """
 
     value: Float64
     se: Float64
     lags: tuple[int, ...]
+    early: Float64
 
 
 def centre_tie(frames: Frames, shortest: int = 1) -> CentreTie | None:
@@ -49,6 +51,7 @@ def centre_tie(frames: Frames, shortest: int = 1) -> CentreTie | None:
     com = com - com.mean(axis=1, keepdims=True)
     variance = np.maximum(np.mean(np.square(modes, dtype=np.float64), axis=(0, 1, 3)), 1e-300)
     value, se, chosen = np.zeros(n_modes), np.full(n_modes, np.inf), [0] * n_modes
+    early: Float64 | None = None
     for lag in logarithmic_lags(longest, 1):
         open_modes = [p for p in range(n_modes) if not chosen[p]]
         if lag < shortest or not open_modes:
@@ -62,8 +65,9 @@ def centre_tie(frames: Frames, shortest: int = 1) -> CentreTie | None:
         cross = np.einsum("tcx,tckx->ck", dx, dz) / (len(dz) * modes.shape[3])
         relaxed = square.mean(axis=0) > 2 * (1 - math.exp(-RELAXED)) * variance[open_modes]
         ratio, error = ratio_of_means(cross, square)
+        early = ratio if early is None else early
         for i, p in enumerate(open_modes):
             value[p], se[p] = ratio[i], error[i]
             if relaxed[i]:
                 chosen[p] = lag
-    return CentreTie(value, se, tuple(lag or longest for lag in chosen))
+    return CentreTie(value, se, tuple(lag or longest for lag in chosen), value if early is None else early)
