@@ -586,7 +586,7 @@ def test_measurements_come_through_the_driver():
     assert 18 < found["bond"] < 23
     assert 4.5 < found["peak"] < 6
     assert 4 * found["D_se"] < 2
-    assert abs(found["D"] - 1.1) < 4 * found["D_se"]
+    assert abs(found["D"] - 1.0) < 4 * found["D_se"]
 
 
 @pytest.mark.lammps
