@@ -18,7 +18,8 @@ from scipy.linalg import solve_toeplitz, toeplitz
 from mlgle_lammps.plain import JsonMapping
 from mlgle_lammps.records import Float64
 from mlgle_lammps.surrogates.ml_gle import plain_values
-from mlgle_lammps.surrogates.ml_gle.linear_core import BlockedCore, LinearCore, autocovariance
+from mlgle_lammps.surrogates.ml_gle.linear_core import LinearCore, autocovariance
+from mlgle_lammps.surrogates.ml_gle.steppers import LinearStepper, subset
 
 LONGEST = 32
 """Frames over which the covariance is kept, several relaxation times of modes beyond k."""
@@ -66,9 +67,8 @@ def find_fast(ratios: Sequence[float], core: LinearCore | None, sigma: Float64) 
     if core is None or not ratios or not core.innovation_variance[-1] > 0:
         return None
     r = np.array(ratios)
-    last = LinearCore(core.coefficients[-1:], core.orders[-1:], core.innovation_variance[-1:])
     longest = math.ceil(LONGEST / r.min()) + 1
-    of_k = autocovariance(last, longest + 1)[0] * sigma[-1] ** 2
+    of_k = autocovariance(subset(core, (core.n_modes - 1,)), longest + 1)[0] * sigma[-1] ** 2
     lags = np.arange(1 + LONGEST)
     covariance = np.sum([own * np.interp(lags / own, np.arange(longest + 1), of_k) for own in r], axis=0)
     return FastModes(tuple(float(value) for value in covariance)) if _positive(covariance) else None
@@ -76,9 +76,7 @@ def find_fast(ratios: Sequence[float], core: LinearCore | None, sigma: Float64) 
 
 def _positive(covariance: Float64) -> bool:
     """Return whether this is the covariance of a process."""
-    if not covariance[0] > 0 or np.abs(covariance[1:]).max() >= covariance[0]:
-        return False
-    return bool(np.linalg.eigvalsh(toeplitz(covariance / covariance[0]))[0] > 1e-9)
+    return bool(covariance[0] > 0 and np.linalg.eigvalsh(toeplitz(covariance / covariance[0]))[0] > 1e-9)
 
 
 class FastMotion:
@@ -86,24 +84,21 @@ class FastMotion:
 
     def __init__(self, fast: FastModes, like: torch.Tensor, generator: torch.Generator) -> None:
         """Begin trajectories like those of (d, trajectory), on its device."""
-        self._core = BlockedCore(fast.core(), like.device, like.dtype)
-        self._generator, self._shape = generator, like.shape
-        root = np.linalg.cholesky(toeplitz(fast.covariance[: self._core.order]))
-        normals = self._normals(like, self._core.order)
-        self._past = torch.as_tensor(root, dtype=like.dtype, device=like.device) @ normals
-        self._origin = self._past[:, -1:].clone()
+        self._stepper = LinearStepper(fast.core(), (0,), like.device, like.dtype)
+        self._generator = generator
+        root = np.linalg.cholesky(toeplitz(fast.covariance[: self._stepper.reach]))
+        start = torch.as_tensor(root, dtype=like.dtype, device=like.device)
+        normals = self._normals(like.expand(1, self._stepper.reach, *like.shape))
+        self._past = torch.einsum("st,ptxc->psxc", start, normals)
+        self._origin = self._past[0, -1].clone()
 
     def advance(self, n_steps: int) -> torch.Tensor:
         """Return how far it has moved from its start after each of the next steps, (n, d, trajectory)."""
-        normals = self._normals(self._past, n_steps)
-        made = [self._past]
-        for start in range(0, n_steps, self._core.block):
-            piece = normals[:, start : start + self._core.block]
-            made.append(self._core.advance(self._past, piece))
-            self._past = torch.cat([self._past, made[-1]], dim=1)[:, -self._core.order :]
-        steps: torch.Tensor = torch.cat(made[1:], dim=1) - self._origin
-        return steps.reshape(n_steps, *self._shape)
+        reach = self._stepper.reach
+        buffer = torch.cat([self._past, self._past.new_empty(1, n_steps, *self._past.shape[2:])], dim=1)
+        self._stepper.fill(buffer, self._normals(buffer[:, reach:]))
+        self._past = buffer[:, n_steps:].clone()
+        return buffer[0, reach:] - self._origin
 
-    def _normals(self, like: torch.Tensor, n: int) -> torch.Tensor:
-        shape = 1, n, self._shape.numel()
-        return torch.randn(shape, generator=self._generator, dtype=like.dtype, device=like.device)
+    def _normals(self, like: torch.Tensor) -> torch.Tensor:
+        return torch.randn(like.shape, generator=self._generator, dtype=like.dtype, device=like.device)
