@@ -255,6 +255,14 @@ def test_D_that_moved_since_half_of_the_frames_is_warned_of(early, warned):
     assert convergence_warnings(fits[2:]) == convergence_warnings([]) == []
 
 
+@pytest.mark.parametrize("factor", [1.1, 1.3, 1.4, 1.6, 2.0])
+def test_D_that_grew_is_warned_of_where_one_that_fell_by_the_same_factor_is(factor):
+    fell, grew = (
+        convergence_warnings([fit(early, 0.15 * early, 800), fit(1.0, 0.1, 1600)]) for early in (factor, 1 / factor)
+    )
+    assert bool(fell) == bool(grew) == (factor > 1.4)
+
+
 class TellsItsNotes(RouseSource):
     """A melt with a line of mere information of the system's and one of the ending's."""
 

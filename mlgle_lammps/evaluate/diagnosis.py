@@ -75,9 +75,10 @@ def _centre_factor(moments: Moments) -> str:
 def convergence_warnings(fits: Sequence[GleFit]) -> list[str]:
     """Return a warning where D moved by more than chance allows since half of the frames.
 
-    The frames of the earlier fit are part of the later one's, so that the variance of the change is the difference of
-    the two, se_half² - se²; at least half of se_half² is taken, since errors are themselves uncertain. Both are widened
-    as the earlier fit's Student interval is.
+    Logarithms are compared, whose errors are those of D over D: a D that happened to come out small has a small error
+    too. The frames of the earlier fit are part of the later one's, so that the variance of the change is the difference
+    of the two, se_half² - se²; at least half of se_half² is taken, since errors are themselves uncertain. Both are
+    widened as the earlier fit's Student interval is.
 
     Args:
         fits: in the order of their frames; without one at about half the frames of the last there is no warning.
@@ -85,13 +86,14 @@ def convergence_warnings(fits: Sequence[GleFit]) -> list[str]:
     if not fits:
         return []
     last = fits[-1]
-    early = [fit for fit in fits if HALF[0] <= fit.n_frames / last.n_frames <= HALF[1] and fit.D.se > 0]
-    if not early:
+    early = [fit for fit in fits if HALF[0] <= fit.n_frames / last.n_frames <= HALF[1] and min(fit.D.value, fit.D.se) > 0]
+    if not early or last.D.value <= 0:
         return []
     half = min(early, key=lambda fit: abs(fit.n_frames - last.n_frames / 2))
     widen = interval_factor(half.D) / NORMAL
-    change_se = widen * math.sqrt(max(half.D.se**2 - last.D.se**2, half.D.se**2 / 2))
-    change = last.D.value - half.D.value
+    variance = (half.D.se / half.D.value) ** 2
+    change_se = widen * math.sqrt(max(variance - (last.D.se / last.D.value) ** 2, variance / 2))
+    change = math.log(last.D.value / half.D.value)
     if not abs(change) > MOVED * change_se:
         return []
     return [
