@@ -61,7 +61,7 @@ class LongRun:
         D: Å² per 100 ps and its standard error; chains are the independent units.
         ci95: the service's interval of D, Å² per 100 ps.
         fit_p: probability of a worse fit.
-        kinetic_T: K and its standard error, over blocks of time of the last piece of the run.
+        kinetic_T: K and its standard error, over blocks of production's time.
         pressure: atm and its standard error, likewise.
         complete: whether all frames that were asked for are there.
         variables: of the deck, as they were given with ``-var``.
@@ -191,11 +191,16 @@ def _size(folder: Path) -> tuple[float, float] | None:
 
 
 def _thermo(log: Path) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return temperature and pressure of the last piece of production, without its first line, errors over blocks."""
-    columns = LogFile(str(log)).runs[-1]
+    """Return temperature and pressure of production, errors over blocks.
+
+    Production begins with the last piece whose steps begin at 0; what goes on with it follows. The first line of each
+    repeats the end of what was before.
+    """
+    runs = LogFile(str(log)).runs
+    begin = max((i for i, run in enumerate(runs) if run["Step"][0] == 0), default=len(runs) - 1)
     pairs = []
     for name in ("Temp", "Press"):
-        values = np.asarray(columns[name][1:], dtype=float)
+        values = np.concatenate([np.asarray(run[name][1:], dtype=float) for run in runs[begin:]])
         if len(values) < 2:
             pairs.append((math.nan, math.nan))
             continue

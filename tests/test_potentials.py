@@ -320,6 +320,10 @@ Loop time of 1 on 1 procs for 100 steps with 400 atoms
        100   302.0         10.0
        200   304.0         30.0
 Loop time of 1 on 1 procs for 200 steps with 400 atoms
+   Step          Temp          Press
+       250   250.0          0.0
+       350   306.0         50.0
+Loop time of 1 on 1 procs for 100 steps with 400 atoms
 """
 
 
@@ -341,7 +345,7 @@ def test_a_run_of_long_chains_is_read_and_not_run_again(tmp_path):
     run = long_chains.read(folder)
     assert (run.T, run.seed, run.frames, run.ns, run.md_s, run.complete) == (300, 7, 201, 16.0, 7200.0, True)
     assert (*run.D, *run.ci95, run.fit_p) == pytest.approx((0.1, 0.01, 0.08, 0.12, 0.4))
-    assert (*run.kinetic_T, *run.pressure) == pytest.approx((303.0, 1.0, 20.0, 10.0))
+    assert (*run.kinetic_T, *run.pressure) == pytest.approx((304.0, 2 / np.sqrt(3), 30.0, 20 / np.sqrt(3)))
     assert long_chains.run(folder, 300, 201, {}) == run
     assert not long_chains.read(_long_run(tmp_path / "b", 300, 8, 0.1, "partial")).complete
     (folder / "result.json").write_text('{"D": null}')

@@ -86,7 +86,8 @@ def convergence_warnings(fits: Sequence[GleFit]) -> list[str]:
     if not fits:
         return []
     last = fits[-1]
-    early = [fit for fit in fits if HALF[0] <= fit.n_frames / last.n_frames <= HALF[1] and min(fit.D.value, fit.D.se) > 0]
+    near_half = [fit for fit in fits if HALF[0] <= fit.n_frames / last.n_frames <= HALF[1]]
+    early = [fit for fit in near_half if fit.D.value > 0 and fit.D.se > 0]
     if not early or last.D.value <= 0:
         return []
     half = min(early, key=lambda fit: abs(fit.n_frames - last.n_frames / 2))

@@ -38,8 +38,7 @@ class ModeDynamics(Protocol):
 
     Attributes:
         preset: that learned them.
-        drives_apart: whether the centre is driven by independent copies of the modes (see ``tie``), not as published.
-        core: linear core of all modes that such copies have; None as published.
+        core: linear core of all modes; None as published, where modes drive their own chain's centre (see ``tie``).
         coupling: of the modes' noise; None where it is independent.
         remedy: what to do where they generate badly, beside training on more frames; empty for nothing.
         memory: m, frames of history.
@@ -51,8 +50,6 @@ class ModeDynamics(Protocol):
 
     @property
     def preset(self) -> str: ...  # noqa: D102
-    @property
-    def drives_apart(self) -> bool: ...  # noqa: D102
     @property
     def core(self) -> LinearCore | None: ...  # noqa: D102
     @property

@@ -36,7 +36,6 @@ class ModeModel:
     """
 
     preset: ClassVar[str] = "default"
-    drives_apart: ClassVar[bool] = True
     remedy: ClassVar[str] = ""
 
     memory: int

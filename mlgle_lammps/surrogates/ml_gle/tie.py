@@ -5,7 +5,7 @@ it ties the centre to every mode, <ΔX·Δz_p> = β <Δz_p²>, which no melt doe
 forbids, and slightly negative for the others. So X is driven by independent modes of the same law, and moves with its
 own as far as MD's does: X = αB + Σ_p [c_p Δz_p + √(β² - c_p²) Δz'_p] with z' a copy; MSD_X stays as fitted. A tie
 that changes its sign with the lag no c_p can hold, and there is none: centres of long chains recoil from a mode's fast
-motion and follow its slow one (100 beads, mode 2: -0.08 ± 0.02 from one frame to the next, 0.23 ± 0.06 after 128).
+motion and follow its slow one (docs/method.md).
 """
 
 from __future__ import annotations

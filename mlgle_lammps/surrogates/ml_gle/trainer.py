@@ -113,7 +113,7 @@ class MlGleTrainer:
         fit, system = self._fit(), self._system
         if fit is None:
             raise RunFailure(f"{system.source}: no GLE could be fitted, and without one nothing can be generated")
-        tie = find_tie(fit, centre_tie(window), spectrum_of(system)) if dynamics.drives_apart else None
+        tie = find_tie(fit, centre_tie(window), spectrum_of(system)) if dynamics.core is not None else None
         fast = find_fast(fit.beyond, dynamics.core, dynamics.sigma)
         return MlGleModel(
             dynamics, alpha=float(np.sqrt(max(fit.alpha_sq, 0.0))), beta_sq=fit.beta_sq, dt=system.dt,

@@ -32,7 +32,6 @@ class PublishedModes:
     """
 
     preset: ClassVar[str] = "paper"
-    drives_apart: ClassVar[bool] = False
     core: ClassVar[None] = None
     coupling: ClassVar[None] = None
     remedy: ClassVar[str] = REMEDY
