@@ -404,6 +404,7 @@ class GleFit:
         n_frames: frames used.
         modes: streamed modes in the sum, counted from 1.
         beyond: λ_k/λ_p of each mode p > k in the sum, by which it is smaller and faster than mode k.
+        short: (lag, MSD_X less the curve, length²) up to the first lag used, where modes beyond k are in the sum.
     """
 
     alpha_sq: float
@@ -416,6 +417,7 @@ class GleFit:
     n_frames: int
     modes: tuple[int, ...] = ()
     beyond: tuple[float, ...] = ()
+    short: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Modes beyond k in the generated centre: the covariance that Rouse's scaling gives, from the first step on."""
+"""Modes beyond k in the generated centre: Rouse's scaling, MD's displacements at short lags, from the first step on."""
 
 import math
 from dataclasses import replace
@@ -11,7 +11,7 @@ from mlgle_lammps.chains.rouse import RouseSource
 from mlgle_lammps.chains.spectrum import linear_spectrum
 from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.records import joined
+from mlgle_lammps.records import Estimate, GleFit, joined
 from mlgle_lammps.statistics.moments import MomentAccumulator
 from mlgle_lammps.surrogates.ml_gle.fast_modes import LONGEST, FastModes, FastMotion, find_fast
 from mlgle_lammps.surrogates.ml_gle.integrator import MlGleMotion
@@ -28,6 +28,11 @@ EXACT = 1.5**2 * (0.9 ** (2 * LAGS) / 2 + 0.9 ** (3 * LAGS) / 3)
 ALPHA, BETA = 0.3, 0.6
 
 
+def fit_of(beyond, short=(), beta_sq=BETA**2):
+    D = Estimate(ALPHA**2 / 2, 0.001, (0.0, 1.0), "")
+    return GleFit(ALPHA**2, beta_sq, D, (4, 8, 16), 1.0, 1, 0.5, 400, (2,), beyond, short)
+
+
 def model_of(fast):
     history = np.random.default_rng(1).standard_normal((8, 200, 2, 3)).astype(np.float32)
     dynamics = ModeModel(8, SIGMA, 0.4 * SIGMA, CORE, None)
@@ -39,19 +44,41 @@ def generate(model, n_steps):
 
 
 def test_the_sum_has_the_covariance_of_smaller_and_faster_copies_of_the_last_mode():
-    fast = find_fast(RATIOS, CORE, SIGMA)
+    fast = find_fast(fit_of(RATIOS), CORE, SIGMA)
     assert fast is not None
     np.testing.assert_allclose(fast.covariance, EXACT, rtol=1e-9)
     np.testing.assert_allclose(autocovariance(fast.core(), 1 + LONGEST)[0], EXACT, rtol=1e-6, atol=1e-9)
-    assert find_fast((), CORE, SIGMA) is None
-    assert find_fast(RATIOS, None, SIGMA) is None
-    assert find_fast(RATIOS, LinearCore(CORE.coefficients, (1, 1), np.zeros(2)), SIGMA) is None
+    assert find_fast(fit_of(()), CORE, SIGMA) is None
+    assert find_fast(fit_of(RATIOS), None, SIGMA) is None
+    assert find_fast(fit_of(RATIOS), LinearCore(CORE.coefficients, (1, 1), np.zeros(2)), SIGMA) is None
+
+
+def test_at_short_lags_the_covariance_is_what_md_needs_and_beyond_twice_the_first_used_that_of_the_copies():
+    slower = EXACT[0] * 0.83**LAGS  # less fast motion than the copies', to the same plateau
+    short = tuple((lag, BETA**2 * 2 * (EXACT[lag] - slower[lag])) for lag in (1, 2, 3, 4))
+    fast = find_fast(fit_of(RATIOS, short), CORE, SIGMA)
+    assert fast is not None
+    covariance = np.array(fast.covariance)
+    np.testing.assert_allclose(covariance[:5], slower[:5], rtol=1e-9)
+    np.testing.assert_allclose(covariance[8:], EXACT[8:], rtol=1e-9)
+    middle = EXACT[6] + (slower[4] - EXACT[4]) / 2
+    assert covariance[6] == pytest.approx(middle)
+
+
+@pytest.mark.parametrize(
+    ("excess", "beta_sq", "copies"),
+    [(BETA**2 * 5 * EXACT[0], BETA**2, True), (0.1 * EXACT[0], 0.0, True), (0.01 * EXACT[0], BETA**2, False)],
+)
+def test_what_no_process_could_have_missed_leaves_the_copies(excess, beta_sq, copies):
+    fast = find_fast(fit_of(RATIOS, ((1, excess), (2, 0.0)), beta_sq), CORE, SIGMA)
+    assert fast is not None
+    assert np.allclose(fast.covariance, EXACT, rtol=1e-9) == copies
 
 
 @pytest.mark.parametrize("ratios", [(0.9, 0.37), (0.07,), (0.51, 0.5)])
 def test_a_swinging_mode_too_has_copies_that_are_a_process(ratios):
     swinging = core_from_reflection(np.array([[0.9, -0.99]]), (2,), np.ones(1))
-    fast = find_fast(ratios, swinging, np.ones(1))
+    fast = find_fast(fit_of(ratios), swinging, np.ones(1))
     assert fast is not None
     assert fast.covariance[0] == pytest.approx(sum(ratios), rel=1e-6)
     assert fast.core().innovation_variance[0] > 0
@@ -99,14 +126,25 @@ def test_a_model_file_keeps_them(tmp_path):
             MlGleModel.load(path)
 
 
-def test_a_fit_says_which_modes_it_added():
-    accumulator = MomentAccumulator(30, 4, 64)
-    for frame in RouseSource(30, 20, 4, 400, 0.5, 2):
+def moments_of_rouse(n_modes, apart=False):
+    accumulator = MomentAccumulator(30, n_modes, 64, apart=apart)
+    for frame in RouseSource(30, 20, n_modes, 400, 0.5, 2):
         accumulator.add(frame)
-    spectrum = linear_spectrum(20)
+    return accumulator.moments()
+
+
+def test_a_fit_says_which_modes_it_added_and_what_it_misses_at_short_lags():
+    moments, spectrum = moments_of_rouse(4), linear_spectrum(20)
     eigenvalues = 4 * np.sin(np.pi * np.arange(1, 20) / 40) ** 2
-    fit = fit_gle(accumulator.moments(), 0.5, spectrum=spectrum)
+    fit = fit_gle(moments, 0.5, spectrum=spectrum)
     assert fit.beyond == pytest.approx(eigenvalues[3] / eigenvalues[[5, 7, 9]])
-    assert fit_gle(accumulator.moments(), 0.5).beyond == ()
-    assert fit_gle(accumulator.moments(), 0.5, form="published", spectrum=spectrum).beyond == ()
-    assert fit_gle(replace(accumulator.moments(), mode_variance=np.zeros(4)), 0.5, spectrum=spectrum).beyond == ()
+    lags, missed = np.array(fit.short).T
+    assert lags.tolist() == [lag for lag in moments.lags if lag <= fit.lags[0]] != []
+    np.testing.assert_array_less(np.abs(missed), 0.3 * moments.msd_com[: len(lags)])
+    other = fit_gle(moments, 0.5), fit_gle(moments, 0.5, form="published", spectrum=spectrum)
+    whole = fit_gle(moments_of_rouse(10), 0.5, spectrum=spectrum)
+    still = fit_gle(replace(moments, mode_variance=np.zeros(4)), 0.5, spectrum=spectrum)
+    assert all(fit.beyond == fit.short == () for fit in (*other, whole, still))
+    with_constant = fit_gle(moments_of_rouse(4, apart=True), 0.5, spectrum=spectrum)
+    assert with_constant.beyond == fit.beyond
+    assert with_constant.short == ()

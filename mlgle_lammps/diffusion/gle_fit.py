@@ -129,7 +129,22 @@ def _default(moments: Moments, dt: float, spectrum: Spectrum | None) -> GleFit:
     added += ", a constant for motion that is inertial at shorter lags" if start > first and not moments.apart else ""
     sum_of = _listed(modes, moments.msd_modes.shape[1])
     method = f"GLE fit, generalized least squares, free beta^2, {sum_of}{added}"
-    return replace(_record(solution, used, summed, dt, method, modes), beyond=beyond)
+    fit = _record(solution, used, summed, dt, method, modes)
+    return replace(fit, beyond=beyond, short=_short(points, len(used), *curve)) if beyond else fit
+
+
+def _short(points: _Points, n_used: int, alpha_sq: float, beta_sq: float) -> tuple[tuple[int, float], ...]:
+    """Return (lag, MSD_X less the curve) up to the first of the last ``n_used`` lags; none where a constant was fitted.
+
+    Args:
+        points: in units of frames.
+        n_used: lags that were fitted.
+        alpha_sq: length² per frame.
+        beta_sq: of the curve.
+    """
+    end = 0 if points.constant else len(points.lags) - n_used + 1
+    excess = points.y - alpha_sq * points.lags - beta_sq * points.s
+    return tuple(zip(points.lags[:end].tolist(), excess[:end].tolist(), strict=True))
 
 
 def _between(fit: GleFit, of_all: GleFit, moments: Moments, dt: float, spectrum: Spectrum) -> GleFit:
@@ -146,7 +161,8 @@ def _between(fit: GleFit, of_all: GleFit, moments: Moments, dt: float, spectrum:
     beta_sq = generalized_least_squares(points.design(start)[:, 1:], rest, points.covariance[start:, start:]).values[0]
     middle = f"midway to the sum over all modes ({of_all.D.value:.4g}), half the distance in the error"
     D = _with_interval(value, se, moments, f"{fit.D.method}; {middle}")
-    return replace(fit, alpha_sq=2 * value, beta_sq=beta_sq, D=D)
+    short = _short(points, len(fit.lags), 2 * value * dt, beta_sq) if fit.short else ()
+    return replace(fit, alpha_sq=2 * value, beta_sq=beta_sq, D=D, short=short)
 
 
 def _with_interval(value: float, se: float, moments: Moments, method: str) -> Estimate:

@@ -1,14 +1,14 @@
 """Modes beyond k: nobody records them, but the fit's sum holds them, and the centre moves with them at short times.
 
-Mode p > k is mode k, smaller and faster by r = λ_k/λ_p (`diffusion/gle_fit.py`), so its covariance is r C_k(t/r). Their
-sum is generated as one Gaussian process, an autoregression with that covariance. Without it chains of 100 beads with
-twelve modes move a third too little from one frame to the next.
+Mode p > k is mode k, smaller and faster by r = λ_k/λ_p (`diffusion/gle_fit.py`), so its covariance is r C_k(t/r). The
+shortest waves do less than that, and the fit leaves their lags out: there the covariance is changed by what the fitted
+curve misses of MD's MSD. Their sum is generated as one Gaussian process, an autoregression with this covariance.
+Without it chains of 100 beads with twelve modes move a third too little from one frame to the next.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,13 +16,15 @@ import torch
 from scipy.linalg import solve_toeplitz, toeplitz
 
 from mlgle_lammps.plain import JsonMapping
-from mlgle_lammps.records import Float64
+from mlgle_lammps.records import Float64, GleFit, Int64
 from mlgle_lammps.surrogates.ml_gle import plain_values
 from mlgle_lammps.surrogates.ml_gle.linear_core import LinearCore, autocovariance
 from mlgle_lammps.surrogates.ml_gle.steppers import LinearStepper, subset
 
 LONGEST = 32
 """Frames over which the covariance is kept, several relaxation times of modes beyond k."""
+SHARES = (1.0, 0.5, 0.25, 0.0)
+"""Of what the curve misses at short lags, of which the first is taken that leaves the covariance of a process."""
 
 
 @dataclass(frozen=True)
@@ -54,24 +56,39 @@ class FastModes:
         return FastModes(covariance)
 
 
-def find_fast(ratios: Sequence[float], core: LinearCore | None, sigma: Float64) -> FastModes | None:
+def find_fast(fit: GleFit, core: LinearCore | None, sigma: Float64) -> FastModes | None:
     """Return the modes beyond k that a fit added; None where it added none or mode k does not move.
 
     A covariance interpolated between whole lags is one again: of the process whose values lines join, begun at random.
 
     Args:
-        ratios: r = λ_k/λ_p of each.
+        fit: that added them.
         core: of the streamed modes, the last of which is mode k; None where there is none.
         sigma: (mode,) σ_z of these.
     """
-    if core is None or not ratios or not core.innovation_variance[-1] > 0:
+    if core is None or not fit.beyond or not core.innovation_variance[-1] > 0:
         return None
-    r = np.array(ratios)
+    r = np.array(fit.beyond)
     longest = math.ceil(LONGEST / r.min()) + 1
     of_k = autocovariance(subset(core, (core.n_modes - 1,)), longest + 1)[0] * sigma[-1] ** 2
     lags = np.arange(1 + LONGEST)
-    covariance = np.sum([own * np.interp(lags / own, np.arange(longest + 1), of_k) for own in r], axis=0)
-    return FastModes(tuple(float(value) for value in covariance)) if _positive(covariance) else None
+    of_copies = np.sum([own * np.interp(lags / own, np.arange(longest + 1), of_k) for own in r], axis=0)
+    for share in SHARES:
+        covariance = of_copies + share * _missed(fit, lags)
+        if _positive(covariance):
+            return FastModes(tuple(float(value) for value in covariance))
+    return None
+
+
+def _missed(fit: GleFit, lags: Int64) -> Float64:
+    """Return (lag,) by how much the covariance must be larger for β² 2 [C(0) - C] to give MD's MSD at short lags.
+
+    From the first lag that was fitted to twice that it fades to nothing.
+    """
+    if not fit.short or not fit.beta_sq > 0:
+        return np.zeros(len(lags))
+    known, excess = np.array(fit.short).T
+    return np.interp(lags, [0, *known, 2 * known[-1]], [0, *(-excess / (2 * fit.beta_sq)), 0])
 
 
 def _positive(covariance: Float64) -> bool:

@@ -114,7 +114,7 @@ class MlGleTrainer:
         if fit is None:
             raise RunFailure(f"{system.source}: no GLE could be fitted, and without one nothing can be generated")
         tie = find_tie(fit, centre_tie(window), spectrum_of(system)) if dynamics.core is not None else None
-        fast = find_fast(fit.beyond, dynamics.core, dynamics.sigma)
+        fast = find_fast(fit, dynamics.core, dynamics.sigma)
         return MlGleModel(
             dynamics, alpha=float(np.sqrt(max(fit.alpha_sq, 0.0))), beta_sq=fit.beta_sq, dt=system.dt,
             time_unit=system.time_unit, length_unit=system.length_unit, history=history, directions=system.directions,
