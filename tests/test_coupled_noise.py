@@ -1,15 +1,20 @@
 """Correlated innovations: found where there are some, white and statically uncorrelated when generated."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.records import Frames
 from mlgle_lammps.surrogates.ml_gle.coupled_noise import WIDEST, CoupledNoise, NoiseOfModes, find_coupling
 from mlgle_lammps.surrogates.ml_gle.integrator import MlGleMotion
 from mlgle_lammps.surrogates.ml_gle.linear_core import core_from_reflection
 from mlgle_lammps.surrogates.ml_gle.mode_model import ModeModel
+from mlgle_lammps.surrogates.ml_gle.mode_trainer import ModeTrainer, TrainOptions
 from mlgle_lammps.surrogates.ml_gle.model import MlGleModel
+from mlgle_lammps.surrogates.ml_gle.pooled import PooledTrainer
 from mlgle_lammps.surrogates.ml_gle.tie import Tie
 
 DECAY = np.array([0.97, 0.9, 0.8])
@@ -68,6 +73,26 @@ def test_a_coupling_is_found_again_and_independent_modes_have_none():
     assert 3 <= coupled.half_width <= 10
     short = np.arange(len(frames)) // (2 * WIDEST)
     assert find_coupling(frames, short, core()) is None
+
+
+def test_modes_of_which_some_are_copies_are_coupled_as_others_are():
+    correlation, decay = np.eye(4), np.array([0.95, 0.95, 0.95, 0.85])[:, None, None]
+    correlation[1, 3] = correlation[3, 1] = -0.3
+    source = NoiseOfModes(CoupledNoise(correlation, 6), torch.zeros(4, 1, 3, 40), 128, 7)
+    noise = torch.cat([source.next_block() for _ in range(8)], dim=1).double().numpy()
+    y = np.zeros_like(noise)
+    for t in range(1, noise.shape[1]):
+        y[:, t] = decay * y[:, t - 1] + np.sqrt(1 - decay**2) * noise[:, t]
+    modes = y.transpose(1, 3, 0, 2).astype(np.float32)
+    steps = np.arange(len(modes))
+    frames = Frames.of_chains(steps, np.zeros_like(steps), np.zeros((len(modes), 40, 3)), modes)
+    how = TrainOptions(16, 700, 300, networks=False)
+    coupling = PooledTrainer(how, [range(3), range(3, 4)]).finish(frames).coupling
+    assert coupling is not None
+    expected = np.where(correlation == -0.3, -0.3 * (1 - 1 / 13), correlation)
+    assert np.all(np.abs(coupling.correlation - expected) < 5 / np.sqrt(len(modes) * 120) + 0.01)
+    assert ModeTrainer(how).finish(frames).coupling is not None
+    assert ModeTrainer(replace(how, coupled=False)).finish(frames).coupling is None
 
 
 def test_generated_modes_keep_their_own_law_and_move_together():

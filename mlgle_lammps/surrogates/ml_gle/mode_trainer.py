@@ -51,6 +51,7 @@ class TrainOptions:
         patience: evaluations without improvement.
         keep_at: a network is kept where it betters the core's held-out likelihood by this many standard errors.
         beside: further devices, which train the networks of their share of the modes.
+        coupled: whether the modes' noise is coupled as far as it goes together.
     """
 
     memory: int = 128
@@ -68,6 +69,7 @@ class TrainOptions:
     patience: int = 6
     keep_at: float = 2.5
     beside: tuple[str, ...] = ()
+    coupled: bool = True
 
 
 class ModeTrainer:
@@ -166,7 +168,7 @@ class ModeTrainer:
         if best is not None and bool(best.broken.any()):
             lost = [j + 1 for j in torch.nonzero(best.broken).flatten().tolist()]
             notes.append(f"training was not finite for modes {lost}; their last finite weights were judged")
-        coupling = find_coupling(frames.y, frames.segments, whole_core)
+        coupling = find_coupling(frames.y, frames.segments, whole_core) if options.coupled else None
         return self._model(frames, final_core, networks, reports, notes, coupling)
 
     def _train_residual(self, data: ResidualData) -> BestWeights:

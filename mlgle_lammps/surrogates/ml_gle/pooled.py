@@ -1,6 +1,7 @@
 """Modes that are copies of one another, as those of a ring or a star, are learned as one: one model from all copies.
 
-The copies of a mode stand beside the molecules as more of them. Modes of one multiplicity are learned together.
+The copies of a mode stand beside the molecules as more of them. Modes of one multiplicity are learned together; how
+their noise goes together is found from all modes as they are.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 
 from mlgle_lammps.records import Frames, ModeReport
+from mlgle_lammps.surrogates.ml_gle.coupled_noise import find_coupling
 from mlgle_lammps.surrogates.ml_gle.equivariant import Networks
 from mlgle_lammps.surrogates.ml_gle.linear_core import LinearCore
 from mlgle_lammps.surrogates.ml_gle.mode_model import ModeModel
@@ -32,7 +34,8 @@ class PooledTrainer:
     ) -> None:
         sizes = sorted({len(group) for group in groups})
         self._groups = {size: [group for group in groups if len(group) == size] for size in sizes}
-        self._trainers = {size: ModeTrainer(options, should_stop=should_stop) for size in sizes}
+        own = replace(options, coupled=False)
+        self._trainers = {size: ModeTrainer(own, should_stop=should_stop) for size in sizes}
 
     def partial_fit(self, window: Frames) -> None:
         """Make one online round on the frames so far."""
@@ -42,7 +45,9 @@ class PooledTrainer:
     def finish(self, window: Frames) -> ModeModel:
         """Train to the end on the frames there are and return the model of all modes."""
         models = {size: trainer.finish(pooled(window, self._groups[size])) for size, trainer in self._trainers.items()}
-        return _of_all_modes(self._groups, models)
+        model = _of_all_modes(self._groups, models)
+        y = torch.as_tensor((window.modes / model.sigma[:, None]).astype(np.float32))
+        return replace(model, coupling=find_coupling(y, window.segments, model.core))
 
 
 def pooled(window: Frames, groups: Sequence[range]) -> Frames:
