@@ -295,3 +295,18 @@ def test_too_few_lags_is_an_error():
         accumulator.add(Frames.single(step, 0, np.zeros((2, 3)), np.zeros((2, 1, 3), np.float32)))
     with pytest.raises(ValueError, match="3 frames"):
         fit_gle(accumulator.moments(), 1.0)
+
+
+def test_three_lags_make_the_published_form_with_three_points():
+    fit = fit_gle(moments_of(RouseSource(20, 20, 4, 50, 0.5, 1), 3), 0.5, "published")
+    assert fit.lags == (1, 2, 3)
+    assert fit.D.value > 0
+
+
+@pytest.mark.parametrize("form", ["default", "published"])
+def test_one_chain_alone_or_chains_that_stand_still_are_an_error(form):
+    one = moments_of(RouseSource(1, 20, 4, 60, 0.5, 1), 16)
+    still = moments_of(RouseSource(5, 20, 4, 60, 0.5, 1), 16)
+    for moments in (one, replace(still, msd_com=np.zeros_like(still.msd_com))):
+        with pytest.raises(ValueError, match=f"{moments.n_chains} chains? without motion"):
+            fit_gle(moments, 0.5, form)

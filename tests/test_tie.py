@@ -80,6 +80,19 @@ def test_modes_are_the_same_with_and_without_a_tie_and_one_trajectory_has_a_neig
     assert abs(np.corrcoef(np.diff(single.com[:, 0, 0]), np.diff(own[:, 0, 0]))[0, 1]) < 0.3
 
 
+def test_more_tied_modes_than_trajectories_of_a_batch_are_lent_to_others_all_the_same():
+    k, lender = 82, 79  # of two batches of 80, whose place-th mode comes from the (place + 1)-th neighbour
+    sigma = np.where(np.arange(k) == lender, 1.0, 1e-6)
+    reflection = np.full((k, 1), 0.5)
+    dynamics = ModeModel(4, sigma, sigma, core_from_reflection(reflection, (1,) * k, np.ones(k)), None)
+    history = (np.random.default_rng(1).standard_normal((4, 160, k, 3)) * sigma[:, None]).astype(np.float32)
+    tie = Tie(tuple(range(1, k + 1)), (0.0,) * k)
+    made = generate(MlGleModel(dynamics, 0.0, BETA**2, DT, "tau", "sigma", history, tie=tie), 40, 160)
+    own = made.modes[:, :, lender]
+    assert made.com.std() > 0.1
+    assert abs(np.corrcoef(np.diff(made.com, axis=0).ravel(), np.diff(own, axis=0).ravel())[0, 1]) < 0.1
+
+
 def test_a_model_file_keeps_the_tie(tmp_path):
     for tie in (EVEN, None):
         model_of(tie).save(tmp_path / "model.safetensors")

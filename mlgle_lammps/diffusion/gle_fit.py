@@ -82,12 +82,17 @@ def fit_gle(moments: Moments, dt: float, form: FitForm = "default", spectrum: Sp
         The fit; α² and D in length²/time, D per dimension.
 
     Raises:
-        ValueError: fewer than three lags have been reached, or no such form.
+        ValueError: fewer than three lags have been reached, centres that do not move, or no such form.
 
     Limit: for a Rouse melt β² is 0 and D is kT/(Nζ).
     """
     if len(moments.lags) < 3:
         raise ValueError(f"{moments.n_frames} frames reach {len(moments.lags)} lags; the fit needs 3")
+    if not np.all(moments.msd_com > 0):
+        raise ValueError(
+            f"{moments.n_chains} chain{'s' * (moments.n_chains > 1)} without motion against the system's centre: "
+            "the fit needs two chains or more, which move"
+        )
     if form not in get_args(FitForm):
         raise ValueError(f"the fit has no form {form!r}")
     if form == "published":
@@ -342,7 +347,7 @@ def _published(points: _Points, moments: Moments, dt: float) -> GleFit:
     Chi-square is of the residuals with their own covariance, not the points': what the fit takes out of them is not
     in it. Its degrees of freedom are the points less the coefficients that are not held at zero.
     """
-    middle = int(np.argmin(np.abs(points.lags - points.lags[-1] / 2)))
+    middle = int(np.argmin(np.abs(points.lags - points.lags[-1] / 2)[1:-1])) + 1
     keep = [0, middle, len(points.lags) - 1]
     lags, y, s = points.lags[keep], points.y[keep], points.s[keep]
     design = np.stack([lags.astype(float), s], axis=1)

@@ -173,12 +173,12 @@ class Batch:
     def _driven(self, steps: torch.Tensor, rows: list[int] | slice = slice(None)) -> torch.Tensor:
         """Return what modes add to the centre in units of β, (time, d, trajectory) of y (mode, time, d, trajectory).
 
-        What a trajectory's centre takes of modes that are not its own are those of its neighbours, each mode another's:
-        as independent as processes of their own would be, and already there.
+        What a trajectory's centre takes of modes that are not its own are those of its neighbours, each mode another's
+        while there are as many: as independent as processes of their own would be, and already there.
         """
         own = torch.einsum("j,jtxc->txc", (self.sigma * self._own)[rows], steps)
         for mode, values in zip(range(len(self.sigma))[rows] if isinstance(rows, slice) else rows, steps, strict=True):
             if mode in self._lent:
                 place, weight = self._lent[mode]
-                own = own + (weight * values).roll(place + 1, -1)
+                own = own + (weight * values).roll(1 + place % (values.shape[-1] - 1), -1)
         return own
