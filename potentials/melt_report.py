@@ -4,6 +4,7 @@ Two processes run MD side by side for some 50 minutes: the default deck at 300 a
 the service itself on chains of 100 beads at both temperatures, as many frames as there is time for. Longer runs of
 100 beads take the place of the latter with ``--long``, the folders that `mlgle_lammps.run` left. Writes a table
 (stdout, ``report.md``, ``report.json``) and figures; ``--redraw --long`` writes it anew when these have grown.
+Where a run fails the others are kept, and the first failure is told at the end.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from mlgle_lammps.resources.progress import format_seconds
 
 DECKS = Path(__file__).parent.parent / "lammps_inputs"
 SETUP_STEPS = 10_000  # what a push-off costs, in steps of the small melts
+PREPARED_STEPS = 100_000  # what that of `PREPARED` costs
 PREPARED = (50, 50)  # chains and beads of the melt that shows what preparation does
 DEFAULT_STEPS = 500_000
 LEAST_STEPS = 16_000
@@ -55,7 +57,8 @@ class Length:
 
 LENGTHS = (Length(40, 12, (260_000, 160_000), (50_000, 30_000)),)
 LONG_FRAMES = 140  # of chains of 100 beads at each temperature: the first D is found at frame 129
-LONG_STEPS, LONG_BEADS = 280_000 + 45_000, 2000  # of these, relaxation included
+LONG_STEPS, LONG_BEADS = 280_000 + 45_000, 2000  # of these, relaxation included; beads in all
+LONG_CHAIN = melt_targets.PAPERS_BEADS
 
 
 def _count(counter: Any) -> Any:
@@ -114,20 +117,26 @@ def _long(T: int, folder: Path) -> tuple[str, Any]:
 def _prepared(folder: Path) -> tuple[str, Any]:
     import melt_runs
 
-    return "prepared", melt_runs.prepared_chains(*PREPARED, folder, _count(_counter))
+    found = melt_runs.prepared_chains(*PREPARED, folder)
+    _count(_counter)(PREPARED_STEPS)
+    return "prepared", found
 
 
 def run_all(folder: Path, steps: int, processes: int, before: dict[str, Any], long_too: bool = True) -> dict[str, Any]:
     """Run all MD; return results by name, added to those ``before``, and keep them in ``runs.json`` as they come.
 
     Shows progress and the time left once a minute; ``long_too``: run chains of 100 beads.
+
+    Raises:
+        UserError: the first of the runs that failed, after all others have been kept.
     """
     share = steps / DEFAULT_STEPS
-    work = share * sum(length.work for length in LENGTHS) + 2 * (steps + 150_000) + 100_000
+    work = share * sum(length.work for length in LENGTHS) + 2 * (steps + 150_000) + PREPARED_STEPS
     work += 2 * long_too * LONG_STEPS * LONG_BEADS // 400
     context = multiprocessing.get_context("spawn")
     counter = context.Value("q", 0)
     results = dict(before)
+    failed: list[UserError] = []
     with ProcessPoolExecutor(
         processes, mp_context=context, initializer=_begin, initargs=(counter,), max_tasks_per_child=1
     ) as pool:
@@ -141,10 +150,17 @@ def run_all(folder: Path, steps: int, processes: int, before: dict[str, Any], lo
         while pending:
             done, pending = wait(pending, timeout=SAID_EVERY, return_when=FIRST_COMPLETED)
             for future in done:
-                name, result = future.result()
+                try:
+                    name, result = future.result()
+                except UserError as error:
+                    print(f"melt-report: {one_line(error)}; the other runs go on", file=sys.stderr, flush=True)
+                    failed.append(error)
+                    continue
                 results[name] = result
                 (folder / "runs.json").write_text(json.dumps(results), encoding="utf-8")
             _say(counter.value, work, time.monotonic() - start, [name for name in results if name not in before])
+    if failed:
+        raise failed[0]
     return results
 
 
@@ -211,12 +227,24 @@ def _kept_results(path: Path) -> dict[str, Any]:
 
 
 def _given(folders: Sequence[Path]) -> dict[str, Any]:
-    """Return what runs of the service found, by name; none for no folders."""
+    """Return what runs of the service found, by name; none for no folders.
+
+    Raises:
+        UserError: no runs of 100 beads with the force field that ships.
+    """
     if not folders:
         return {}
     import long_chains
 
-    return {f"long {folder}": asdict(long_chains.read(folder)) for folder in folders}
+    found = {}
+    for folder in folders:
+        run = long_chains.read(folder)
+        changed = sorted(long_chains.FORCE_FIELD & run.variables.keys())
+        if run.n_beads != LONG_CHAIN or changed:
+            what = f"with -var {changed[0]}" if changed else f"of {run.n_beads} beads"
+            raise UserError(f"--long {folder}: a run {what}; give {LONG_CHAIN} beads, the force field as it ships")
+        found[f"long {folder}"] = asdict(run)
+    return found
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -22,8 +22,8 @@ from mlgle_lammps.statistics.displacements import mean_squared_displacements
 from mlgle_lammps.statistics.moments import logarithmic_lags
 
 DECKS = Path(__file__).parent.parent / "lammps_inputs"
-EVERY = 400  # steps between frames, 20 ps
-FINE_EVERY, FINE_STEPS = 10, 50_000  # a second, short run for the MSD at short times: 0.5 ps
+EVERY = 400  # steps between frames, 16 ps in `in.melt`
+FINE_EVERY, FINE_STEPS = 10, 50_000  # a second, short run for the MSD at short times: 0.4 ps
 REPORT = 200  # steps between lines of thermodynamics
 CROSSING_EVERY, CROSSING_STEPS = 2, 30_000
 RELAX_HOT = 25_000  # steps at 400 K before measuring, from a start equilibrated at 300 K
@@ -203,7 +203,7 @@ def write_data(recording: Recording, path: Path, title: str) -> None:
     path.write_text(data_text(chains, float(recording.box[0]), mass, True, title), encoding="utf-8")
 
 
-def prepared_chains(n_chains: int, n_beads: int, folder: Path, advance: Progress) -> Result:
+def prepared_chains(n_chains: int, n_beads: int, folder: Path) -> Result:
     """Return <R²(s)>/s of a large melt as built, and right after its push-off (`in.melt.paper`, no relaxation)."""
     start = folder / "prepared.data"
     build_melt([str(start), "--chains", str(n_chains), "--beads", str(n_beads), "--seed", "1", "--overwrite"])

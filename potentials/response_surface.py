@@ -145,6 +145,8 @@ def calibrate(
     targets: Sequence[Target],
     on_evaluation: Callable[[Evaluation], None] = lambda evaluation: None,
     measure_long: Measure | None = None,
+    n_given: int = 0,
+    begun: Callable[[int], dict[str, float] | None] = lambda number: None,
 ) -> dict[str, float]:
     """Evaluate until there are ``n_evaluations``; return the parameters that the fit would choose then.
 
@@ -156,11 +158,14 @@ def calibrate(
         targets: what is wanted.
         on_evaluation: hears of each new one.
         measure_long: measures long chains; None: none are.
+        n_given: of the evaluations, the first, that come from elsewhere and do not count in the order of the others.
+        begun: the parameters of a long evaluation that was ended before it was there, by its number.
     """
     while len(evaluations) < n_evaluations:
-        number = len(evaluations)
+        number = len(evaluations) - n_given
         parameters = propose(evaluations, known, targets)
         if measure_long is not None and number >= FIRST_LONG and (number - FIRST_LONG) % LONG_EVERY == 0:
+            parameters = begun(number) or parameters
             evaluation = Evaluation(parameters, measure_long(parameters, number), long=True)
         else:
             evaluation = Evaluation(parameters, measure(parameters, number))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import math
 import shutil
@@ -230,9 +231,10 @@ def test_a_calibration_goes_on_from_its_log(tmp_path):
     ("options", "complaint"),
     [
         (["--steps", "10"], "--steps is 10"),
-        (["--evaluations", "0"], "--evaluations is 0"),
+        (["--evaluations", "4"], "--evaluations is 4; the least that makes sense is 5"),
         (["--long-frames", "100"], "--long-frames is 100"),
         (["--temperatures", "400", "300"], "lower one first"),
+        (["--temperatures", "300", "405"], "--temperatures 405: the papers have no D there"),
         (["--data", "no.data"], "no such file"),
         (["--knots", "no.knots"], "no.knots"),
     ],
@@ -261,6 +263,58 @@ def test_long_runs_of_other_parameters_are_not_taken_for_these(tmp_path):
     (tmp_path / "long-6" / "parameters.json").write_text('{"well": 2.0}')
     with pytest.raises(UserError, match="holds runs of other parameters"):
         engine.long({p.name: p.start for p in calibrate.PARAMETERS}, 6)
+
+
+def test_a_long_evaluation_that_was_ended_is_the_next_one_whatever_the_fit_would_choose_by_now(tmp_path):
+    engine = calibrate.Engine(KNOTS, tmp_path, (300, 400), 1000, 0, None, long_frames=140)
+    assert engine.begun(6) is None
+    parameters = {p.name: 1.1 * p.start for p in calibrate.PARAMETERS}
+    (tmp_path / "long-6").mkdir()
+    (tmp_path / "long-6" / "parameters.json").write_text(json.dumps(parameters))
+    assert engine.begun(6) == parameters
+    (tmp_path / "long-6" / "parameters.json").write_text('{"well": 2.0}')
+    with pytest.raises(UserError, match=r"parameters\.json: not the parameters"):
+        engine.begun(6)
+    begun = {"depth": 1.3, "drag": 140.0}
+    evaluations: list[response_surface.Evaluation] = []
+    long = {"measure_long": _long_engine(0.2), "begun": {6: begun}.get}
+    response_surface.calibrate(_engine(0.2), evaluations, 11, KNOWN, WANTED, **long)
+    assert evaluations[6].parameters == begun
+    assert evaluations[10].parameters != begun
+
+
+def test_runs_that_exist_do_not_change_the_order_of_evaluations():
+    given = [response_surface.Evaluation({"depth": 1.0, "drag": 100.0}, {}, True)] * 5
+    evaluations = list(given)
+    both = {"known": KNOWN, "targets": WANTED, "measure_long": _long_engine(0.2)}
+    response_surface.calibrate(_engine(0.2), evaluations, 15, n_given=5, **both)
+    assert [i for i, e in enumerate(evaluations) if e.long] == [0, 1, 2, 3, 4, 11]
+
+
+def test_a_calibration_is_not_gone_on_with_under_other_settings(tmp_path):
+    same = ["--out", str(tmp_path), "--var", "angle", "120"]
+    options = calibrate._options(same)
+    for _ in range(2):
+        calibrate.same_settings(tmp_path / "settings.json", options)
+    knots = tmp_path / "other.knots"
+    knots.write_text(KNOTS.read_text().replace("26.0", "27.0") + "\n")
+    for changed in (
+        ["--var", "bond_length", "4"],
+        ["--knots", str(knots)],
+        ["--temperatures", "310", "400"],
+        ["--data", str(knots)],
+    ):
+        with pytest.raises(UserError, match=f"another {changed[0]}"):
+            calibrate.same_settings(tmp_path / "settings.json", calibrate._options([*same, *changed]))
+    (tmp_path / "settings.json").write_text("[]")
+    with pytest.raises(UserError, match="not the settings"):
+        calibrate.same_settings(tmp_path / "settings.json", options)
+
+
+def test_targets_are_those_of_the_temperatures_that_are_measured():
+    cold, hot = calibrate.targets_at(320, 380)[2:]
+    assert (cold.name, hot.name) == ("D(320 K)", "D(380 K)/D(320 K)")
+    assert (cold.wanted, hot.wanted) == pytest.approx((math.log(0.109), math.log(0.181 / 0.109)))
 
 
 @pytest.mark.parametrize("line", ["nonsense", "{}", '{"parameters": {"well": 1}, "values": {}}', "[1]"])
@@ -319,11 +373,15 @@ Loop time of 1 on 1 procs for 100 steps with 400 atoms
          0   250.0          0.0
        100   302.0         10.0
        200   304.0         30.0
-Loop time of 1 on 1 procs for 200 steps with 400 atoms
+WARNING: this one was killed (../thermo.cpp:1)
    Step          Temp          Press
-       250   250.0          0.0
-       350   306.0         50.0
+       200   304.0         30.0
+       300   306.0         50.0
 Loop time of 1 on 1 procs for 100 steps with 400 atoms
+   Step          Temp          Press
+       300   306.0         50.0
+       400   308.0         70.0
+       500   308
 """
 
 
@@ -332,6 +390,7 @@ def _long_run(folder: Path, T: int, seed: int, D: float, status: str = "complete
     folder.mkdir()
     result = {
         "status": status, "n_beads": 100, "n_chains": 20, "n_frames": 201, "dt": 80_000.0, "fit": {"p": 0.4},
+        "time_unit": "fs",
         "variables": {"T": [str(T)], "seed": [str(seed)]}, "timing": {"md_s": 7200.0},
         "D": {"value": D * 1e-5, "ci95": [0.8 * D * 1e-5, 1.2 * D * 1e-5], "se": 0.1 * D * 1e-5},
     }  # fmt: skip
@@ -345,9 +404,14 @@ def test_a_run_of_long_chains_is_read_and_not_run_again(tmp_path):
     run = long_chains.read(folder)
     assert (run.T, run.seed, run.frames, run.ns, run.md_s, run.complete) == (300, 7, 201, 16.0, 7200.0, True)
     assert (*run.D, *run.ci95, run.fit_p) == pytest.approx((0.1, 0.01, 0.08, 0.12, 0.4))
-    assert (*run.kinetic_T, *run.pressure) == pytest.approx((304.0, 2 / np.sqrt(3), 30.0, 20 / np.sqrt(3)))
+    assert (*run.kinetic_T, *run.pressure) == pytest.approx((305.0, np.sqrt(5 / 3), 40.0, np.sqrt(500 / 3)))
     assert long_chains.run(folder, 300, 201, {}) == run
     assert not long_chains.read(_long_run(tmp_path / "b", 300, 8, 0.1, "partial")).complete
+    for name, value, complaint in (("time_unit", "tau", "units real"), ("variables", {"T": ["hot"]}, "not a run")):
+        result = json.loads((folder / "result.json").read_text())
+        (tmp_path / "b" / "result.json").write_text(json.dumps(result | {name: value}))
+        with pytest.raises(UserError, match=complaint):
+            long_chains.read(tmp_path / "b")
     (folder / "result.json").write_text('{"D": null}')
     for bad in (folder, tmp_path / "none"):
         with pytest.raises(UserError, match=r"result\.json"):
@@ -445,6 +509,26 @@ def test_a_run_that_was_ended_is_gone_on_with(tmp_path, monkeypatch):
         assert commands[-1] == ["--resume", str(folder)]
 
 
+def test_a_run_of_another_force_field_temperature_or_length_is_not_gone_on_with(tmp_path, monkeypatch):
+    table = tmp_path / "pair.table"
+    table.write_text("one")
+    monkeypatch.setattr(long_chains, "run_with_us", lambda command: subprocess.CompletedProcess(command, 0, "", ""))
+    good = {"T": 300, "n_frames": 201, "variables": {"pair_table": table, "friction": 800}}
+    with pytest.raises(RunFailure):
+        long_chains.run(tmp_path / "a", **good)
+    _long_run(tmp_path / "a", 300, 7, 0.1)
+    assert long_chains.run(tmp_path / "a", **good).D[0] == pytest.approx(0.1)
+    for changed, what in (
+        ({"T": 310}, "temperature"), ({"n_frames": 300}, "number of frames"),
+        ({"variables": {"pair_table": table}}, "set of variables"),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=f"holds a run of another {what}; move it away"):
+            long_chains.run(tmp_path / "a", **{**good, **changed})
+    table.write_text("two")
+    with pytest.raises(UserError, match="another force field"):
+        long_chains.run(tmp_path / "a", **good)
+
+
 @pytest.mark.slow
 @pytest.mark.lammps
 def test_the_service_measures_long_chains(tmp_path):
@@ -501,6 +585,45 @@ def test_a_report_is_written_anew_with_longer_runs(tmp_path, capsys):
     assert "| 400 | 0.180 ± 0.018 | 0.928 ± 0.093 | 0.194 | 0.170 | 0.161 |" in text
     assert "| configurational temperature, 300 K | 330.0 | 1.0 | 300 K within 5% | no |" in text
     assert melt_report.main(["--redraw", "--out", str(out), "--long", str(tmp_path / "none")]) == 2
+    capsys.readouterr()
+    _change(Path(folders[1]), friction="900")
+    assert melt_report.main(["--redraw", "--out", str(out), "--long", *folders]) == 2
+    assert "a run with -var friction; give 100 beads" in capsys.readouterr().err
+    result = json.loads((Path(folders[0]) / "result.json").read_text())
+    (Path(folders[0]) / "result.json").write_text(json.dumps(result | {"n_beads": 20}))
+    assert melt_report.main(["--redraw", "--out", str(out), "--long", *folders]) == 2
+    assert "a run of 20 beads; give 100 beads" in capsys.readouterr().err
+
+
+class _Pool:
+    """A pool that runs what it is given at once."""
+
+    def __init__(self, *_, **__):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def submit(self, job, *arguments):
+        future: concurrent.futures.Future[tuple[str, object]] = concurrent.futures.Future()
+        if job is melt_report._default_melt and arguments[0] == 300:
+            future.set_exception(RunFailure("lost atoms"))
+        else:
+            future.set_result((f"{job.__name__} {arguments[0]}", {}))
+        return future
+
+
+def test_a_run_that_fails_does_not_take_the_others_with_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(melt_report, "ProcessPoolExecutor", _Pool)
+    with pytest.raises(RunFailure, match="lost atoms"):
+        melt_report.run_all(tmp_path, 20_000, 2, {"timing": []})
+    assert "lost atoms; the other runs go on" in capsys.readouterr().err
+    kept = json.loads((tmp_path / "runs.json").read_text())
+    assert {"timing", "_long 300", "_long 400", "_default_melt 400"} < kept.keys()
+    assert "_default_melt 300" not in kept
 
 
 def test_the_breakdown_of_lammps_output_is_read():
@@ -534,27 +657,33 @@ def test_melt_report_refuses_bad_options_in_one_line(tmp_path, capsys):
 WORKER = """
 import concurrent.futures, multiprocessing, os, sys, time
 sys.path.insert(0, {potentials!r})
-import melt_report
+import long_chains, melt_report
 if __name__ == "__main__":
     spawn = multiprocessing.get_context("spawn")
     pool = concurrent.futures.ProcessPoolExecutor(1, spawn, melt_report._begin, (spawn.Value("q", 0),))
     print(pool.submit(os.getpid).result(), flush=True)
-    pool.submit(time.sleep, 300)
+    pool.submit(long_chains.run_with_us, ["sh", "-c", 'echo $$ > {pid}; exec sleep 300'])
     time.sleep(300)
 """
 
 
 def test_a_report_that_is_killed_leaves_no_md_behind(tmp_path):
     script = tmp_path / "report.py"
-    script.write_text(WORKER.format(potentials=str(POTENTIALS)))
+    pid = tmp_path / "pid"
+    script.write_text(WORKER.format(potentials=str(POTENTIALS), pid=pid))
     with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as report:
         assert report.stdout is not None
         worker = int(report.stdout.readline())
+        begun = time.monotonic() + 20
+        while not (pid.exists() and pid.read_text().strip()):
+            assert time.monotonic() < begun
+            time.sleep(0.1)
         report.kill()
     gone = time.monotonic() + 20
-    while _runs(worker):
-        assert time.monotonic() < gone
-        time.sleep(0.1)
+    for process in (worker, int(pid.read_text())) if sys.platform == "linux" else (worker,):
+        while _runs(process):
+            assert time.monotonic() < gone
+            time.sleep(0.1)
 
 
 def _runs(process: int) -> bool:
