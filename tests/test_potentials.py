@@ -513,20 +513,18 @@ def test_a_run_of_another_force_field_temperature_or_length_is_not_gone_on_with(
     table = tmp_path / "pair.table"
     table.write_text("one")
     monkeypatch.setattr(long_chains, "run_with_us", lambda command: subprocess.CompletedProcess(command, 0, "", ""))
-    good = {"T": 300, "n_frames": 201, "variables": {"pair_table": table, "friction": 800}}
+    variables: dict[str, object] = {"pair_table": table, "friction": 800}
     with pytest.raises(RunFailure):
-        long_chains.run(tmp_path / "a", **good)
+        long_chains.run(tmp_path / "a", 300, 201, variables)
     _long_run(tmp_path / "a", 300, 7, 0.1)
-    assert long_chains.run(tmp_path / "a", **good).D[0] == pytest.approx(0.1)
-    for changed, what in (
-        ({"T": 310}, "temperature"), ({"n_frames": 300}, "number of frames"),
-        ({"variables": {"pair_table": table}}, "set of variables"),
-    ):  # fmt: skip
+    assert long_chains.run(tmp_path / "a", 300, 201, variables).D[0] == pytest.approx(0.1)
+    others = (310, 201, variables), (300, 300, variables), (300, 201, {"pair_table": table})
+    for other, what in zip(others, ("temperature", "number of frames", "set of variables"), strict=True):
         with pytest.raises(UserError, match=f"holds a run of another {what}; move it away"):
-            long_chains.run(tmp_path / "a", **{**good, **changed})
+            long_chains.run(tmp_path / "a", *other)
     table.write_text("two")
     with pytest.raises(UserError, match="another force field"):
-        long_chains.run(tmp_path / "a", **good)
+        long_chains.run(tmp_path / "a", 300, 201, variables)
 
 
 @pytest.mark.slow
