@@ -34,7 +34,9 @@ TRAINED_CHAINS = 1024
 class LearnOptions:
     """What `run` and `replay` share: everything behind the ring buffer; each field says what it means."""
 
-    out: Path = option(meaning="result folder", metavar="DIR", shown="runs/<name of the input>, of a replay with -replay")
+    out: Path = option(
+        meaning="result folder", metavar="DIR", shown="runs/<name of the input>, of a replay with -replay"
+    )
     overwrite: bool = option(False, "replace a result folder that exists")
     surrogate: str = option("ml-gle", "what learns and generates", metavar="NAME")
     preset: str = option("default", "variant of the surrogate", metavar="NAME")
