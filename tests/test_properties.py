@@ -9,11 +9,13 @@ from mlgle_lammps.chains.mode_basis import linear_basis
 from mlgle_lammps.chains.modes import mode_matrix
 from mlgle_lammps.chains.rouse import RouseSource, rouse_mode_variance, rouse_relaxation_time
 from mlgle_lammps.evaluate.box_size import box_term, infinite_diffusion
+from mlgle_lammps.evaluate.joined_relaxation import join_relaxations
 from mlgle_lammps.evaluate.properties import Properties, add_scattering, add_sizes_and_motion, add_stress, gather
 from mlgle_lammps.evaluate.run_properties import properties_of
 from mlgle_lammps.evaluate.scales import scales_of
 from mlgle_lammps.evaluate.trajectories import read_trajectory
 from mlgle_lammps.observe.green_kubo import NORMAL, SHEAR, StressRelaxation, stress_relaxation
+from mlgle_lammps.observe.mode_relaxation import ModeCorrelations, relaxation_of_modes
 from mlgle_lammps.observe.moduli import moduli_of
 from mlgle_lammps.observe.scattering import debye, scattering_of_beads, scattering_of_modes
 from mlgle_lammps.options.properties import PropertiesOptions
@@ -159,6 +161,31 @@ def test_green_kubo_finds_the_viscosity_of_maxwell_s_liquid_and_joins_nothing_to
     assert abs(float(eta.value) - G0 * tau) < 4 * float(eta.se)
     assert abs(float(eta.value) - 1.3 * G0 * tau) > 4 * float(eta.se)
     assert stress_relaxation(correlation, 1.0, V / kT, 30_000.0, 1024.0) is None
+
+
+@pytest.mark.parametrize(
+    ("n_beads", "k", "spacing"), [(50, 12, 0.02), (100, 12, 0.02), (25, 12, 0.003), (20, 19, 0.05)]
+)
+def test_two_exact_routes_join_to_the_exact_viscosity(n_beads, k, spacing):
+    """Modes that relax within a frame are all in Green-Kubo's part, and nothing of them is taken off the modes'."""
+    tau = rouse_relaxation_time(np.arange(1, n_beads), n_beads)
+    dt = spacing * tau[0]
+    correlation = np.exp(-dt * np.arange(1200)[:, None] / tau[:k])
+    noise = 1 + 1e-3 * np.random.default_rng(1).standard_normal((8, 1, k))
+    modes = ModeCorrelations(correlation * noise, np.full(8, 5), dt)
+    relaxation = relaxation_of_modes(modes, linear_basis(n_beads))
+    fine = np.concatenate([[0.0], np.geomspace(1e-4 * tau[-1], 4 * tau[0], 4000)])
+    exact = np.exp(-2 * fine[:, None] / tau).sum(axis=1)
+    stress = StressRelaxation(fine, Replicas(exact, exact * (1 + 0.02 * np.array([[-1.0], [0.0], [1.0]]))))
+    kept = np.arange(1, 200)
+    G = relaxation.sum.map(lambda own: own[kept])
+    both = join_relaxations(stress, relaxation.times[kept], G, relaxation, 1.0)
+    assert both is not None
+    assert float(both.viscosity.value) == pytest.approx(tau.sum() / 2, rel=0.01)
+    assert float(relaxation.remaining.value[0]) == pytest.approx(float(relaxation.integral.value), rel=1e-9)
+    t = relaxation.times[[3, 30, 300]]
+    rest = (tau / 2 * np.exp(-2 * t[:, None] / tau)).sum(axis=1)
+    np.testing.assert_allclose(relaxation.remaining.value[[3, 30, 300]], rest, rtol=0.02, atol=1e-3 * tau.sum())
 
 
 def test_moduli_of_one_exponential_cross_at_its_rate():

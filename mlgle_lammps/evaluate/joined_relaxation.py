@@ -9,7 +9,7 @@ import numpy as np
 from mlgle_lammps.observe.green_kubo import StressRelaxation
 from mlgle_lammps.observe.mode_relaxation import Relaxation
 from mlgle_lammps.records import Float64
-from mlgle_lammps.statistics.replicas import Replicas, combined, stacked
+from mlgle_lammps.statistics.replicas import Replicas, combined
 
 SPAN = 3.0
 """Agreement is judged over times t to 3 t."""
@@ -81,10 +81,7 @@ def _joined(
     ratio: Replicas,
 ) -> JoinedRelaxation:  # fmt: skip
     early, late = stress.times < at, times >= at
-    inside = relaxation.times <= at
-    begun = Replicas(relaxation.sum.value[inside], relaxation.sum.left_out[:, inside])
-    whole = stacked([begun, relaxation.integral], relaxation.integral.effect)
-    beyond = whole.map(lambda own: density * (own[-1] - np.trapezoid(own[:-1], relaxation.times[inside])))
+    beyond = relaxation.remaining.map(lambda own: density * float(np.interp(at, relaxation.times, own)))
     viscosity = combined(lambda a, b: float(a + b), stress.viscosity(at), beyond)
     # modes are right beyond only as far as both were seen to agree
     agreement = ratio.map(lambda own: float(beyond.value * (own - ratio.value)))

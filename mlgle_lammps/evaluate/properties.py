@@ -382,16 +382,21 @@ def add_stress(
         if not why:
             assert record is not None
             span = record.every * record.timestep * record.correlator.n_samples
-            own = green_kubo.sure_viscosity(until, span, float(viscosity.value) / scales.time)
+            end = min(until, float(green_kubo.times[-1]))
+            own = green_kubo.sure_viscosity(end, span, float(viscosity.value) / scales.time)
             found.put("viscosity_green_kubo", own.map(lambda v: v * scales.time),
-                  scales.viscosity_unit, f"{of}, ∫ G dt up to {until:.4g} {time}, three τ_1 of mode 1")  # fmt: skip
+                  scales.viscosity_unit, f"{of}, ∫ G dt up to {end:.4g} {time}, "
+                      f"{end / float(relaxation.slowest.value):.1f} τ_1 of mode 1")  # fmt: skip
         joined = join_relaxations(green_kubo, times, G, relaxation, density) if relaxed else None
         if joined is not None:
             found.put("viscosity_joined", joined.viscosity.map(lambda v: v * scales.time), scales.viscosity_unit,
                       f"Green-Kubo up to {joined.at:.4g} {time}, from where on modes agree with it (ratio "
                       f"{joined.ratio:.3f} ± {joined.ratio_se:.2g}, in the error), modes beyond")  # fmt: skip
         else:
-            found.reasons["viscosity_joined"] = "the two routes to G(t) agree nowhere within 10% and two errors"
+            found.reasons["viscosity_joined"] = (
+                "the two routes to G(t) agree nowhere within two errors of at most 10%" if relaxed
+                else "modes have not relaxed within the record"
+            )  # fmt: skip
     _choose_viscosity(found)
     best_times, best, source = (times, G, ["modes"] * len(times))
     if joined is not None:

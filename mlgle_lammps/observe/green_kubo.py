@@ -31,10 +31,11 @@ class StressRelaxation:
     G: Replicas
 
     def viscosity(self, until: float) -> Replicas:
-        """Return ∫ G dt up to a time, by the trapezoidal rule: the running integral."""
-        last = int(np.searchsorted(self.times, until, side="right"))
-        times = self.times[:last]
-        return self.G.map(lambda G: float(np.trapezoid(G[:last], times)))
+        """Return ∫ G dt up to a time, or the last one, by the trapezoidal rule: the running integral."""
+        end = min(until, float(self.times[-1]))
+        last = int(np.searchsorted(self.times, end))
+        times = np.append(self.times[:last], end)
+        return self.G.map(lambda G: float(np.trapezoid([*G[:last], np.interp(end, self.times, G)], times)))
 
     def sure_viscosity(self, until: float, span: float, at_least: float) -> Replicas:
         """Return the same with an error that is not below that of Gaussian noise, 2η √(until / 5 span).

@@ -80,6 +80,7 @@ class Relaxation:
         times: (lag,).
         sum: (lag,) Σ_p C_p(t)² over all N - 1 modes.
         integral: ∫ Σ_p C_p² dt, a time.
+        remaining: (lag,) ∫ from each time on, of which ``integral`` is the first.
         continued: modes whose times were continued from slower ones.
         beyond: largest share of a mode's integral that lies beyond where it ends, and was added.
         slowest: integral time 2 ∫ C_1² dt of mode 1, τ_1 of an exponential.
@@ -88,6 +89,7 @@ class Relaxation:
     times: Float64
     sum: Replicas
     integral: Replicas
+    remaining: Replicas
     continued: int
     beyond: float
     slowest: Replicas
@@ -133,11 +135,18 @@ def relaxation_of_modes(correlations: ModeCorrelations, basis: ModeBasis) -> Rel
         result: Float64 = own[:, :n_seen].sum(axis=1) + fast.sum(axis=1)
         return result
 
+    def remaining(own: Float64) -> Float64:
+        slow = np.sum([_remaining(own[:, p], windows[p]) for p in range(n_seen)], axis=0) * dt
+        tau = np.maximum(fast_times(own), 1e-300)
+        result: Float64 = slow + np.sum(tau / 2 * np.exp(-2 * times[:, None] / tau), axis=1)
+        return result
+
     shares = [_whole(_integral(squares.value[: M + 1, p]), M)[1] for p, M in enumerate(windows)]
     return Relaxation(
         times=times,
         sum=squares.map(total),
         integral=squares.map(lambda own: integrals(own).sum() + fast_times(own).sum() / 2),
+        remaining=squares.map(remaining),
         continued=basis.n_modes - n_seen,
         beyond=max(shares, default=1.0),
         slowest=squares.map(lambda own: 2 * integrals(own)[0] if n_seen else np.nan),
@@ -159,11 +168,25 @@ def _whole(integral: float, window: int) -> tuple[float, float]:
     return time, float(np.exp(-window / time))
 
 
+def _remaining(squares: Float64, window: int) -> Float64:
+    """Return (lag,) the whole integral less that up to each lag; beyond the window as an exponential."""
+    done = np.concatenate([[0.0], np.cumsum(_steps(squares[: window + 1]))])
+    time = _whole(float(done[-1]), window)[0]
+    beyond = (time - done[-1]) * np.exp(-np.arange(1, len(squares) - window) / time)
+    result: Float64 = np.concatenate([time - done, beyond])
+    return result
+
+
 def _integral(values: Float64) -> float:
-    """Integrate over lags; between two positive values as an exponential, which is exact for one."""
+    """Integrate over lags."""
+    return float(_steps(values).sum())
+
+
+def _steps(values: Float64) -> Float64:
+    """Return the integral over each step; between two positive values as an exponential, which is exact for one."""
     a, b = values[:-1], values[1:]
     steps = 0.5 * (a + b)
     ratio = np.divide(b, a, out=np.ones_like(a), where=a > 0)
     steep = (a > 0) & (b > 0) & (np.abs(ratio - 1) > 1e-4)
     steps[steep] = (a - b)[steep] / -np.log(ratio[steep])
-    return float(steps.sum())
+    return steps
