@@ -11,9 +11,10 @@ from mlgle_lammps.commands import generate, replay
 from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.evaluate.ion_transport import ion_transport, read_ions
 from mlgle_lammps.observe.ions import closest_distance, collisions
-from mlgle_lammps.records import CHAINS, Species, joined
+from mlgle_lammps.records import CHAINS, Frames, Species, joined
 from mlgle_lammps.store.writer import FramesWriter
 from mlgle_lammps.surrogates.catalogue import load_model
+from mlgle_lammps.surrogates.cg_gnn import box_tie
 from mlgle_lammps.surrogates.cg_gnn.box_fit import basis_of, fit_score
 from mlgle_lammps.surrogates.cg_gnn.box_model import BoxModel
 from mlgle_lammps.surrogates.cg_gnn.box_motion import BoxWalk
@@ -269,6 +270,26 @@ def test_training_refuses_what_it_cannot_learn_from():
             train_boxes([walking(), run], options, lambda line: None)
     with pytest.raises(UserError, match="published is of single molecules"):
         replace(BRIEF, preset="published")
+
+
+def test_short_runs_are_tied_over_as_many_whole_steps_as_they_hold(monkeypatch):
+    system, frames, name = walking(400)
+    run = BoxRun.of(system, frames[:12], 1, "blocks", name)
+    law = trained().law
+    told = []
+
+    def made(law, run, n_steps, seed):
+        told.append(n_steps)
+        first = np.arange(len(run.positions) - 2 * n_steps)
+        moved = box_tie._about_centre(run.positions[first + 2 * n_steps] - run.positions[first], run)
+        return np.square(moved).mean(axis=(0, 2))
+
+    monkeypatch.setattr(box_tie, "_displacements", made)
+    np.testing.assert_allclose(box_tie.compare(law, [run], 2 * DT, 1).ratios, 1.0)
+    assert told == [5]  # of two frames each: ten frames, and not eleven
+    pieces = Frames(frames.steps[:12], np.arange(12) // 3, frames[:12].channels)
+    with pytest.raises(UserError, match="is shorter than"):
+        train_boxes([(system, pieces, name)], BRIEF, lambda line: None)
 
 
 def test_a_box_that_comes_apart_is_a_failure():

@@ -34,11 +34,12 @@ from mlgle_lammps.records import CHAINS, Frames, System, joined
 from mlgle_lammps.statistics.centre_motion import distinct_van_hove, mean_squared_displacement
 from mlgle_lammps.store.constrained_file import ConstrainedSet
 from mlgle_lammps.surrogates.catalogue import rehearsal_line
-from mlgle_lammps.surrogates.nm_mb import self_motion, tail
+from mlgle_lammps.surrogates.nm_mb import letter_fit, self_motion, tail
 from mlgle_lammps.surrogates.nm_mb.calibration import factors, rescaled, separated
 from mlgle_lammps.surrogates.nm_mb.constrained_data import configuration_of
 from mlgle_lammps.surrogates.nm_mb.held_out import shares
 from mlgle_lammps.surrogates.nm_mb.kernel_fit import NEVER, FitSettings, KernelFit, products_of
+from mlgle_lammps.surrogates.nm_mb.letter_fit import fit_letter
 from mlgle_lammps.surrogates.nm_mb.long_waves import LongWaves, WithLongWaves
 from mlgle_lammps.surrogates.nm_mb.model import NmMbModel
 from mlgle_lammps.surrogates.nm_mb.neighbours import pairs_within
@@ -117,6 +118,65 @@ def test_a_larger_box_has_the_same_density_and_moves():
     assert frames.com.shape == (5, 27, 3)
     with pytest.raises(UserError, match="molecules"):
         model_of("nm-dpd").start_box(4, molecules=4)
+
+
+def test_a_box_below_twice_the_range_of_any_part_is_refused():
+    gle = model_of("gle")
+    assert gle.kernel.cutoff == 0.0
+    with pytest.raises(UserError, match=f"`molecules` {M // 2}: .* below twice the range 3.84 of forces"):
+        gle.start_box(1, molecules=M // 2)
+
+
+def test_each_pair_comes_once_where_the_range_is_beyond_half_the_box():
+    rng = np.random.default_rng(2)
+    box = torch.tensor([10.0, 10.0, 14.0], dtype=torch.float64)
+    centres = torch.as_tensor(rng.uniform(0, 1, (1, 420, 3))) * box
+    pairs = pairs_within(centres, box, float(box.max()))
+    number = pairs.first * 420 + pairs.second
+    assert len(number) == 420 * 419 // 2 == len(number.unique())
+    assert torch.isfinite(pairs.unit).all()
+
+
+def test_constrained_runs_that_are_not_alike_or_too_short_are_refused():
+    runs = constrained_set().runs
+    for changed, complaint in (
+        ({"kT": 1.5 * KT}, "kT from 2 to 3"), ({"n_samples": runs[0].n_samples // 2}, "different lags or lengths"),
+        ({"lags": 2 * runs[0].lags}, "different lags or lengths"),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=complaint):
+            train(ConstrainedSet((*runs, replace(runs[0], **changed)), constrained_set().facts), FRAMES, SYSTEM)
+    ever = replace(runs[0], own=np.ones_like(runs[0].own), kT=1.01 * KT)
+    for preset in ("default", "paper"):
+        with pytest.raises(UserError, match="does not decay within 20, the longest lag"):
+            train(ConstrainedSet((ever,)), FRAMES, SYSTEM, TrainSettings(preset))
+    with pytest.raises(UserError, match="does not decay"):
+        fit_letter([configuration_of(ever)], FitSettings(updates=1))
+
+
+def test_kT_is_the_mean_over_the_runs():
+    runs = [replace(run, kT=KT * (1 + 0.02 * i)) for i, run in enumerate(constrained_set().runs)]
+    how = TrainSettings("nm-dpd", replace(QUICK, fit=replace(QUICK.fit, updates=1)))
+    assert train(ConstrainedSet(tuple(runs)), FRAMES, SYSTEM, how).kT == pytest.approx(1.03 * KT)
+
+
+def test_a_background_is_calibrated_whatever_the_unit_of_time():
+    slow = replace(SYSTEM, dt=1e4 * SYSTEM.dt)
+    memory = replace(QUICK, fit=replace(QUICK.fit, updates=1))
+    found = train(constrained_set(), FRAMES, slow, TrainSettings("gle", memory, rounds=1, calibration_time=10.0))
+    assert found.notes[-1].startswith("calibrated")
+
+
+def test_the_letter_s_loss_leaves_out_pairs_that_were_not_measured():
+    whole = configuration_of(constrained_set().runs[0])
+    half = replace(whole, known=whole.known[::2], pair=whole.pair[:, :, ::2])
+    how, other = FitSettings(updates=4, rate=0.05), replace(half, pair=half.pair.copy())
+    known = letter_fit._known(half)
+    assert int(known.sum()) == 9 * (M + 2 * len(half.known))
+    matrices = half.matrices(np.eye(len(half.times)))
+    assert np.all((matrices[0] + matrices[1]).reshape(len(half.times), -1)[:, ~known.numpy()] == 0)
+    assert fit_letter([half], how).groups[0].relaxations.matrix == pytest.approx(
+        fit_letter([other], how).groups[0].relaxations.matrix
+    )
 
 
 def test_frames_that_it_was_not_made_for_are_refused():

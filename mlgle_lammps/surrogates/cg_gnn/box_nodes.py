@@ -198,6 +198,11 @@ class BoxRun:
         box = Box.of(system, beads_per_group, method)
         return cls(box, *node_positions(box, frames), frames.segments, system.dt, name)
 
+    @property
+    def longest(self) -> int:
+        """Frames of the longest uninterrupted piece."""
+        return int(np.unique(self.segments, return_counts=True)[1].max())
+
     def lag(self, dt: float) -> int:
         """Return the frames of one model step; raise UserError where it is no multiple of the recorded one."""
         return frames_per_step(dt, self.dt, f"`step` {dt:g}", f"the time between frames of run {self.name}")

@@ -45,17 +45,21 @@ class Tie:
 
 
 def compare(law: BoxLaw, runs: Sequence[BoxRun], dt: float, seed: int) -> Tie:
-    """Return the motion of each kind of node in short roll-outs of each run over what was recorded."""
+    """Return the motion of each kind of node in short roll-outs of each run over what was recorded.
+
+    Over ``LAG`` steps, or as many as the longest uninterrupted piece of a run holds.
+    """
     n_kinds = len(law.letters.kinds)
     ratios = np.full((len(runs), n_kinds), np.nan)
     for number, run in enumerate(runs):
-        kinds, lag = run.box.kinds(law.letters), run.lag(dt) * LAG
-        lag = min(lag, len(run.positions) - 1)
+        kinds, step = run.box.kinds(law.letters), run.lag(dt)
+        n_steps = min(LAG, (run.longest - 1) // step)
+        lag = n_steps * step
         first = np.arange(len(run.positions) - lag)
         first = first[run.segments[first] == run.segments[first + lag]]
         moved = _about_centre(run.positions[first + lag] - run.positions[first], run)
         recorded = np.square(moved).mean(axis=(0, 2))
-        made = _displacements(law, run, max(1, lag // run.lag(dt)), seed + number)
+        made = _displacements(law, run, n_steps, seed + number)
         for kind in np.unique(kinds):
             ratios[number, kind] = made[kinds == kind].mean() / recorded[kinds == kind].mean()
     return Tie(ratios)

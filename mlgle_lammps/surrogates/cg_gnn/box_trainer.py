@@ -53,7 +53,7 @@ def train_boxes(
     ]
     step = 2 * coarse[0].dt if options.step is None else options.step
     for run in coarse:
-        if len(run.positions) <= LEAST_STEPS * run.lag(step):
+        if run.longest <= LEAST_STEPS * run.lag(step):
             raise UserError(f"run {run.name} is shorter than {LEAST_STEPS} steps of `step` {step:g}: record longer")
     law, notes = fit_law(coarse, step, options, report)
     own = [run.box.bonded()[0] for run in coarse]
@@ -95,7 +95,7 @@ def fit_law(
             before, scales = (law.scales, found), next_scales(law.scales, found, before)
             law = replace(law, scales=scales)
     last = compare(law, runs, step, options.seed + 1)
-    return law, [f"motion over {LAG * step:g} over MD's {_said(letters, last)}"]
+    return law, [f"motion over up to {LAG * step:g} over MD's {_said(letters, last)}"]
 
 
 def _no_score(letters: Letters, n_levels: int) -> ScoreTables:

@@ -38,14 +38,15 @@ def calibrate(
         found: constrained runs.
         pieces: of production.
         rounds: of motion and correction.
-        time: of a round's motion.
+        time: of a round's motion, in times in which velocities forget; 8 at least.
         seed: of the motions.
 
     Raises:
         UserError: no piece of production that is long enough.
     """
     forget = frames_to_forget(pieces[0][1]) * model.dt
-    last = min(120 * forget, max(len(own) for own, _ in pieces) * model.dt / 1.5, time / 1.5)
+    time *= forget
+    last = min(max(len(own) for own, _ in pieces) * model.dt / 1.5, time / 1.5)
     if last < 5 * forget:
         raise UserError(f"the tail of memory needs a piece of production longer than {7.5 * forget:.3g}")
     longest, diffusion = min(30 * forget, last / 2), (last / 4, last)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import Float64
 from mlgle_lammps.statistics.force_correlation import collective_motions
 from mlgle_lammps.store.constrained_file import ConstrainedRun
@@ -105,7 +106,23 @@ def configuration_of(run: ConstrainedRun) -> Configuration:
     )  # fmt: skip
 
 
+def own_curve(found: Sequence[Configuration]) -> Float64:
+    """Return (L,) the molecules' own kernel, mean over directions, halves, molecules and configurations."""
+    curve: Float64 = np.mean([one.own.mean((0, 2))[:, range(3), range(3)].mean(1) for one in found], axis=0)
+    return curve
+
+
 def decay_of(found: Sequence[Configuration]) -> float:
-    """Return the time in which the molecules' own kernel falls to 1/e."""
-    curve = np.mean([one.own.mean((0, 2))[:, range(3), range(3)].mean(1) for one in found], axis=0)
-    return float(found[0].times[max(1, int(np.argmax(curve < curve[0] / np.e)))])
+    """Return the time in which the molecules' own kernel falls to 1/e; raise UserError where it never does."""
+    return time_to_fall(own_curve(found), found[0].times, 1 / np.e)
+
+
+def time_to_fall(curve: Float64, times: Float64, share: float) -> float:
+    """Return the first time at which a curve is below a share of its start; raise UserError where it never is."""
+    below = np.flatnonzero(curve < share * curve[0])
+    if not len(below):
+        raise UserError(
+            f"the memory of held molecules does not decay within {times[-1]:.4g}, the longest lag of the constrained "
+            "runs: make them longer (--constrained-steps, --longest-lag)"
+        )
+    return float(times[below[0]])

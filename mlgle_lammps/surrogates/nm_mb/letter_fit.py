@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mlgle_lammps.surrogates.nm_mb.constrained_data import Configuration
+from mlgle_lammps.surrogates.nm_mb.constrained_data import Configuration, own_curve, time_to_fall
 from mlgle_lammps.surrogates.nm_mb.couplings import EnvironmentCoupling
 from mlgle_lammps.surrogates.nm_mb.kernel_fit import NEVER, FitSettings
 from mlgle_lammps.surrogates.nm_mb.memory import Memory, MemoryGroup
@@ -24,13 +24,19 @@ LONGEST = 50.0
 def fit_letter(
     found: Sequence[Configuration], how: FitSettings, environment: bool = True, should_stop: Callable[[], bool] = NEVER
 ) -> Memory:
-    """Return Ξ and Λ = L Lᵀ + Lᵃ that minimize Σ_t |Ξ e^{-Λt} Ξᵀ - K(t)|² over evenly weighted lags."""
+    """Return Ξ and Λ = L Lᵀ + Lᵃ that minimize Σ_t |Ξ e^{-Λt} Ξᵀ - K(t)|² over evenly weighted lags.
+
+    Blocks of pairs that were not measured are left out.
+
+    Raises:
+        UserError: the kernel does not fall to a third within the lags.
+    """
     times = found[0].times
-    curve = np.mean([one.own.mean((0, 2))[:, range(3), range(3)].mean(1) for one in found], axis=0)
-    short = times[int(np.argmax(curve < curve[0] / 3))]
+    curve = own_curve(found)
+    short = time_to_fall(curve, times, 1 / 3)
     some = times <= LONGEST * short
     lags = torch.as_tensor(times[some])
-    targets = [_kernel(one, some) for one in found]
+    targets, known = [_kernel(one, some) for one in found], [_known(one) for one in found]
     generator = torch.Generator().manual_seed(how.seed)
     cutoff = REACH * float(found[0].box.min())
     coupling = EnvironmentCoupling(N_FEATURES, cutoff, environment=environment, generator=generator)
@@ -57,7 +63,8 @@ def fit_letter(
         group = MemoryGroup("molecule", coupling, Relaxations(np.eye(N_FEATURES), tuple(range(N_FEATURES))))
         products = group.dense(found[number].pairs.within(cutoff)).reshape(N_FEATURES**2, -1)
         decays = torch.matrix_exp(-general(lower, turning)[None] * lags[:, None, None]).reshape(len(lags), -1)
-        loss = (decays @ products - targets[number]).square().mean() / curve[0] ** 2 * 1e3
+        off = (decays @ products - targets[number])[:, known[number]]
+        loss = off.square().mean() / curve[0] ** 2 * 1e3
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
@@ -69,6 +76,12 @@ def fit_letter(
 def _kernel(found: Configuration, some: np.ndarray) -> torch.Tensor:
     own, beside = found.matrices(np.eye(len(found.times))[some])
     return torch.as_tensor(own + beside).reshape(int(some.sum()), -1)
+
+
+def _known(found: Configuration) -> torch.Tensor:
+    """Return which entries of the matrix were measured, flattened: molecules' own, and those of known pairs."""
+    own = torch.as_tensor(np.kron(np.eye(found.n), np.ones((3, 3))))
+    return ((own + found.mask()) > 0).reshape(-1)
 
 
 def _begin(coupling: EnvironmentCoupling, found: Configuration, strength: float) -> None:

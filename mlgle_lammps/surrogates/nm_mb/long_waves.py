@@ -98,6 +98,11 @@ class WithLongWaves(nn.Module):
         super().__init__()
         self.short, self.waves = short, LongWaves(width)
 
+    @property
+    def cutoff(self) -> float:
+        """Range of the neighbours' part; waves fit any box."""
+        return float(self.short.cutoff)  # type: ignore[arg-type]
+
     def forces(self, centres: torch.Tensor, box: torch.Tensor) -> torch.Tensor:
         """Return -∇U, (box, M, 3), at centres (box, M, 3)."""
         own: torch.Tensor = self.short.forces(centres, box)  # type: ignore[operator]

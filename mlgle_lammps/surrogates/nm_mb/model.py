@@ -115,13 +115,15 @@ class NmMbModel:
             device: "auto", "cpu" or "cuda".
 
         Raises:
-            UserError: a box too small for the couplings' range.
+            UserError: a box too small for the range of forces or memory.
         """
         edge = float((np.prod(self.box) * molecules / len(self.last)) ** (1 / 3))
-        if edge < 2 * self.kernel.cutoff:
+        reach = max(self.kernel.cutoff, self.potential.cutoff)
+        if edge < 2 * reach:
+            enough = int(np.ceil((2 * reach) ** 3 * len(self.last) / np.prod(self.box)))
             raise UserError(
-                f"`molecules` {molecules}: a box of {edge:.3g} is below twice the range {self.kernel.cutoff:.3g} "
-                f"of memory; take {len(self.last)} or more"
+                f"`molecules` {molecules}: a box of {edge:.3g} is below twice the range {reach:.3g} of forces and "
+                f"memory; take {enough} or more"
             )
         rng = np.random.default_rng(seed)
         start = np.stack([filled_box(self.last, self.box, edge, molecules, rng) for _ in range(boxes)])

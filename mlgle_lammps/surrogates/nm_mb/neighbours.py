@@ -57,11 +57,11 @@ def pairs_within(centres: torch.Tensor, box: torch.Tensor, cutoff: float) -> Pai
 
     Args:
         centres: (box, M, 3), wrapped or not; gradients pass to the distances.
-        box: (3,) edges, all above twice the cutoff (or the pairs are those of the nearest images alone).
+        box: (3,) edges; where one is below twice the cutoff each pair still comes once, by its nearest image.
         cutoff: length.
     """
     n_boxes, n_molecules, _ = centres.shape
-    if n_molecules > ALL_PAIRS_UP_TO:
+    if n_molecules > ALL_PAIRS_UP_TO and 2 * cutoff <= float(box.min()):  # cells know all images of a pair
         return _by_cells(centres, box, cutoff)
     first, second = _all_pairs(n_molecules, centres.device)
     vector = centres[:, second] - centres[:, first]

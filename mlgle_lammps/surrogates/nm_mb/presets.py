@@ -124,7 +124,7 @@ def _without_memory(found: Sequence[Configuration], how: MemorySettings, should_
     """Fit pairs' friction to the integral up to where the own kernel's is read: one decay within half ``shortest``."""
     rate = 2.0 / how.shortest
     times = found[0].times
-    upto = int(np.searchsorted(times, 20 * how.shortest))
+    upto = min(int(np.searchsorted(times, 20 * how.shortest)), len(times) - 1)
     rows = integral_rows(times)[upto - 1 : upto]
     lags = lags_for(found, how.fit)
     row = len(times) + upto - 1

@@ -75,6 +75,8 @@ def with_matched_tail(
         logger.info("slow end of memory times %.2f: D %.4g, in production %.4g", *tried[-1], wanted)
         factor = next_factor(tried, wanted, guess)
     note = f"the slow end of memory times {factor:.2f}, by production's D"
+    if factor in RANGE and tried:
+        note += f", which was not reached: at {tried[-1][0]:.2f} D is {tried[-1][1] / wanted:.2f} of it"
     return replace(times(factor), notes=(*model.notes, note))
 
 

@@ -41,7 +41,7 @@ class TrainSettings:
         force_window: Δ of production's force samples over the time in which memory starts to decay.
         potential_updates: of a many-body potential.
         rounds: of bringing "gle" to production.
-        calibration_time: of a round's motion.
+        calibration_time: of a round's motion, in times in which velocities forget.
         seed: of everything drawn.
     """
 
@@ -52,13 +52,16 @@ class TrainSettings:
     force_window: float = 3.0
     potential_updates: int = 400
     rounds: int = 2
-    calibration_time: float = 300.0
+    calibration_time: float = 180.0
     seed: int = 1
 
 
 SWING = 0.18
 """Most of (K(0)/M)^½ times a short step. The velocities' autocorrelation is then 0.0025 off (rms, on the star melt's
 memory with fixed couplings, where a step's map is known exactly), 0.0009 at 0.11, 0.006 at 0.26; kT is exact."""
+
+MOST_APART = 0.2
+"""Of the constrained runs' temperatures, the largest less the smallest over their mean."""
 
 MOST_SHORT = 10
 """Short steps in a long one, after which couplings and forces are renewed."""
@@ -78,8 +81,8 @@ def train(
         should_stop: asked between updates; True ends each part with what it has.
 
     Raises:
-        UserError: no such preset; molecules of different mass, or other ones than were held; channels missing; no piece
-            of production that is long enough.
+        UserError: no such preset; molecules of different mass, or other ones than were held; channels missing; runs
+            that are not alike, or too short for their memory; no piece of production that is long enough.
     """
     how = settings or TrainSettings()
     if how.preset not in PRESETS:
@@ -94,7 +97,10 @@ def train(
         )
     if any(not np.allclose(run.box, first.box) for run in constrained.runs):
         raise UserError(f"{NAME} is for a box that does not change; the constrained runs have different ones")
+    kT = _one_temperature(constrained)
     found = [configuration_of(run) for run in constrained.runs]
+    if any(not np.array_equal(one.times, found[0].times) or one.duration != found[0].duration for one in found):
+        raise UserError("the constrained runs have different lags or lengths: make all with the same options")
     pieces = pieces_of(frames)
     shortest = decay_of(found)
     potential = fit_potential(found, pieces, system.dt, shortest, how, should_stop)
@@ -103,7 +109,7 @@ def train(
     inner, renew = short_steps(system.dt * swing)
     notes = [f"the mean forces: {explained(potential.forces, found):.0%} of their reproducible variance explained"]
     model = NmMbModel(
-        memory, potential, first.kT, float(first.masses[0]), first.box, system.dt, inner, renew, system.time_unit,
+        memory, potential, kT, float(first.masses[0]), first.box, system.dt, inner, renew, system.time_unit,
         system.length_unit, frames.com[-1].copy(), how.preset, tuple(notes),
     )  # fmt: skip
     if how.preset == "gle" and not should_stop():
@@ -111,6 +117,14 @@ def train(
     if how.preset == "default" and not should_stop():
         return with_matched_tail(model, found, pieces, how.seed, should_stop)
     return model
+
+
+def _one_temperature(constrained: ConstrainedSet) -> float:
+    """Return kT, the mean over the runs, each of which has constant energy and so a temperature of its own."""
+    each = np.array([run.kT for run in constrained.runs])
+    if np.ptp(each) > MOST_APART * each.mean():
+        raise UserError(f"the constrained runs have kT from {each.min():.4g} to {each.max():.4g}: keep them apart")
+    return float(each.mean())
 
 
 def short_steps(swing: float) -> tuple[int, int]:
