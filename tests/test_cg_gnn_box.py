@@ -342,3 +342,15 @@ def test_commands_go_from_runs_to_numbers_of_ions(tmp_path, capsys):
     capsys.readouterr()
     assert generate.main([model, "--start", str(tmp_path / "salt"), "--out", str(tmp_path / "no")]) == 2
     assert "species Na were in none of the runs" in capsys.readouterr().err
+    for wrong in (model, str(tmp_path / "two")):
+        assert generate.main([model, *start[:-1], wrong, "--overwrite"]) == 2
+        assert "holds the model or a run to start from" in capsys.readouterr().err
+    before = (tmp_path / "made" / "generated.h5").read_bytes()
+    assert generate.main([model, *start, "--overwrite", "--device", "cuda:7"]) == 2
+    assert (tmp_path / "made" / "generated.h5").read_bytes() == before
+    assert generate.main([model, *start, "--overwrite", "--seed", "2"]) == 0
+    assert (tmp_path / "made" / "generated.h5").read_bytes() != before
+    assert not (tmp_path / "made" / ".mlgle-previous").exists()
+    capsys.readouterr()
+    assert replay.main([*words[:-1], str(tmp_path / "again"), "--stride", "5", "--skip", "3"]) == 2
+    assert "--skip, --stride: --surrogate cg-gnn learns from runs as they were recorded" in capsys.readouterr().err

@@ -65,6 +65,18 @@ def test_noise_is_new_and_no_file_is_overwritten(tmp_path, line, again):
     assert before(tmp_path, f"{line}\n", epoch=2) == [again]
 
 
+def test_a_style_above_the_system_gets_its_new_seed_back_after_the_restart_file(tmp_path):
+    """``read_restart`` makes the pair style anew from the file, its seed too."""
+    style, coefficients = "pair_style dpd/tstat 1 1 1.1 12346", "pair_coeff * * 1 1"
+    text = f"units lj\npair_style dpd/tstat 1 1 1.1 12345\nread_data x.data\n{coefficients}\npair_coeff 1 1 2 1\n"
+    lines = goes_on(tmp_path, text).deck.before.splitlines()
+    assert lines[1:] == [style, 'read_restart "md-7.restart"', style, coefficients, "pair_coeff 1 1 2 1"]
+    below = f"units lj\nread_data x.data\npair_style dpd/tstat 1 1 1.1 12345\n{coefficients}\n"
+    assert goes_on(tmp_path, below).deck.before.splitlines()[2:] == [style, coefficients]
+    plain = f"units lj\npair_style lj/cut 2.5\nread_data x.data\n{coefficients}\n"
+    assert goes_on(tmp_path, plain).deck.before.count("pair_style") == 1
+
+
 def test_a_text_dump_is_appended_to(tmp_path):
     lines = before(tmp_path, "dump d all custom 5 a.dump id x\n")
     assert lines == ["dump d all custom 5 a.dump id x", "dump_modify d append yes"]

@@ -116,6 +116,7 @@ def test_a_coordinate_that_lammps_would_wrap_for_ever_is_refused(tmp_path, numbe
     data, deck = tmp_path / "x.data", tmp_path / "in.deck"
     deck.write_text("units lj\nread_data x.data\n")
     rows = [f"{i} 1 1 1.0e+00 1e-30 2.5e+09 0 0 0\n" for i in range(200_000)]
+    rows[7] = "8 1 1 1.0 1 1 0 0 0 # made by commit 4e55f0c, box v1e12b\n"
     data.write_text("Atoms\n\n" + "".join(rows))
     assert read_deck(deck).before  # none of these is
     rows[150_000] = f"150000 1 1 {number} 1 1 0 0 0\n"

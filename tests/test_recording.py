@@ -11,14 +11,18 @@ from mlgle_lammps.acquire import mpi
 from mlgle_lammps.acquire.deck import read_deck
 from mlgle_lammps.acquire.driver import Driver
 from mlgle_lammps.acquire.wanted import RECORDED, FramesWanted
+from mlgle_lammps.api.streams import Journalled
 from mlgle_lammps.chains.modes import mode_matrix
+from mlgle_lammps.chains.rouse import RouseSource
 from mlgle_lammps.commands import run
 from mlgle_lammps.commands.parsers import parse_run
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.evaluate.run_results import open_run
 from mlgle_lammps.options.deck import DeckOptions
+from mlgle_lammps.pipeline.recording import record
 from mlgle_lammps.records import CHAINS, joined
 from mlgle_lammps.store.recording import open_recording
+from mlgle_lammps.store.run_folder import RunFolder
 
 pytestmark = [pytest.mark.mpi, pytest.mark.lammps, pytest.mark.light]
 
@@ -109,6 +113,15 @@ def test_frames_may_be_fewer_or_more_than_the_deck_makes(world, tmp_path):
     np.testing.assert_array_equal(few.channels[CHAINS]["beads"], many.channels[CHAINS]["beads"][:3])
     with pytest.raises(UserError, match="give `frames`"):
         recorded(world, tmp_path, deck.replace("#mlgle production", ""))
+
+
+def test_a_production_without_a_frame_is_no_success(tmp_path):
+    folder = RunFolder.create(tmp_path / "run")
+    source = Journalled(RouseSource(3, 5, 2, 0, 1.0, 1, every=400), folder)
+    assert record(source, folder, DeckOptions(Path("in.melt"), (), 400), None) == 1
+    result = json.loads(folder.result.read_text())
+    assert result["status"] == "failed"
+    assert "no multiple of `every` (400 steps)" in result["warnings"][-1]
 
 
 def test_one_chain_in_an_open_box_is_recorded_and_learned_from_by_nobody(tmp_path, capsys):

@@ -118,6 +118,8 @@ class _Rewriter:
         unsorted: sorting of atoms was switched off.
         rounded: a fix was seen whose restarted state is rounded.
         files: name -> text of the files that the deck jumps to.
+        styles: reseeded pair styles that stand above what builds the system; ``read_restart`` brings their old seeds
+            back, so they are said again before the first coefficients.
     """
 
     deck: Deck
@@ -129,6 +131,7 @@ class _Rewriter:
     rounded: bool = False
     producing: bool = False
     files: dict[str, str] = field(default_factory=dict)
+    styles: list[str] = field(default_factory=list)
     variables: DeckVariables = field(init=False)
     _folder: Path = Path()
     _names: dict[tuple[Path, bool], str] = field(default_factory=dict)
@@ -194,7 +197,13 @@ class _Rewriter:
         elif name == "dump" and len(arguments) > 4 and "*" not in arguments[4]:
             yield from self._dump_again(arguments, command)
         elif name == "pair_style":
-            yield self._reseeded(arguments, 0, NOISE_IN_PAIRS, command)
+            again = self._reseeded(arguments, 0, NOISE_IN_PAIRS, command)
+            self.styles = [again] if again != command and not self.built else []
+            yield again
+        elif name == "pair_coeff":
+            yield from self.styles
+            self.styles = []
+            yield command
         elif name == "fix" and len(arguments) > 2:
             style = plain(arguments[2])
             self.exact &= style in STATELESS_FIXES | ROUNDED_FIXES

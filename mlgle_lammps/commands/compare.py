@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from mlgle_lammps.directions import Directions
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.compare import CompareOptions
 from mlgle_lammps.plain import JsonObject
-from mlgle_lammps.store.run_folder import PREVIOUS, RunFolder
+from mlgle_lammps.store.run_folder import RunFolder
 
 if TYPE_CHECKING:  # commands import what is slow to load where they need it
     from mlgle_lammps.evaluate.over_temperatures import Temperatures
@@ -51,7 +50,7 @@ def _compare(arguments: Sequence[str]) -> int:
         if not (folder.path / NUMBERS).exists():
             folder.remove()
         raise
-    shutil.rmtree(folder.path / PREVIOUS, ignore_errors=True)
+    folder.forget_previous()
     logger.info("%s and %d figures in %s", folder.report.name, len(list(folder.figures.glob("*.png"))), folder.path)
     return 0
 

@@ -6,7 +6,7 @@ import logging
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from mlgle_lammps.api.streams import Journalled, open_source
@@ -54,19 +54,23 @@ def _replay_one(streams: Sequence[Path], trajectory: TrajectoryOptions, options:
     if options.out.resolve() in {path.resolve() for path in files} | {path.resolve().parent for path in files}:
         raise UserError(f"--out {options.out} holds the stream itself; choose another folder")
     surrogate = find_surrogate(options.surrogate)
-    if surrogate.constrained:
-        return _replay_held(streams, options)
-    if surrogate.learn_runs is not None:
-        return _replay_runs(streams, options)
+    if surrogate.constrained or surrogate.learn_runs is not None:
+        if given := [
+            f"`{field.name}`" for field in fields(trajectory) if getattr(trajectory, field.name) != field.default
+        ]:
+            raise UserError(
+                f"{', '.join(given)}: `surrogate` {options.surrogate} learns from runs as they were recorded"
+            )
+        return _replay_held(streams, options) if surrogate.constrained else _replay_runs(streams, options)
     live = len(files) < len(streams)
-    folder = RunFolder.create(options.out, options.overwrite) if live else None  # before a simulation is let go on
+    folder = _new_folder(options) if live else None  # before a simulation is let go on
     passing: Journalled | None = None
     try:
         source = open_source(streams, trajectory, options.modes, options.memory + 1, options.md_frames)
         refuse_without_libraries()
         if why := refusal(needs_of(source.system, options), options.out):
             raise UserError(why)
-        folder = folder or RunFolder.create(options.out, options.overwrite)
+        folder = folder or _new_folder(options)
         from mlgle_lammps.pipeline.learning import learn
 
         passing = Journalled(source, folder)
@@ -76,6 +80,13 @@ def _replay_one(streams: Sequence[Path], trajectory: TrajectoryOptions, options:
         if folder is not None and not kept and not folder.result.exists():
             folder.remove()
         raise
+
+
+def _new_folder(options: LearnOptions) -> RunFolder:
+    """Make the result folder and keep other commands out of it."""
+    folder = RunFolder.create(options.out, options.overwrite)
+    folder.hold()
+    return folder
 
 
 def _replay_held(streams: Sequence[Path], options: LearnOptions) -> int:
@@ -94,7 +105,7 @@ def _replay_held(streams: Sequence[Path], options: LearnOptions) -> int:
     if missing := ", ".join(name for name in wanted if name not in source.system.channels):
         raise UserError(f"{streams[0]}: its frames lack {missing}, which `surrogate` {options.surrogate} needs")
     refuse_without_libraries()
-    folder = RunFolder.create(options.out, options.overwrite)
+    folder = _new_folder(options)
     try:
         shutil.copytree(before, folder.constrained, ignore=shutil.ignore_patterns("*.tmp"))
     except OSError as error:
@@ -116,7 +127,7 @@ def _replay_runs(paths: Sequence[Path], options: LearnOptions) -> int:
     from mlgle_lammps.pipeline.molecules import learn_runs, read_runs
 
     runs = read_runs(paths)
-    folder = RunFolder.create(options.out, options.overwrite)
+    folder = _new_folder(options)
     try:
         return learn_runs(runs, options, folder)
     except BaseException:

@@ -149,7 +149,8 @@ def generate_molecules(options: GenerateOptions) -> int:
     Leaves generated.h5 in the folder asked for, or in one of each run's name where there are several.
 
     Raises:
-        UserError: a model of one stream, molecules that it was not made for, or a folder that is there.
+        UserError: a model of one stream, molecules that it was not made for, or a folder that is there, is a run's or
+            the model's own.
     """
     model = _model_of(options)
     n_steps = options.steps if options.time is None else max(1, math.ceil(options.time / model.dt - 1e-9))
@@ -162,17 +163,27 @@ def generate_molecules(options: GenerateOptions) -> int:
     if len({run.name for run in runs}) < len(runs):
         raise UserError("two runs to start from have folders of one name: their results would have one too")
     folders = [RunFolder(out)] if len(runs) == 1 else [RunFolder(out / run.name) for run in runs]
+    _require_other_folders([folder.path for folder in folders], [options.run, *options.start])
     systems = [_system_of(model, run, options) for run in runs]
     folders = [RunFolder.create(folder.path, options.overwrite) for folder in folders]
     # boxes move one after another, molecules of equally many beads side by side
     keys: list[object] = [i if together else run.system.n_beads for i, run in enumerate(runs)]
-    written = []
-    for key in dict.fromkeys(keys):
-        group = [i for i in range(len(runs)) if keys[i] == key]
-        written += _generate(
-            model, [runs[i] for i in group], [systems[i] for i in group], [folders[i] for i in group], n_steps, count,
-            options,
-        )  # fmt: skip
+    written: list[JsonObject] = []
+    unfinished = dict.fromkeys(range(len(runs)))
+    try:
+        for key in dict.fromkeys(keys):
+            group = [i for i in range(len(runs)) if keys[i] == key]
+            written += _generate(
+                model, [runs[i] for i in group], [systems[i] for i in group], [folders[i] for i in group], n_steps,
+                count, options,
+            )  # fmt: skip
+            for i in group:
+                folders[i].forget_previous()
+                del unfinished[i]
+    except BaseException:
+        for i in unfinished:
+            folders[i].remove()  # what was there before comes back
+        raise
     result = {
         "schema": SCHEMA, "model": str(options.run), "surrogate": model.surrogate, "preset": model.preset,
         "seed": options.seed, "ensemble": count, "steps": n_steps, "dt": model.dt,
@@ -180,6 +191,13 @@ def generate_molecules(options: GenerateOptions) -> int:
     }  # fmt: skip
     write_bytes_atomically(out / GENERATED, (json.dumps(plain(result), indent=1) + "\n").encode())
     return 0
+
+
+def _require_other_folders(out: Sequence[Path], used: Sequence[Path]) -> None:
+    """Raise UserError where results would take the place of what they are made from."""
+    own = {(path if path.is_dir() else path.parent).resolve() for path in used}
+    if taken := [path for path in out if path.resolve() in own]:
+        raise UserError(f"--out {taken[0]} holds the model or a run to start from; choose another folder")
 
 
 def _model_of(options: GenerateOptions) -> CgGnnModel | BoxModel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 
 from mlgle_lammps.options.deck import DeckOptions
 from mlgle_lammps.options.learn import NO_SURROGATE
@@ -35,6 +36,11 @@ def record(source: FrameSource, folder: RunFolder, options: DeckOptions, frames:
             n_frames += 1
             progress.advance()
     ending = source.ending()
+    if not n_frames and ending.status == "complete":
+        message = (
+            f"production passed no multiple of `every` ({source.system.every} steps), so no frame was taken: lower it"
+        )
+        ending = replace(ending, status="failed", message=message)
     folder.assemble_modes(ending)
     complete = ending.status == "complete"
     for line in (*source.system.left_out, *source.system.notes, *ending.notes):
@@ -46,7 +52,8 @@ def record(source: FrameSource, folder: RunFolder, options: DeckOptions, frames:
     folder.write_result(result)
     if complete:
         folder.discard_checkpoints()
-    logger.info("%d frames of %s recorded in %s", n_frames, source.system.main_name, folder.modes)
+    if n_frames:
+        logger.info("%d frames of %s recorded in %s", n_frames, source.system.main_name, folder.modes)
     return 1 if ending.status == "failed" else 0
 
 

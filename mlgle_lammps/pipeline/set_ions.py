@@ -59,7 +59,8 @@ def write_ions(plan: SetFile, out: Path) -> list[str]:
             rows += row
     models: JsonObject = {}
     for model in plan.models:
-        files = {name: generated_folder(out, model) / "test" / name / "generated.h5" for name in known}
+        folder = generated_folder(out, model) / "test"
+        files = {name: (folder / name if len(known) > 1 else folder) / "generated.h5" for name in known}
         if all(path.exists() for path in files.values()):
             streams = {name: read_ions(path, plan.charges) for name, path in files.items()}
             made = {name: ion_transport(*own, plan.charges) for name, own in streams.items()}

@@ -28,7 +28,7 @@ PREVIOUS = ".mlgle-previous"
 OWN_FILES = (
     "result.json", "modes.h5", "model.safetensors", "generated.h5", "report.html", "log.lammps", "reconstruct.json",
     "reconstructed.lammpstrj", "reconstructed.h5md", "reconstructed.xyz", "reconstructed.data", "model.pt",
-    "stress.npz", "properties.json", "properties.html", "interactive.html",
+    "stress.npz", "properties.json", "properties.html", "interactive.html", "comparison.json", "generated.json",
 )  # fmt: skip
 OWN_FOLDERS = ("figures", "checkpoint", "properties", "constrained")
 RESULT_KEYS = (
@@ -142,8 +142,17 @@ class RunFolder:
         return self.path / "constrained"
 
     def hold(self) -> None:
-        """Keep other runs out of this folder until this process ends; raise UserError where one is in it."""
-        self._held = open(self.path / MARKER, "rb")  # noqa: SIM115  (open for as long as the folder is held)
+        """Keep other runs out of this folder until this process ends; raise UserError where one is in it.
+
+        A copy of a folder may lack the marker, which is hidden: it gets one.
+        """
+        marker = self.path / MARKER
+        try:
+            if not marker.exists():
+                marker.write_text(MARKER_TEXT, encoding="utf-8")
+            self._held = open(marker, "rb")  # noqa: SIM115  (open for as long as the folder is held)
+        except OSError as error:
+            raise UserError(f"cannot use {marker}: {error.strerror or one_line(error)}") from None
         try:
             fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -166,6 +175,10 @@ class RunFolder:
         ordered |= {key: value for key, value in result.items() if key not in ordered}
         text = json.dumps(plain(ordered), indent=1, ensure_ascii=False, allow_nan=False)
         write_bytes_atomically(self.result, (text + "\n").encode())
+        self.forget_previous()
+
+    def forget_previous(self) -> None:
+        """Let the results go that new ones took the place of."""
         shutil.rmtree(self.path / PREVIOUS, ignore_errors=True)
 
     def read_result(self) -> JsonObject:
