@@ -120,7 +120,7 @@ def test_a_production_without_a_frame_is_no_success(tmp_path):
     source = Journalled(RouseSource(3, 5, 2, 0, 1.0, 1, every=400), folder)
     assert record(source, folder, DeckOptions(Path("in.melt"), (), 400), None) == 1
     result = json.loads(folder.result.read_text())
-    assert result["status"] == "failed"
+    assert result["status"] == "partial"
     assert "no multiple of `every` (400 steps)" in result["warnings"][-1]
 
 
