@@ -1,6 +1,7 @@
 """Sources that are parts of one run are one stream, repeated frames once; independent runs stay apart."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from mlgle_lammps.api.streams import open_streams
 from mlgle_lammps.chains.rouse import RouseSource
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.trajectory import TrajectoryOptions
-from mlgle_lammps.records import Frames, joined
+from mlgle_lammps.records import Frames, Species, joined
 from mlgle_lammps.store.recorded import RecordedSource
 from mlgle_lammps.store.run_folder import RunFolder
 from mlgle_lammps.store.writer import FramesWriter
@@ -290,3 +291,19 @@ def test_independent_recordings_stay_apart(tmp_path):
     found, n_streams, said = opened(h5(tmp_path / "a.h5", FRAMES), h5(tmp_path / "b.h5", other))
     assert (n_streams, len(found)) == (2, 120)
     assert not any("one run" in line or "left out" in line for line in said)
+
+
+def with_ions(path, frames, n_ions=3):
+    system = replace(SOURCE.system, others=(Species("ion", n_ions, 1, 0, ("com",)),))
+    ions = {"ion": {"com": np.zeros((len(frames), n_ions, 3))}}
+    return h5(path, replace(frames, channels=frames.channels | ions), system)
+
+
+def test_species_that_are_left_out_are_named(tmp_path):
+    parts = [with_ions(tmp_path / f"{i}.h5", part(*cut)) for i, cut in enumerate([(0, 40), (20, 60)])]
+    assert any("'ion' are left out: replay one part by itself" in line for line in opened(*parts)[2])
+    other = joined(list(RouseSource(6, 12, 4, 60, 0.02, seed=3, every=10)))
+    pooled = [with_ions(tmp_path / "a.h5", FRAMES), with_ions(tmp_path / "b.h5", other, n_ions=4)]
+    assert any("'ion': not the same in all recordings that are pooled" in line for line in opened(*pooled)[2])
+    alike = [pooled[0], with_ions(tmp_path / "c.h5", other)]
+    assert not any("'ion'" in line for line in opened(*alike)[2])

@@ -98,6 +98,11 @@ def _recording(run: Track, opened: Sequence[Recording], spans: Sequence[float]) 
             "those of the part that was started there"
         )
     parts = [opened[source] for source in used]
+    if others := ", ".join(repr(own.name) for own in parts[0].system.others):
+        warnings.append(
+            f"{names}: parts that are joined keep {parts[0].system.main_name!r} alone, and its own centre in place of "
+            f"the system's; {others} are left out: replay one part by itself for these"
+        )
     system = replace(
         parts[0].system,
         n_modes=min(part.system.n_modes for part in parts),

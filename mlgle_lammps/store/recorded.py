@@ -205,10 +205,14 @@ def _common_system(recordings: Sequence[Recording], n_modes: int | None) -> Syst
     closed = {axis: why for other in systems for axis, why in other.directions.reasons}
     common["directions"] = first.directions.closing(closed)
     common["others"] = tuple(own for own in first.others if all(own in other.others for other in systems))
+    dropped = {own.name for other in systems for own in other.others} - {own.name for own in common["others"]}
     available = min(recording.system.n_modes for recording in recordings)
     notes = [note for recording in recordings for note in recording.system.notes]
     if n_modes is not None and n_modes > available:
         notes.append(f"modes lowered from {n_modes} to {available}: the recording has no more")
+    if dropped:
+        names = ", ".join(map(repr, sorted(dropped)))
+        notes.append(f"{names}: not the same in all recordings that are pooled (molecules, modes), and left out")
     own = replace(first.species[0], n_modes=available)
     return replace(
         first,
