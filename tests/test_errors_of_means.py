@@ -12,9 +12,11 @@ from mlgle_lammps.observe.exponent import anomalous_exponent
 from mlgle_lammps.records import Estimate, Frames
 from mlgle_lammps.statistics.correlation import autocorrelation, chain_groups, mode_statistics, relaxation_times
 from mlgle_lammps.statistics.errors import (
+    freedom_of,
     half_width,
     interval_factor,
     jackknife_error,
+    joint_freedom,
     left_out_means,
     student_estimate,
 )
@@ -155,3 +157,17 @@ def test_a_mode_at_rest_is_nothing_to_hold_another_against():
     assert np.isfinite([found.variance.deviation[0], found.nacf.deviation[0], found.kurtosis.deviation[0]]).all()
     assert np.isnan(rest.kurtosis[1])
     assert rest.kurtosis[0] == pytest.approx(3.0, abs=0.5)
+
+
+@pytest.mark.parametrize("dof", [2.0, 5.0, 19.0])
+def test_degrees_of_freedom_come_back_and_add_up(dof):
+    assert freedom_of(student_estimate(3.0, 0.2, dof, "")) == pytest.approx(dof, rel=1e-3)
+    assert joint_freedom(np.array([0.3]), np.array([dof])) == pytest.approx(dof)
+    assert joint_freedom(np.full(4, 0.3), np.full(4, dof)) == pytest.approx(4 * dof)
+    assert joint_freedom(np.array([1.0, 1e-3]), np.array([dof, 2.0])) == pytest.approx(dof, rel=1e-3)
+
+
+def test_normal_and_broken_intervals_have_freedom_too():
+    assert freedom_of(Estimate(1.0, 0.1, (1 - 0.196, 1 + 0.196), "")) > 1e4
+    assert freedom_of(Estimate(1.0, 0.1, (-9.0, 11.0), "")) == 1.0
+    assert joint_freedom(np.ones(2), np.full(2, np.inf)) > 1e9

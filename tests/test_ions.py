@@ -191,3 +191,17 @@ def test_boxes_side_by_side_are_taken_one_by_one():
     assert len(conductivities) == 3
     alone = [collisions_in_time(system, own, ("Cl", "Li"), 0.5) for own in (first, second)]
     np.testing.assert_allclose(collisions_in_time(both, frames, ("Cl", "Li"), 0.5), np.mean(alone, axis=0))
+
+
+def test_a_seam_between_pieces_carries_no_charge():
+    positions = {"A": walkers(4000, 30, 0.5, 3), "B": walkers(4000, 30, 0.5, 4)}
+    charges, box = {"A": 1.0, "B": -1.0}, np.full(3, 10.0)
+    whole = conduction(positions, charges, box, 1.0, 0.1)
+    jumped = {name: own + np.where(np.arange(4000) < 2100, 0.0, 50.0)[:, None, None] for name, own in positions.items()}
+    jumped["B"][2100:] *= -1.0
+    segments = np.repeat([0, 1], [2100, 1900])
+    apart = conduction(jumped, charges, box, 1.0, 0.1, segments=segments)
+    assert abs(apart.conductivity.value - whole.conductivity.value) < 3 * whole.conductivity.se
+    assert conduction(jumped, charges, box, 1.0, 0.1).conductivity.value > 5 * whole.conductivity.value
+    with pytest.raises(ValueError, match="pieces too short"):
+        conduction(positions, charges, box, 1.0, 0.1, segments=np.arange(4000) // 100)

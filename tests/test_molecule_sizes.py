@@ -142,3 +142,12 @@ def test_a_composition_fit_explains_what_it_can_and_no_more():
     np.testing.assert_allclose(composition_predictions(table[:10], values[:10], table[10:]), values[10:], rtol=1e-9)
     other = np.exp(random.normal(3.0, 0.3, 30))  # nothing to do with composition
     assert scores([known(value, 0.1) for value in other], composition_fit(table, other.tolist())).r2 < 0.3
+
+
+def test_a_piece_that_a_restart_tore_off_does_not_shorten_the_blocks():
+    x = autoregressive(6000, 1, 40.0, 6)
+    whole = Series.of(x, 1.0)
+    torn = Series.of(x, 1.0, np.repeat([0, 1], [5996, 4]))
+    assert min(map(len, torn.blocks())) > 100
+    assert torn.fluctuation().se == pytest.approx(whole.fluctuation().se, rel=0.1)
+    assert torn.relaxation() is not None

@@ -1,6 +1,7 @@
 """Viscosity, G(t), scattering and motion of Rouse chains, whose answers are exact."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from mlgle_lammps.properties import main
 from mlgle_lammps.records import Estimate, Frames, System, joined
 from mlgle_lammps.statistics.multi_tau import MultipleTau
 from mlgle_lammps.statistics.replicas import Replicas, combined
+from mlgle_lammps.store.run_folder import RunFolder
 from mlgle_lammps.store.writer import FramesWriter
 
 N, CHAINS, DT, VOLUME = 12, 40, 0.25, 400.0
@@ -295,3 +297,29 @@ def test_stress_relaxation_needs_no_more_than_its_blocks():
     times = np.arange(10.0)
     flat = StressRelaxation(times, Replicas(np.ones(10), np.ones((4, 10))))
     assert float(flat.viscosity(5.0).value) == 5.0
+
+
+def test_generated_molecules_move_as_independent_ones_and_have_no_viscosity(tmp_path):
+    folder = RunFolder.create(tmp_path / "run").path
+    frames = joined(list(RouseSource(CHAINS, N, 6, 600, DT, 5)))
+    system = System(CHAINS, N, 6, DT, 1, "lj", "tau", "sigma", box=(7.4,) * 3 + (0.0,) * 3)
+    with FramesWriter(folder / "modes.h5", system) as writer:
+        writer.append(frames)
+    few = joined(list(RouseSource(8, N, 6, 2400, 2 * DT, 9)))
+    with FramesWriter(
+        folder / "generated.h5", replace(system, n_chains=8, dt=2 * DT), np.float32, {"integrator_dt": DT}
+    ) as writer:
+        writer.append(few)
+    found = properties_of(PropertiesOptions(folder, temperature=1.0, sum_beads=True)).found
+    own = found.tables["g3_generated"].columns
+    at = int(np.searchsorted(own["t"], 6.0))
+    exact = 6 * own["t"][at] / N
+    assert abs(own["value"][at] - exact) < 4 * own["se"][at] + 0.05 * exact
+    for name in ("g1", "g2"):
+        md, made = found.tables[name].columns, found.tables[f"{name}_generated"].columns
+        expected = np.interp(made["t"][2:6], md["t"], md["value"])
+        assert np.all(np.abs(made["value"][2:6] / expected - 1) < 0.1)
+    assert "viscosity" in found.numbers
+    alone = properties_of(PropertiesOptions(folder / "generated.h5", temperature=1.0)).found
+    assert "viscosity" not in alone.numbers
+    assert "share no box" in alone.reasons["viscosity"]

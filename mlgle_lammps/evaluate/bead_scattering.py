@@ -31,7 +31,8 @@ def add_bead_scattering(found: Properties, trajectory: Trajectory, sums: ChainSu
         run: the run's folder, where generated.h5 may lie.
     """
     if sums.n_streamed == sums.basis.n_modes:
-        found.tables["S_qt_beads"] = summed_over_beads(trajectory, sums, q, "MD's beads, all modes streamed")
+        share = _made_good(sums.moments.n_chains) if sums.moments.center_diffuses else 1.0
+        found.tables["S_qt_beads"] = summed_over_beads(trajectory, sums, q, "MD's beads, all modes streamed", share)
     else:
         found.reasons["S_qt_beads"] = f"beads are not known: give run --modes {sums.basis.n_modes} to stream all modes"
     generated = run / "generated.h5"
@@ -42,9 +43,20 @@ def add_bead_scattering(found: Properties, trajectory: Trajectory, sums: ChainSu
     if other.directions.n < 3:
         found.reasons["S_qt_generated"] = "trajectories were generated along some directions only"
         return
+    if other.system.n_chains < 2:
+        found.reasons["S_qt_generated"] = (
+            "one trajectory alone has no motion against the others' centre: raise --ensemble"
+        )
+        return
     how = "beads rebuilt from generated modes, fast ones drawn anew in each frame"
-    found.tables["S_qt_generated"] = summed_over_beads(other, sums, q, how)
+    share = _made_good(other.system.n_chains)  # trajectories are independent: their common centre diffuses
+    found.tables["S_qt_generated"] = summed_over_beads(other, sums, q, how, share)
     _add_generated_motion(found, other, sums)
+
+
+def _made_good(n: int) -> float:
+    """Return the factor of squared displacements that makes good what the centre of n independent ones takes."""
+    return n / (n - 1)
 
 
 def _add_generated_motion(found: Properties, other: Trajectory, sums: ChainSums) -> None:
@@ -55,12 +67,13 @@ def _add_generated_motion(found: Properties, other: Trajectory, sums: ChainSums)
     groups, done = [], 0
     for group in other.groups():
         if done < MOST_CHAINS:
-            com, modes = group.com[: len(segments)], group.modes[: len(segments)]
+            com = np.sqrt(_made_good(other.system.n_chains)) * group.com[: len(segments)]
+            modes = group.modes[: len(segments)]
             groups.append(group_motion(com, modes, segments, lags, 2, sums.basis))
             done += com.shape[1]
     n_chains = [group.n_chains for group in groups]
     t: Float64 = lags.astype(np.float64) * other.system.dt
-    fast = fast_part(sums.variances[k:], sums.fast_nacf(lags), sums.basis) if k == sums.n_streamed else 0.0 * t
+    fast = fast_part(sums.variances[k:], sums.fast_nacf(t), sums.basis) if k == sums.n_streamed else 0.0 * t
     for name, more in (("g1", fast), ("g2", fast), ("g3", 0.0 * t)):
         own = Replicas.of_groups(np.array([getattr(group, name) for group in groups]), n_chains)
         units = f"jackknife over {len(groups)} groups"
@@ -69,8 +82,16 @@ def _add_generated_motion(found: Properties, other: Trajectory, sums: ChainSums)
         found.tables[f"{name}_generated"] = Table(columns, dict(found.tables[name].units), method)
 
 
-def summed_over_beads(trajectory: Trajectory, sums: ChainSums, q: Float64, how: str) -> Table:
-    """Return the table of coherent and incoherent S(q,t) over beads, with errors over groups of chains."""
+def summed_over_beads(trajectory: Trajectory, sums: ChainSums, q: Float64, how: str, share: float) -> Table:
+    """Return the table of coherent and incoherent S(q,t) over beads, with errors over groups of chains.
+
+    Args:
+        trajectory: MD's, or a generated one.
+        sums: of MD's chains.
+        q: 1/length.
+        how: beads are known, for the method.
+        share: factor of the centres' squared displacements that makes good the motion of the system's centre.
+    """
     segments = trajectory.segments[: min(trajectory.n_mode_frames, MOST_FRAMES)]
     longest = int(np.unique(segments, return_counts=True)[1].max())
     lags = [0, *logarithmic_lags(max(longest // 4, 1))]
@@ -83,7 +104,8 @@ def summed_over_beads(trajectory: Trajectory, sums: ChainSums, q: Float64, how: 
         taken = min(group.com.shape[1], n_chains - done)
         if taken <= 0:
             break
-        beads = sums.beads(group.com[: len(segments), :taken], group.modes[: len(segments), :taken], generator)
+        com = np.sqrt(share) * group.com[: len(segments), :taken]
+        beads = sums.beads(com, group.modes[: len(segments), :taken], generator)
         both = scattering_of_beads(beads, segments, q.tolist(), lags, N_DIRECTIONS)
         coherent.append(both[0])
         incoherent.append(both[1])

@@ -14,7 +14,6 @@ from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.directions import AXES, Directions
 from mlgle_lammps.records import Estimate, Float64, Frames, System
 from mlgle_lammps.statistics.displacements import mean_squared_displacements
-from mlgle_lammps.statistics.errors import half_width
 from mlgle_lammps.statistics.moments import Moments
 
 LEVEL = 0.01
@@ -120,9 +119,7 @@ def direction_warnings(found: ByDirection, system: System) -> list[str]:
     if found.equal_p is None or found.spread is None or found.equal_p > LEVEL or found.spread < LEAST_SPREAD:
         return []
     unit = f"{system.length_unit}^2/{system.time_unit}"
-    listed = ", ".join(
-        f"D_{axis} = {D.value:.3g} ± {half_width(D):.2g}" for axis, D in found.D.items() if D is not None
-    )
+    listed = ", ".join(f"D_{axis} = {D.value:.3g} ± {D.se:.2g}" for axis, D in found.D.items() if D is not None)
     return [
         f"the directions differ: {listed} {unit}; their MSDs at t_max are {100 * found.spread:.0f}% apart (Hotelling's "
         f"T² over chains, p = {found.equal_p:.1g}): D is their mean, and what is generated is the same in all; use "

@@ -153,7 +153,8 @@ def _motion(
     D = {name: _diffusion(moments, name, system.dt) for name in charges}
     positions = {name: frames.channels[name]["com"] for name in charges}
     try:
-        return D, conduction(positions, charges, edges_of(system.box), kT, system.dt, moments.centers(frames))
+        drift, box = moments.centers(frames), edges_of(system.box)
+        return D, conduction(positions, charges, box, kT, system.dt, drift, segments=frames.segments)
     except ValueError:
         return D, None
 

@@ -129,12 +129,12 @@ class ChainSums:
         fast = draw_fast_modes(self.variances[modes.shape[2] :], modes.shape[:2], generator)
         return bead_positions(centres, np.concatenate([modes.astype(np.float64), fast], axis=2), self.basis.n_beads)
 
-    def fast_nacf(self, lags: Int64) -> Float64:
-        """Return C_p(t) of the modes that are not streamed, (lag, mode), exponentials with times as 1/λ_p."""
+    def fast_nacf(self, times: Float64) -> Float64:
+        """Return C_p(t) of the modes that are not streamed, (time, mode), exponentials with times as 1/λ_p."""
         k = self.n_streamed
         slow = max(self.basis.n_modes - self.relaxation.continued, 1)
         scale = self._slowest_of(slow - 1) * self.basis.eigenvalues[slow - 1]
-        result: Float64 = np.exp(-lags[:, None] * self.dt / (scale / self.basis.eigenvalues[k:]))
+        result: Float64 = np.exp(-times[:, None] / (scale / self.basis.eigenvalues[k:]))
         return result
 
     def _slowest_of(self, mode: int) -> float:
@@ -222,7 +222,7 @@ def add_sizes_and_motion(found: Properties, sums: ChainSums, length: str, time: 
         del found.numbers["relaxation_time"]
         found.reasons["relaxation_time"] = "mode 1 has not relaxed within the record"
     times: Float64 = sums.lags.astype(np.float64) * sums.dt
-    extra = fast_part(fast, sums.fast_nacf(sums.lags), sums.basis)
+    extra = fast_part(fast, sums.fast_nacf(times), sums.basis)
     curves = {
         "g1": sums.over_groups("g1").map(lambda g: share * g + extra),
         "g2": sums.over_groups("g2", together=False).map(lambda g: g + extra),
@@ -270,7 +270,7 @@ def add_scattering(
     if q is None:
         q = np.array(Q_RADII) / np.sqrt(rg2)
     static = static_scattering(trajectory, sums, q)
-    fast = sums.fast_nacf(sums.lags)
+    fast = sums.fast_nacf(sums.lags.astype(np.float64) * sums.dt)
 
     def scattered(parts: Float64) -> Float64:
         products, msd = parts[: len(sums.lags) * k].reshape(-1, k), parts[len(sums.lags) * k :]

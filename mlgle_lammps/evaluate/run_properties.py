@@ -11,6 +11,7 @@ from mlgle_lammps.diffusion.slope import normal_diffusion
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.evaluate.bead_scattering import add_bead_scattering
 from mlgle_lammps.evaluate.box_size import infinite_system
+from mlgle_lammps.evaluate.full_md import is_generated
 from mlgle_lammps.evaluate.properties import (
     ChainSums,
     Properties,
@@ -88,12 +89,15 @@ def _scales(
     options: PropertiesOptions, trajectory: Trajectory, record: StressRecord | None, found: Properties
 ) -> Scales | None:
     """Return what turns correlations into moduli; None with reasons where temperature or volume is not known."""
+    names = ("viscosity", "viscosity_modes", "viscosity_green_kubo", "viscosity_joined", "G", "G_modes", "moduli")
+    if trajectory.system.boxes > 1 or is_generated(options.run):
+        found.reasons |= dict.fromkeys(names, "generated molecules share no box: give MD's run, or its modes.h5")
+        return None
     box = trajectory.system.box
     volume = options.volume or (float(np.prod(box[:3])) if box else None) or (record.volume if record else None)
     T, how = _temperature(options)
     if T is None or volume is None:
         why = "the temperature is not known: give --temperature" if T is None else "the box is not known: give --volume"
-        names = ("viscosity", "viscosity_modes", "viscosity_green_kubo", "viscosity_joined", "G", "G_modes", "moduli")
         found.reasons |= dict.fromkeys(names, why)
         return None
     found.notes.append(f"T = {T:.6g}, {how}")

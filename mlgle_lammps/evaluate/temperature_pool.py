@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,12 +15,10 @@ from mlgle_lammps.observe.mode_relaxation import MOST_BEYOND, ModeCorrelations
 from mlgle_lammps.observe.superposition import ShiftLaw, Shifts, fit_shifts, forgetting_times, shift_law
 from mlgle_lammps.records import Estimate, Float64
 from mlgle_lammps.statistics.correlation import relaxation_times
-from mlgle_lammps.statistics.errors import NORMAL, student_estimate
+from mlgle_lammps.statistics.errors import freedom_of, joint_freedom, student_factor
 from mlgle_lammps.statistics.replicas import Replicas
 
 LEAST_MODES = 1
-MANY = 1e6
-"""Degrees of freedom of an interval whose error is taken as known."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +86,16 @@ class TemperaturePool:
         """Time between frames at the reference."""
         return self.runs[self.reference].correlations.dt
 
+    @property
+    def misfit(self) -> float:
+        """By how much the variance of the law's parameters is widened where the law does not describe the shifts."""
+        return max(1.0, self.law.chi2 / self.law.dof) if self.law.dof > 0 else 1.0
+
+    @property
+    def chain_freedom(self) -> int:
+        """Degrees of freedom of errors that come from the chains: those of the run with the fewest groups of them."""
+        return _chain_freedom(self.runs)
+
     def log_size(self, T: float) -> float:
         """Return ln v at a temperature."""
         return float(self.sizes[1] * (T - self.runs[self.reference].T))
@@ -99,9 +107,7 @@ class TemperaturePool:
 
 def pooled_run(run: RunResult, T: float) -> PooledRun:
     """Return what a run brings; raise UserError where its modes cannot be read."""
-    trajectory = read_trajectory(run.folder.path, 0, run.handoff_frames or None)
-    if trajectory.system.dt != run.system.dt:  # the run was brought to the units of another
-        trajectory = replace(trajectory, system=replace(trajectory.system, dt=run.system.dt))
+    trajectory = read_trajectory(run.folder.path, 0, run.handoff_frames or None, like=(run.system, run.folder.path))
     return pooled_sums(gather(trajectory), run.D, T)
 
 
@@ -203,12 +209,20 @@ def _pooled_D(
     for i in range(n):
         of_shifts = row - np.eye(n)[i]
         log_D = c + log_v[i] - shifts.shifts[i]
-        se = float(np.sqrt(row @ own @ row + of_shifts @ shifts.covariance @ of_shifts))
-        value = float(np.exp(log_D))
         method = f"pool of {n} temperatures: D a_T/v from all of them, a_T from the modes"
-        low, high = value * np.exp(-NORMAL * se), value * np.exp(NORMAL * se)
-        result.append(Estimate(value, value * se, (float(low), float(high)), method))
+        of_shift = float(np.sqrt(of_shifts @ shifts.covariance @ of_shifts))
+        parts = [*_of_own_D(runs, row), (of_shift, float(_chain_freedom(runs)))]
+        result.append(_log_estimate(log_D, parts, method))
     return tuple(result), (c, float(np.sqrt(variance))), row, float(residual @ weight @ residual)
+
+
+def _chain_freedom(runs: Sequence[PooledRun]) -> int:
+    return min(len(run.correlations.by_group) for run in runs) - 1
+
+
+def _of_own_D(runs: Sequence[PooledRun], weights: Float64) -> list[tuple[float, float]]:
+    """Return what each run's own D adds to a pooled ln D: its standard error and the degrees of freedom of that."""
+    return [(abs(float(w)) * run.D.se / run.D.value, freedom_of(run.D)) for run, w in zip(runs, weights, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -240,14 +254,12 @@ def predict(pool: TemperaturePool, T: float) -> Prediction:
     """
     gradient = pool.law.gradient(T)
     log_a = pool.law.log_a(T)
-    misfit = max(1.0, pool.law.chi2 / pool.law.dof) if pool.law.dof > 0 else 1.0
-    of_law = float(np.sqrt(misfit * gradient @ pool.law.covariance @ gradient))
+    of_law = float(np.sqrt(pool.misfit * gradient @ pool.law.covariance @ gradient))
     how = f"pool of {len(pool.runs)} temperatures, a_T by {pool.law.name}"
     log_D = pool.log_scale[0] + pool.log_size(T) - log_a
-    relative = np.array([run.D.se / run.D.value for run in pool.runs])
     of_shifts = pool.weights - gradient @ pool.law.influence
-    own = (pool.weights * relative) @ (pool.weights * relative)
-    se = float(np.sqrt(own + misfit * of_shifts @ pool.shifts.covariance @ of_shifts))
+    of_shift = float(np.sqrt(pool.misfit * of_shifts @ pool.shifts.covariance @ of_shifts))
+    parts = [*_of_own_D(pool.runs, pool.weights), (of_shift, float(pool.chain_freedom))]
     times = [(run.slowest, s) for run, s in zip(pool.runs, pool.shifts.shifts, strict=True) if run.slowest is not None]
     sums = [
         (run.relaxation.map(np.log), s)
@@ -255,24 +267,36 @@ def predict(pool: TemperaturePool, T: float) -> Prediction:
         if run.relaxation is not None
     ]
     return Prediction(
-        T, (log_a, of_law), _log_estimate(log_D, se, how), _from_runs(times, log_a, of_law, how),
-        _from_runs(sums, log_a, of_law, how), pool.extrapolates(T),
+        T, (log_a, of_law), _log_estimate(log_D, parts, how), _from_runs(times, log_a, of_law, how, pool.chain_freedom),
+        _from_runs(sums, log_a, of_law, how, pool.chain_freedom), pool.extrapolates(T),
     )  # fmt: skip
 
 
-def _from_runs(points: list[tuple[Replicas, float]], log_a: float, of_law: float, how: str) -> Estimate | None:
+def _from_runs(
+    points: list[tuple[Replicas, float]], log_a: float, of_law: float, how: str, dof: float
+) -> Estimate | None:
     if not points:
         return None
     y = np.array([float(value.value) - shift for value, shift in points])
     weight = np.array([max(float(value.se), 1e-6) for value, _ in points]) ** -2.0
     mean = float(weight @ y / weight.sum())
-    return _log_estimate(mean + log_a, float(np.hypot(of_law, weight.sum() ** -0.5)), how)
+    return _log_estimate(mean + log_a, [(float(np.hypot(of_law, weight.sum() ** -0.5)), dof)], how)
 
 
-def _log_estimate(log_value: float, log_se: float, method: str) -> Estimate:
+def _log_estimate(log_value: float, parts: Sequence[tuple[float, float]], method: str) -> Estimate:
+    """Return the estimate of a logarithm's exponential.
+
+    Args:
+        log_value: the logarithm.
+        parts: independent contributions to its error, each with its degrees of freedom.
+        method: how it was obtained.
+    """
+    each, dof = np.array(parts, dtype=float).T
+    se = float(np.sqrt(np.sum(each**2)))
+    half = student_factor(joint_freedom(each, dof)) * se
     value = float(np.exp(log_value))
-    own = student_estimate(log_value, log_se, MANY, method)
-    return Estimate(value, value * log_se, (float(np.exp(own.ci95[0])), float(np.exp(own.ci95[1]))), method)
+    ends = float(np.exp(log_value - half)), float(np.exp(log_value + half))
+    return Estimate(value, value * se, ends, method)
 
 
 def leave_one_out(runs: Sequence[PooledRun]) -> list[tuple[float, Prediction, float]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from mlgle_lammps.chains.beads import bead_matrix
 from mlgle_lammps.chains.laplacian import Edges, bead_columns
 from mlgle_lammps.records import Float64, Frames
 from mlgle_lammps.statistics.errors import ratio_of_means
+from mlgle_lammps.statistics.moments import MomentAccumulator
 
 STARTS = 32
 """Displacements of one lag taken of each block of generated frames, of which there are many."""
@@ -83,12 +85,28 @@ class BeadMotionGatherer:
         return BeadMotion(tuple(self._lags[i] for i in reached), products)
 
 
-def bead_motion_of(frames: Frames, lags: tuple[int, ...]) -> BeadMotion | None:
-    """Return the motion of recorded chains, the motion of the system as a whole removed."""
+def bead_motion_of(frames: Frames, lags: tuple[int, ...], center_held: bool = False) -> BeadMotion | None:
+    """Return the motion of recorded chains, the motion of the system as a whole removed.
+
+    Where the system's centre itself diffuses, or would but is held, what that takes from each chain is made good, as in
+    ``Moments``.
+    """
     n_chains, n_modes = frames.modes.shape[1:3]
     gatherer = BeadMotionGatherer(n_chains, n_modes, lags, BLOCK)
     com = frames.com - frames.com.mean(axis=1, keepdims=True)
+    if _center_diffuses(frames, center_held):
+        com *= math.sqrt(n_chains / (n_chains - 1))
     for first in range(0, len(frames), BLOCK):
         own = slice(first, first + BLOCK + max(lags))
         gatherer.add(Frames.of_chains(frames.steps[own], frames.segments[own], com[own], frames.modes[own]))
     return gatherer.motion()
+
+
+def _center_diffuses(frames: Frames, center_held: bool) -> bool:
+    accumulator = MomentAccumulator(
+        frames.com.shape[1], 0, 1, center_held=center_held, n_dimensions=frames.com.shape[2]
+    )
+    starts = np.flatnonzero(np.diff(frames.segments, prepend=frames.segments[0] - 1)).tolist()
+    for first, after in pairwise([*starts, len(frames)]):
+        accumulator.add_centers(frames.com[first:after], segment=int(frames.segments[first]))
+    return accumulator.moments().center_diffuses

@@ -121,6 +121,7 @@ class Conduction:
 def conduction(
     positions: Mapping[str, np.ndarray], charges: Mapping[str, float], box: Float64, kT: float, dt: float,
     drift: np.ndarray | None = None, longest: float | None = None, n_blocks: int = 10,
+    segments: np.ndarray | None = None,
 ) -> Conduction:  # fmt: skip
     """Return Onsager coefficients and conductivity from collective displacements, Δ over lags up to ``longest``.
 
@@ -136,6 +137,7 @@ def conduction(
         drift: (time, 3) the system's centre of mass, taken off; None where it rests.
         longest: lag; None for a tenth of the recording.
         n_blocks: blocks for the error, fewer where they would be too short.
+        segments: (time,) numbers of uninterrupted pieces, across which nothing is compared; None for one.
 
     Raises:
         ValueError: fewer than two blocks.
@@ -150,7 +152,12 @@ def conduction(
         raise ValueError(f"{n_frames} frames are too few for displacements over {last} of them")
     sums = {name: own.sum(axis=1) for name, own in moved.items()}
     scale = 1.0 / (6.0 * float(np.prod(box)) * kT * (last - first) * dt)
-    blocks = np.array_split(np.arange(n_frames - last), n_blocks)
+    starts = np.arange(n_frames - last)
+    if segments is not None:
+        starts = starts[segments[starts] == segments[starts + last]]
+    if len(starts) < n_blocks:
+        raise ValueError(f"pieces too short for displacements over {last} frames")
+    blocks = np.array_split(starts, n_blocks)
 
     def slopes(one: Float64, other: Float64) -> Float64:
         """Return (block,) scaled slopes of <Δone·Δother>, points summed where there are several."""

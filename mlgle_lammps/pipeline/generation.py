@@ -97,7 +97,9 @@ def generate_and_judge(run: Run, handoff: HandOff, trained: Trained) -> Generate
         findings.generate_s = time.monotonic() - started
     remedy = find_preset(options).remedy
     check = judge_against_window(summary, handoff.window, handoff.correlation)
-    beads = judge_beads(summary.motion, bead_motion_of(handoff.window, LAGS), system.n_beads, system.edges)
+    beads = judge_beads(
+        summary.motion, bead_motion_of(handoff.window, LAGS, system.center_held), system.n_beads, system.edges
+    )
     for line in (*judgement_warnings(check, remedy), *(beads.warnings(remedy) if beads else ())):
         findings.warn(line)
     times = relaxation_times(summary.correlation.nacf, system.dt)

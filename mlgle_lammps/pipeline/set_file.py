@@ -14,7 +14,7 @@ from mlgle_lammps.plain import JsonMapping
 PARTS = ("train", "test", "longer")
 """Runs that models learn from, unseen ones that they are judged by, and such as differ by their size too."""
 UNSEEN = ("test", "longer")
-_TOP = {"deck", "every", "variables", "parts", "runs", "models", "surrogate", "generate", "quantity", "charges"}
+_TOP = {"deck", "every", "variables", "parts", "runs", "models", "surrogate", "generate", "quantity", "charges", "kT"}
 _NAMED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-")
 
 
@@ -77,6 +77,7 @@ class SetFile:
         save_every: steps of the model between two frames kept.
         quantity: what is compared with long MD: "rg2", or "ions" for the diffusion of ions.
         charges: of types of beads, where ions conduct.
+        kT: in the decks' unit of energy, for conductivities.
     """
 
     path: Path
@@ -88,6 +89,7 @@ class SetFile:
     save_every: int
     quantity: str
     charges: Mapping[str, float]
+    kT: float = 1.0
 
     def of_part(self, part: str) -> tuple[PlannedRun, ...]:
         """Return the runs of a part."""
@@ -120,6 +122,7 @@ def read_set(path: Path) -> SetFile:
         int(_number(made.get("ensemble", 4), f"{path}: generate.ensemble")),
         int(_number(made.get("save_every", 1), f"{path}: generate.save_every")), quantity,
         {name: float(_number(charge, f"{path}: charges.{name}", least=-1e3)) for name, charge in charges.items()},
+        float(_number(values.get("kT", 1.0), f"{path}: kT", least=1e-30)),
     )  # fmt: skip
 
 

@@ -38,9 +38,9 @@ def write_ions(plan: SetFile, out: Path) -> list[str]:
     known = {run.name: read_ions(run_folder(out, run), plan.charges) for run in plan.of_part("test") if _has(out, run)}
     if not known:
         raise UserError(f"{out}: no unseen electrolyte has its MD")
-    long = {name: ion_transport(system, frames, plan.charges) for name, (system, frames) in known.items()}
+    long = {name: ion_transport(system, frames, plan.charges, plan.kT) for name, (system, frames) in known.items()}
     training = [
-        ion_transport(*read_ions(run_folder(out, run), plan.charges), plan.charges)
+        ion_transport(*read_ions(run_folder(out, run), plan.charges), plan.charges, plan.kT)
         for run in plan.of_part("train") if _has(out, run)
     ]  # fmt: skip
     reference = [(name, kind, D) for name, own in long.items() for kind, D in own.D.items() if D is not None]
@@ -63,14 +63,14 @@ def write_ions(plan: SetFile, out: Path) -> list[str]:
         files = {name: (folder / name if len(known) > 1 else folder) / "generated.h5" for name in known}
         if all(path.exists() for path in files.values()):
             streams = {name: read_ions(path, plan.charges) for name, path in files.items()}
-            made = {name: ion_transport(*own, plan.charges) for name, own in streams.items()}
+            made = {name: ion_transport(*own, plan.charges, plan.kT) for name, own in streams.items()}
             models[model.name], row = _against(model.name, made, reference)
             models[model.name]["collisions"] = {
                 name: _collisions(*own, long[name].closest) for name, own in streams.items()
             }
             rows += row
     found = {
-        "schema": 1, "quantity": "ions", "set": str(plan.path), "charges": dict(plan.charges),
+        "schema": 1, "quantity": "ions", "set": str(plan.path), "charges": dict(plan.charges), "kT": plan.kT,
         "molecules": {name: own.summary() for name, own in long.items()}, "models": models, "baselines": baselines,
         "versions": versions(),
     }  # fmt: skip
@@ -99,7 +99,7 @@ def _has(out: Path, run: PlannedRun) -> bool:
 
 
 def _beginning(plan: SetFile, system: System, frames: Frames, time: float) -> IonTransport:
-    return ion_transport(system, frames[: max(16, round(time / system.dt))], plan.charges)
+    return ion_transport(system, frames[: max(16, round(time / system.dt))], plan.charges, plan.kT)
 
 
 def _against(

@@ -16,7 +16,6 @@ from mlgle_lammps.report.page import Picture, duration, number, traffic_light, w
 from mlgle_lammps.report.plots import unit_symbol
 from mlgle_lammps.report.reconstruction import reconstruction_of
 from mlgle_lammps.report.report import D_units, headline_of
-from mlgle_lammps.statistics.errors import half_width
 
 if TYPE_CHECKING:  # records of the comparison, for their types only
     from mlgle_lammps.evaluate.run_against_md import RunAgainstMd
@@ -100,7 +99,7 @@ def _verdict(found: RunAgainstMd) -> list[str]:
     full = found.estimates[found.reference]
     D = found.run.D
     lines = [
-        f"Full MD says {number(full.value, 4, True)} ± {number(half_width(full), 2)}: the fit is "
+        f"Full MD says {number(full.value, 4, True)} ± {number(full.se, 2)}: the fit is "
         f"{100 * (D.value / full.value - 1):+.1f}% from it, z = {found.z_scores[found.run.fit_name]:+.1f}."
     ]
     if found.cost is not None:

@@ -59,7 +59,7 @@ def write_molecules(folder: Path, found: MoleculeComparison, sizes: JsonMapping,
 
 def _headline(sizes: JsonMapping, unit: str) -> str:
     ratio = sizes["mean"] / sizes["md_mean"] - 1.0
-    return f"⟨Rg²⟩ is {sizes['mean']:.3g} {unit}², {100 * ratio:+.0f}% of MD's {sizes['md_mean']:.3g}"
+    return f"⟨Rg²⟩ is {sizes['mean']:.3g} {unit}², {100 * ratio:+.0f}% against MD's {sizes['md_mean']:.3g}"
 
 
 def _rows(sizes: JsonMapping, unit: str) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from mlgle_lammps.observe.moduli import moduli_of
 from mlgle_lammps.plain import AnyArray, JsonObject
 from mlgle_lammps.report.page import Picture, number
 from mlgle_lammps.report.plots import BLACK, STYLE, save, unit_symbol
-from mlgle_lammps.statistics.errors import NORMAL
+from mlgle_lammps.statistics.errors import NORMAL, student_factor
 
 if TYPE_CHECKING:  # records of the evaluation, for their types only
     from mlgle_lammps.evaluate.temperature_answers import TemperatureAnswers
@@ -97,7 +97,9 @@ def _shifts(folder: Path, pool: TemperaturePool, kelvin: bool) -> Path:
         line = np.linspace(T.min(), T.max(), 100)
         value = np.array([pool.law.log_a(t) for t in line])
         slopes = np.array([pool.law.gradient(t) for t in line])
-        band = NORMAL * np.sqrt(np.einsum("ti,ij,tj->t", slopes, pool.law.covariance, slopes))
+        band = student_factor(pool.chain_freedom) * np.sqrt(
+            pool.misfit * np.einsum("ti,ij,tj->t", slopes, pool.law.covariance, slopes)
+        )
         axes.plot(factor / line, value, "-", color=BLACK, lw=1.2, label=pool.law.name)
         axes.fill_between(factor / line, value - band, value + band, color=BLACK, alpha=0.15, lw=0)
         axes.set(xlabel="1000 K / T" if kelvin else "1/T", ylabel="ln a_T")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 from mlgle_lammps.records import Estimate, Float64, Int64
 
@@ -11,6 +11,8 @@ Sizes = Int64 | Float64
 
 NORMAL = 1.96
 """Half a 95% interval in standard errors, where these are known exactly."""
+MOST_FREEDOM = 1e5
+"""Degrees of freedom from which an error counts as known."""
 
 
 def left_out_means(values: Float64, sizes: Sizes | None = None) -> Float64:
@@ -74,8 +76,27 @@ def ratio_of_means(above: Float64, below: Float64, axis: int = 0) -> tuple[Float
 
 def student_estimate(value: float, se: float, dof: float, method: str) -> Estimate:
     """Return an estimate with Student's 95% interval; NaN bounds where no degree of freedom is left."""
-    half = float(stats.t.ppf(0.975, dof)) * se if dof > 0 else np.nan
+    half = student_factor(dof) * se
     return Estimate(value, se, (value - half, value + half), method)
+
+
+def student_factor(dof: float) -> float:
+    """Return half a 95% interval in standard errors that are known with so many degrees of freedom; NaN for none."""
+    return float(stats.t.ppf(0.975, dof)) if dof > 0 else np.nan
+
+
+def freedom_of(estimate: Estimate) -> float:
+    """Return the degrees of freedom of which an estimate's interval is Student's; infinite for a normal one."""
+    factor = interval_factor(estimate)
+    if not student_factor(MOST_FREEDOM) < factor < student_factor(1.0):
+        return np.inf if factor < NORMAL + 1.0 else 1.0
+    return float(optimize.brentq(lambda dof: student_factor(dof) - factor, 1.0, MOST_FREEDOM))
+
+
+def joint_freedom(se: Float64, dof: Float64) -> float:
+    """Return the degrees of freedom of a sum's error, of independent parts (Welch and Satterthwaite)."""
+    weights = np.asarray(se) ** 2 / np.sum(np.asarray(se) ** 2)
+    return float(1.0 / max(np.sum(weights**2 / np.asarray(dof)), 1e-12))
 
 
 def half_width(estimate: Estimate) -> float:

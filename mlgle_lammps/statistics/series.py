@@ -84,12 +84,15 @@ class Series:
         return Series(tuple(piece[::every] for piece in self.pieces if len(piece) > every), self.dt * every)
 
     def blocks(self) -> list[Float64]:
-        """Return pieces of equal length that count as independent: long against the integrated time, four or more."""
-        shortest = min(map(len, self.pieces))
+        """Return pieces of equal length that count as independent: long against the integrated time, four or more.
+
+        Pieces shorter than a block are left out: one torn off by a restart tells nothing of the others' errors.
+        """
+        longest = max(map(len, self.pieces))
         wanted = BLOCK_TIMES * max(self.integrated(), 0.5)
         total = sum(map(len, self.pieces))
         length = int(np.clip(wanted, total / MOST_BLOCKS, max(total / LEAST_BLOCKS, 1)))
-        length = max(min(length, shortest), 1)
+        length = max(min(length, longest), 1)
         return [piece[i * length : (i + 1) * length] for piece in self.pieces for i in range(len(piece) // length)]
 
     def autocovariance(self, n_lags: int) -> Float64:
