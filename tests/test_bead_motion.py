@@ -67,7 +67,7 @@ def test_without_counted_beads_ties_alone_are_judged():
 
 def test_what_a_diffusing_centre_takes_from_few_chains_is_made_good():
     exact = 2 * 0.3 * 8 / N  # 2 D t
-    found = {"free": [], "gone": [], "held": []}
+    found: dict[str, list[float]] = {"free": [], "gone": [], "held": []}
     for seed in range(40):
         raw = joined(list(RouseSource(6, N, MODES, 300, 0.3, 100 + seed)))
         com = raw.com - raw.com.mean(axis=1, keepdims=True)
@@ -75,7 +75,7 @@ def test_what_a_diffusing_centre_takes_from_few_chains_is_made_good():
         for name, own, held in (("free", raw, False), ("gone", rest, False), ("held", rest, True)):
             motion = bead_motion_of(own, (8,), held)
             assert motion is not None
-            found[name].append(motion.products[0, :, 0, 0].mean())
+            found[name].append(float(motion.products[0, :, 0, 0].mean()))
     for name, share in (("free", 1.0), ("gone", 5 / 6), ("held", 1.0)):
         values = np.array(found[name])
         assert abs(values.mean() - share * exact) < 4 * values.std() / np.sqrt(40) < 0.08 * exact

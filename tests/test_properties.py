@@ -311,12 +311,16 @@ def test_generated_molecules_move_as_independent_ones_and_have_no_viscosity(tmp_
     ) as writer:
         writer.append(few)
     found = properties_of(PropertiesOptions(folder, temperature=1.0, sum_beads=True)).found
-    own = found.tables["g3_generated"].columns
+    tables = {
+        name: {key: np.asarray(values, float) for key, values in found.tables[name].columns.items()}
+        for name in ("g1", "g2", "g1_generated", "g2_generated", "g3_generated")
+    }
+    own = tables["g3_generated"]
     at = int(np.searchsorted(own["t"], 6.0))
     exact = 6 * own["t"][at] / N
     assert abs(own["value"][at] - exact) < 4 * own["se"][at] + 0.05 * exact
     for name in ("g1", "g2"):
-        md, made = found.tables[name].columns, found.tables[f"{name}_generated"].columns
+        md, made = tables[name], tables[f"{name}_generated"]
         expected = np.interp(made["t"][2:6], md["t"], md["value"])
         assert np.all(np.abs(made["value"][2:6] / expected - 1) < 0.1)
     assert "viscosity" in found.numbers

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import shlex
 import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from mlgle_lammps.acquire import mpi
 from mlgle_lammps.acquire.deck import Deck, read_deck
@@ -27,9 +29,11 @@ from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.deck import RunRequest
 from mlgle_lammps.resources.needs import refuse_without_libraries
 from mlgle_lammps.store.journal import chunk_paths
-from mlgle_lammps.store.origin import write_origin
+from mlgle_lammps.store.origin import read_origin, write_origin
 from mlgle_lammps.store.run_folder import RunFolder
 from mlgle_lammps.surrogates.catalogue import find_surrogate
+
+logger = logging.getLogger("mlgle")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -122,6 +126,11 @@ class _Run:
         if request.resume is not None:
             folder = self.rank.folder = RunFolder.open(request.resume)
             folder.hold()
+            began, now = Path(read_origin(folder.checkpoint).folder), Path.cwd()
+            if began.is_dir() and not began.samefile(now):
+                logger.warning(
+                    "warning: the run began in %s; its deck's relative file names are taken from %s", began, now
+                )
         else:
             folder = self.rank.folder = RunFolder.create(request.learn.out, request.learn.overwrite)
             folder.hold()
