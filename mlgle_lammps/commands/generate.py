@@ -80,6 +80,7 @@ def _generate(arguments: Sequence[str]) -> int:
 def _generate_melt(model: NmMbModel, folder: RunFolder, options: GenerateOptions, path: Path) -> int:
     """Write centres and momenta of a box of molecules that move together."""
     from mlgle_lammps.pipeline.melt_model import begin_motion, generate_centres
+    from mlgle_lammps.resources.compute import use_threads
 
     if options.temperature is not None:
         raise UserError(f"--temperature: a model of {model.surrogate} is of its own temperature alone")
@@ -96,6 +97,8 @@ def _generate_melt(model: NmMbModel, folder: RunFolder, options: GenerateOptions
         )
     first = 0 if boxes > 1 else ends[-1]
     until = joined(recorded[first : ends[-1] + 1])
+    if options.threads:
+        use_threads(options.threads)
     motion, n_molecules = begin_motion(model, until, options)
     started = time.monotonic()
     generate_centres(

@@ -261,7 +261,7 @@ SURROGATES = {
         _nm_mb_rehearsal,
         channels=("com", "momenta"),
         constrained=True,
-        foreign=("handoff", "target_ci", "full_md", "directions"),
+        foreign=("handoff", "target_ci", "full_md", "directions", "interactive"),
         defaults={"generate_steps": 10_000, "ensemble": 1},
     ),
 }
