@@ -444,7 +444,7 @@ def test_how_long_chains_move_is_read_from_their_stream_and_drawn(tmp_path):
     ("record", "D", "se", "page"),
     [
         ("300_seed1", 0.111, 0.011, "README.md"),
-        ("400_seed1", 0.226, 0.020, "README.md"),
+        ("400_seed1", 0.192, 0.011, "README.md"),
         ("300_friction900", 0.122, 0.016, "TRIED.md"),
         ("400_friction900", 0.242, 0.027, "TRIED.md"),
     ],
