@@ -197,7 +197,7 @@ def _require_other_folders(out: Sequence[Path], used: Sequence[Path]) -> None:
     """Raise UserError where results would take the place of what they are made from."""
     own = {(path if path.is_dir() else path.parent).resolve() for path in used}
     if taken := [path for path in out if path.resolve() in own]:
-        raise UserError(f"--out {taken[0]} holds the model or a run to start from; choose another folder")
+        raise UserError(f"`out` {taken[0]} holds the model or a run to start from; choose another folder")
 
 
 def _model_of(options: GenerateOptions) -> CgGnnModel | BoxModel:

@@ -123,6 +123,6 @@ def time_to_fall(curve: Float64, times: Float64, share: float) -> float:
     if not len(below):
         raise UserError(
             f"the memory of held molecules does not decay within {times[-1]:.4g}, the longest lag of the constrained "
-            "runs: make them longer (--constrained-steps, --longest-lag)"
+            "runs: make them longer (`constrained_steps`, `longest_lag`)"
         )
     return float(times[below[0]])
