@@ -275,6 +275,6 @@ def open_streams(
 
         opened.extend(open_trajectories(trajectories, options, n_modes, needed))
     if replace(options, species=None) != TrajectoryOptions() and all(isinstance(entry, Path) for entry in opened):
-        given = [f"`{field.name}`" for field in fields(options) if getattr(options, field.name) != field.default]
-        raise UserError(f"{', '.join(given)}: for trajectories only, and {paths[0]} is a recorded stream or missing")
+        given = ", ".join(options.given)
+        raise UserError(f"{given}: for trajectories only, and {paths[0]} is a recorded stream or missing")
     return join_recordings(opened) if others and len(opened) > 1 else opened

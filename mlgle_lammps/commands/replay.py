@@ -6,7 +6,7 @@ import logging
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 from mlgle_lammps.api.streams import Journalled, open_source
@@ -55,12 +55,8 @@ def _replay_one(streams: Sequence[Path], trajectory: TrajectoryOptions, options:
         raise UserError(f"--out {options.out} holds the stream itself; choose another folder")
     surrogate = find_surrogate(options.surrogate)
     if surrogate.constrained or surrogate.learn_runs is not None:
-        if given := [
-            f"`{field.name}`" for field in fields(trajectory) if getattr(trajectory, field.name) != field.default
-        ]:
-            raise UserError(
-                f"{', '.join(given)}: `surrogate` {options.surrogate} learns from runs as they were recorded"
-            )
+        if given := ", ".join(trajectory.given):
+            raise UserError(f"{given}: `surrogate` {options.surrogate} learns from runs as they were recorded")
         return _replay_held(streams, options) if surrogate.constrained else _replay_runs(streams, options)
     live = len(files) < len(streams)
     folder = _new_folder(options) if live else None  # before a simulation is let go on

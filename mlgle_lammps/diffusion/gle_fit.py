@@ -27,12 +27,13 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize
 
 from mlgle_lammps.chains.laplacian import SLOW
 from mlgle_lammps.chains.spectrum import Spectrum
 from mlgle_lammps.diffusion.forms import FitForm
 from mlgle_lammps.records import Estimate, Float64, GleFit, Int64
+from mlgle_lammps.statistics.errors import student_estimate
 from mlgle_lammps.statistics.moments import Moments
 from mlgle_lammps.statistics.msd_covariance import GlsSolution, generalized_least_squares, msd_covariance
 
@@ -172,8 +173,7 @@ def _between(fit: GleFit, of_all: GleFit, moments: Moments, dt: float, spectrum:
 
 def _with_interval(value: float, se: float, moments: Moments, method: str) -> Estimate:
     """Return D with its Student interval, of the degrees of freedom with which the design effect is known."""
-    half = float(stats.t.ppf(0.975, moments.design_dof)) * se
-    return Estimate(value, se, (value - half, value + half), method)
+    return student_estimate(value, se, moments.design_dof, method)
 
 
 def _listed(modes: tuple[int, ...], k: int) -> str:

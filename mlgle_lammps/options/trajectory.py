@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from mlgle_lammps.errors import UserError
@@ -46,6 +46,11 @@ class TrajectoryOptions:
     group: str | None = option(
         None, "H5MD's group of particles", metavar="NAME", shown="the one that fits the topology", section=_SECTION
     )
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """Options that are not as they are by default, as messages name them."""
+        return tuple(f"`{own.name}`" for own in fields(self) if getattr(self, own.name) != own.default)
 
     def __post_init__(self) -> None:
         require_limits(self)
