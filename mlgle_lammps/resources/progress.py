@@ -16,13 +16,14 @@ logger = logging.getLogger("mlgle")
 class Progress:
     """Count ``total`` units of work, showing what is done, a remark, and the time left.
 
-    A context manager; ``advance`` costs little. Without a terminal it logs a line at each 5%.
+    A context manager; ``advance`` costs little. Without a terminal it logs a line at each 5%, with the time left at
+    the pace since the line before: what a resumed run has from its checkpoint comes at once and says nothing of it.
     """
 
     def __init__(self, label: str, total: int | None, unit: str = "frames") -> None:
         self._label, self._total, self._unit = label, total, unit
         self._done, self._logged = 0, 0
-        self._start = time.monotonic()
+        self._logged_at = time.monotonic()
         self._remark = ""
         terminal = sys.stderr is not None and sys.stderr.isatty()
         self._bar = tqdm(total=total, desc=label, unit=unit, file=sys.stderr, mininterval=0.5) if terminal else None
@@ -58,13 +59,14 @@ class Progress:
             self._log()
 
     def _log(self) -> None:
-        self._logged = self._done
-        spent = time.monotonic() - self._start
+        fresh, now = self._done - self._logged, time.monotonic()
+        spent = now - self._logged_at
+        self._logged, self._logged_at = self._done, now
         of_total, left = "", ""
         if self._total:
             of_total = f"/{self._total}"
             if self._done < self._total:
-                left = f", about {format_seconds(spent / self._done * (self._total - self._done))} left"
+                left = f", about {format_seconds(spent / fresh * (self._total - self._done))} left"
         remark = f", {self._remark}" if self._remark else ""
         logger.info("%s: %d%s %s%s%s", self._label, self._done, of_total, self._unit, remark, left)
 
