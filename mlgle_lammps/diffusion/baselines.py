@@ -228,19 +228,23 @@ def generalized_rouse_diffusion(moments: Moments, dt: float, n_terms: int) -> Es
 
 
 def _jackknife(statistic: Callable[[Float64], float], moments: Moments, method: str) -> Estimate:
-    """Return the statistic of the mean MSD with a standard error from leaving out groups of chains."""
+    """Return the statistic of the mean MSD with a standard error from leaving out groups of chains.
+
+    Chains of one box move together, by the design effect; of two, seen from their common centre, nobody can tell.
+    """
     n_groups = min(_CHAIN_GROUPS, moments.n_chains)
     group = np.arange(moments.n_chains) % n_groups
     value = statistic(moments.msd_com)
-    if n_groups < 2:
+    if n_groups < 3:
         return Estimate(value, np.nan, (np.nan, np.nan), method)
     left = np.array([statistic(moments.msd_com_chain[:, group != g].mean(axis=1)) for g in range(n_groups)])
     sizes = np.bincount(group)
-    return student_estimate(value, float(jackknife_error(left, sizes, value)), n_groups - 1, method)
+    se = float(jackknife_error(left, sizes, value)) * np.sqrt(moments.design_effect)
+    return student_estimate(value, float(se), n_groups - 1, method)
 
 
 def msd_over_time(moments: Moments, dt: float) -> Estimate:
-    """Return MSD/(2t) at the longest lag (JCP eq. 35); chains taken as independent for the interval.
+    """Return MSD/(2t) at the longest lag (JCP eq. 35).
 
     Args:
         moments: displacements, lags in frames.
@@ -270,8 +274,8 @@ def msd_slope(moments: Moments, dt: float) -> Estimate:
 
 
 def _linear(weights: Float64, moments: Moments, method: str) -> Estimate:
-    """Return a linear function of the MSD and its standard error over chains."""
+    """Return a linear function of the MSD and its standard error over chains, times the design effect's root."""
     per_chain = weights @ moments.msd_com_chain
     n_chains = len(per_chain)
-    se = float(per_chain.std(ddof=1) / np.sqrt(n_chains)) if n_chains > 1 else np.nan
+    se = float(per_chain.std(ddof=1) * np.sqrt(moments.design_effect / n_chains)) if n_chains > 2 else np.nan
     return student_estimate(float(per_chain.mean()), se, n_chains - 1, method)

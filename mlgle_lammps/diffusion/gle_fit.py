@@ -248,22 +248,21 @@ def _n_slow(spectrum: Spectrum) -> int:
     return int(np.searchsorted(spectrum.eigenvalues, SLOW * (1 + 1e-9), side="right"))
 
 
-def _relaxation(moments: Moments, column: int) -> float | None:
-    """Return the 1/e time of a mode in frames; None where it lies beyond the lags."""
+def _relaxation(moments: Moments, column: int) -> float:
+    """Return the 1/e time of a mode in frames; the longest lag, which it is at least, where it lies beyond."""
     correlation = 1.0 - moments.msd_modes[:, column] / (2.0 * max(moments.mode_variance[column], 1e-300))
     relaxed = np.flatnonzero(correlation < math.exp(-1.0))
     if not len(relaxed):
-        return None
+        return float(moments.lags[-1])
     i = int(relaxed[0])
     lags = np.concatenate([[0], moments.lags[: i + 1]])
     values = np.concatenate([[1.0], correlation[: i + 1]])
     return float(lags[i] + (lags[i + 1] - lags[i]) * (values[i] - math.exp(-1.0)) / (values[i] - values[i + 1]))
 
 
-def _first_lag(lags: Int64, relaxed: float | None) -> int:
+def _first_lag(lags: Int64, relaxed: float) -> int:
     """Return the index of the first lag used: mode k has relaxed there, or few enough lags are left."""
-    last = max(len(lags) - LEAST_LAGS, 0)
-    return last if relaxed is None else min(int(np.searchsorted(lags, FAST_MODE_TIMES * relaxed)), last)
+    return min(int(np.searchsorted(lags, FAST_MODE_TIMES * relaxed)), max(len(lags) - LEAST_LAGS, 0))
 
 
 def _past_inertia(points: _Points, first: int) -> int:
@@ -291,12 +290,12 @@ def _summed(moments: Moments, spectrum: Spectrum | None) -> tuple[Moments, tuple
     """
     k = moments.msd_modes.shape[1]
     allowed = [p % 2 == 0 for p in range(1, k + 1)] if spectrum is None else list(spectrum.invariant)
-    if not any(allowed):  # of mode 1 alone, or of a ring's slowest pair: the shape of all
+    missing = [] if spectrum is None else [p for p in range(k + 1, _n_slow(spectrum) + 1) if allowed[p - 1]]
+    if not any(allowed[:k]) and not missing:  # of mode 1 alone, or of a ring's slowest pair: the shape of all
         allowed = [True] * len(allowed)
     modes = tuple(p for p in range(1, k + 1) if allowed[p - 1])
     chosen = [p - 1 for p in modes]
     of_modes, variance = moments.msd_modes[:, chosen], moments.mode_variance[chosen]
-    missing = [] if spectrum is None else [p for p in range(k + 1, _n_slow(spectrum) + 1) if allowed[p - 1]]
     beyond: tuple[float, ...] = ()
     if missing and spectrum is not None and moments.mode_variance[-1] > 0:
         ratio = spectrum.eigenvalues[k - 1] / spectrum.eigenvalues[[p - 1 for p in missing]]
@@ -316,15 +315,13 @@ def _faster_copies(moments: Moments, ratio: Float64) -> Float64:
     return result
 
 
-def _with_allowance(points: _Points, relaxed: float | None) -> _Points:
+def _with_allowance(points: _Points, relaxed: float) -> _Points:
     """Add to the covariance what the ansatz may be wrong by, most of all at a few relaxation times of mode k.
 
     Args:
         points: with the covariance of their noise.
-        relaxed: 1/e time of mode k in frames; None, where it is not reached, adds nothing.
+        relaxed: 1/e time of mode k in frames.
     """
-    if relaxed is None:
-        return points
     early = ALLOWANCE * np.exp(-ALLOWANCE_DECAY * points.lags / relaxed)
     size = np.hypot(early, ALLOWANCE_LATE) * points.y
     log_lag = np.log(points.lags)

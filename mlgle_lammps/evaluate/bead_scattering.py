@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,8 @@ def add_bead_scattering(found: Properties, trajectory: Trajectory, sums: ChainSu
     """
     if sums.n_streamed == sums.basis.n_modes:
         share = _made_good(sums.moments.n_chains) if sums.moments.center_diffuses else 1.0
-        found.tables["S_qt_beads"] = summed_over_beads(trajectory, sums, q, "MD's beads, all modes streamed", share)
+        effect, how = sums.moments.design_effect, "MD's beads, all modes streamed"
+        found.tables["S_qt_beads"] = summed_over_beads(trajectory, sums, q, how, share, effect)
     else:
         found.reasons["S_qt_beads"] = f"beads are not known: give run --modes {sums.basis.n_modes} to stream all modes"
     generated = run / "generated.h5"
@@ -50,7 +52,7 @@ def add_bead_scattering(found: Properties, trajectory: Trajectory, sums: ChainSu
         return
     how = "beads rebuilt from generated modes, fast ones drawn anew in each frame"
     share = _made_good(other.system.n_chains)  # trajectories are independent: their common centre diffuses
-    found.tables["S_qt_generated"] = summed_over_beads(other, sums, q, how, share)
+    found.tables["S_qt_generated"] = summed_over_beads(other, sums, q, how, share, effect=1.0)
     _add_generated_motion(found, other, sums)
 
 
@@ -82,7 +84,9 @@ def _add_generated_motion(found: Properties, other: Trajectory, sums: ChainSums)
         found.tables[f"{name}_generated"] = Table(columns, dict(found.tables[name].units), method)
 
 
-def summed_over_beads(trajectory: Trajectory, sums: ChainSums, q: Float64, how: str, share: float) -> Table:
+def summed_over_beads(
+    trajectory: Trajectory, sums: ChainSums, q: Float64, how: str, share: float, effect: float
+) -> Table:
     """Return the table of coherent and incoherent S(q,t) over beads, with errors over groups of chains.
 
     Args:
@@ -91,11 +95,12 @@ def summed_over_beads(trajectory: Trajectory, sums: ChainSums, q: Float64, how: 
         q: 1/length.
         how: beads are known, for the method.
         share: factor of the centres' squared displacements that makes good the motion of the system's centre.
+        effect: design effect of the chains.
     """
     segments = trajectory.segments[: min(trajectory.n_mode_frames, MOST_FRAMES)]
     longest = int(np.unique(segments, return_counts=True)[1].max())
     lags = [0, *logarithmic_lags(max(longest // 4, 1))]
-    system, effect = trajectory.system, sums.moments.design_effect
+    system = trajectory.system
     n_chains = min(system.n_chains, MOST_CHAINS)
     coherent, incoherent = [], []
     done = 0
@@ -110,7 +115,8 @@ def summed_over_beads(trajectory: Trajectory, sums: ChainSums, q: Float64, how: 
         coherent.append(both[0])
         incoherent.append(both[1])
         done += taken
-    return _table(np.concatenate(coherent), np.concatenate(incoherent), q, lags, system.dt, effect, how, segments)
+    found = _table(np.concatenate(coherent), np.concatenate(incoherent), q, lags, system.dt, effect, how, segments)
+    return replace(found, units={"q": f"1/{system.length_unit}", "t": system.time_unit})
 
 
 def _table(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlgle_lammps.observe.chain_motion import GroupMotion
+from mlgle_lammps.observe.chain_motion import GroupMotion, with_centre_made_good
 from mlgle_lammps.records import Float64, Int64
 from mlgle_lammps.statistics.moments import Moments
 from mlgle_lammps.statistics.replicas import Replicas, stacked
@@ -55,7 +55,9 @@ def chain_curves(groups: Sequence[GroupMotion], lags: Int64, dt: float, moments:
     sizes = over("sizes")
     return ChainCurves(
         time=lags.astype(np.float64) * dt,
-        g1=over("g1", moments.design_effect).map(lambda g: share * g),
+        g1=stacked([over("g1"), over("g2")], moments.design_effect).map(
+            lambda g: with_centre_made_good(*np.split(g, 2), share)
+        ),
         g2=over("g2"),
         g3=over("g3", moments.design_effect).map(lambda g: share * g),
         ends=over("ends").map(lambda c: c / c[0]),

@@ -14,7 +14,7 @@ from mlgle_lammps.evaluate.joined_relaxation import JoinedRelaxation, join_relax
 from mlgle_lammps.evaluate.observables import displacement_moments
 from mlgle_lammps.evaluate.scales import Scales
 from mlgle_lammps.evaluate.trajectories import Trajectory
-from mlgle_lammps.observe.chain_motion import GroupMotion, fast_part, group_motion
+from mlgle_lammps.observe.chain_motion import GroupMotion, fast_part, group_motion, with_centre_made_good
 from mlgle_lammps.observe.green_kubo import StressRelaxation, stress_relaxation
 from mlgle_lammps.observe.mode_relaxation import MOST_BEYOND, ModeCorrelations, Relaxation, relaxation_of_modes
 from mlgle_lammps.observe.moduli import Moduli, moduli_of
@@ -156,13 +156,13 @@ def gather(trajectory: Trajectory) -> ChainSums:
         raise UserError(f"{system.source}: properties are those of linear chains so far, and its molecules are others")
     if system.n_chains < 2:
         raise UserError(f"{system.source} has one chain: there is nothing to take errors from")
-    longest = trajectory.longest_segment
+    segments = trajectory.segments[: trajectory.n_mode_frames]
+    longest = int(np.unique(segments, return_counts=True)[1].max(initial=0))
     if longest < 8:
         raise UserError(f"{system.source}: {longest} frames are too few")
     basis, moments = linear_basis(system.n_beads), displacement_moments(trajectory)
     n_lags = max(longest // 2, 2)
     lags = np.array([0, *logarithmic_lags(max(longest // 4, 1), LAGS_PER_OCTAVE)], dtype=np.int64)
-    segments = trajectory.segments[: trajectory.n_mode_frames]
     groups = [
         group_motion(group.com[: len(segments)], group.modes, segments, lags, n_lags, basis)
         for group in trajectory.groups()
@@ -223,8 +223,9 @@ def add_sizes_and_motion(found: Properties, sums: ChainSums, length: str, time: 
         found.reasons["relaxation_time"] = "mode 1 has not relaxed within the record"
     times: Float64 = sums.lags.astype(np.float64) * sums.dt
     extra = fast_part(fast, sums.fast_nacf(times), sums.basis)
+    both = stacked([sums.over_groups("g1"), sums.over_groups("g2")])
     curves = {
-        "g1": sums.over_groups("g1").map(lambda g: share * g + extra),
+        "g1": both.map(lambda g: with_centre_made_good(*np.split(g, 2), share) + extra),
         "g2": sums.over_groups("g2", together=False).map(lambda g: g + extra),
         "g3": sums.over_groups("g3").map(lambda g: share * g),
     }

@@ -96,6 +96,17 @@ def group_motion(
     )
 
 
+def with_centre_made_good(g1: Float64, g2: Float64, share: float) -> Float64:
+    """Return g_1 where the motion of the system's centre, taken off that of chains, is made good: g_2 holds none of it.
+
+    Args:
+        g1: (lag,) of chains about the system's centre.
+        g2: (lag,).
+        share: factor that makes good the squared displacements of centres, P/(P-1) for P independent chains.
+    """
+    return share * (g1 - g2) + g2
+
+
 def fast_part(variances: Float64, nacf: Float64, basis: ModeBasis) -> Float64:
     """Return what modes that are not streamed add to g_1 and g_2, (lag,): Σ_p 12N v_p <u_p²> (1 - C_p).
 

@@ -11,6 +11,7 @@ from scipy import fft
 from mlgle_lammps.records import Float64, Int64
 from mlgle_lammps.statistics.errors import jackknife_error, left_out_means
 
+FORGOTTEN = 0.01  # of what was there a lag before: less is noise, of either sign
 _SAMPLES_AT_ONCE = 2**24
 _GROUPS = 20  # of chains, the units from which errors are taken
 
@@ -126,7 +127,8 @@ def melard_roy_error(nacf: Float64, n_time: int, n_series: int, n_dimensions: in
 def relaxation_times(nacf: Float64, dt: float) -> list[float | None]:
     """Return the first 1/e time of each column; None where it lies beyond the lags.
 
-    Between lags the logarithm is interpolated, which is exact for an exponential. A mode that does not move has none.
+    Between lags the logarithm is interpolated, which is exact for an exponential; what is left after less than a
+    hundredth is noise and taken as that. A mode that does not move has none.
 
     Args:
         nacf: (lag, mode).
@@ -140,8 +142,8 @@ def relaxation_times(nacf: Float64, dt: float) -> list[float | None]:
             times.append(None)
             continue
         i = int(below[0])
-        before, after = column[i - 1], column[i]
-        part = np.log(before / level) / np.log(before / after) if after > 0 else (before - level) / (before - after)
+        before, after = column[i - 1], max(column[i], FORGOTTEN * column[i - 1])
+        part = np.log(before / level) / np.log(before / after)
         times.append(float(dt * (i - 1 + part)))
     return times
 
