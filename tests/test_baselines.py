@@ -1,5 +1,7 @@
 """The classical models against Ornstein-Uhlenbeck processes, Rouse melts and curves that are known exactly."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -176,3 +178,15 @@ def test_generalized_rouse_diffusion_of_rouse_melts(melts):
     se = values.std(ddof=1) / np.sqrt(len(values))
     assert -4 * se - 0.1 * known < values.mean() - known < 4 * se  # A >= 0 biases D low where there is no A
     assert all(r.ci95[0] < r.value < r.ci95[1] for r in results)
+
+
+@pytest.mark.parametrize("estimator", [msd_over_time, msd_slope])
+def test_two_chains_about_their_common_centre_tell_no_error(melts, estimator):
+    """Seen from the centre of two, both move alike; of more, errors hold how much chains move together."""
+    accumulator = MomentAccumulator(2, 3, MEMORY)
+    for frame in RouseSource(2, N_BEADS, 3, 300, DT, 1):
+        accumulator.add(frame)
+    assert np.isnan(estimator(accumulator.moments(), DT).se)
+    moments = melts[0][1]
+    alone, together = (estimator(replace(moments, design_effect=effect), DT).se for effect in (1.0, 1.8))
+    assert together == pytest.approx(np.sqrt(1.8) * alone)

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from mlgle_lammps.chains.beads import bead_positions
+from mlgle_lammps.chains.mode_basis import linear_basis
 from mlgle_lammps.chains.rouse import RouseSource
 from mlgle_lammps.evaluate.bead_judgement import judge_beads
 from mlgle_lammps.observe.bead_motion import bead_motion_of
+from mlgle_lammps.observe.chain_motion import group_motion, with_centre_made_good
 from mlgle_lammps.records import Frames, joined
 
 N, MODES, LAGS = 12, 5, (2, 8)
@@ -79,3 +81,20 @@ def test_what_a_diffusing_centre_takes_from_few_chains_is_made_good():
     for name, share in (("free", 1.0), ("gone", 5 / 6), ("held", 1.0)):
         values = np.array(found[name])
         assert abs(values.mean() - share * exact) < 4 * values.std() / np.sqrt(40) < 0.08 * exact
+
+
+def test_g1_of_few_chains_takes_the_share_of_the_centre_on_the_centre_alone():
+    """Five independent chains, their common motion taken off: g_1 is that of chains whose centre nobody touched."""
+    n_chains, lags = 5, np.array([0, 1, 4])
+    basis, known, found = linear_basis(N), [], []
+    for seed in range(12):
+        whole = joined(list(RouseSource(n_chains, N, N - 1, 200, 0.3, seed, coupling=0.5)))
+        about = whole.com - whole.com.mean(axis=1, keepdims=True)
+        raw, seen = (group_motion(com, whole.modes, whole.segments, lags, 8, basis) for com in (whole.com, about))
+        known.append(raw.g1)
+        found.append(with_centre_made_good(seen.g1, seen.g2, n_chains / (n_chains - 1)))
+    off = np.array(found) - np.array(known)
+    se = off.std(axis=0, ddof=1) / np.sqrt(len(off))
+    assert np.all(np.abs(off.mean(axis=0)) <= 4 * se)
+    too_much = n_chains / (n_chains - 1) * seen.g1 - raw.g1
+    assert too_much[1] > 4 * se[1]

@@ -310,3 +310,27 @@ def test_one_chain_alone_or_chains_that_stand_still_are_an_error(form):
     for moments in (one, replace(still, msd_com=np.zeros_like(still.msd_com))):
         with pytest.raises(ValueError, match=f"{moments.n_chains} chains? without motion"):
             fit_gle(moments, 0.5, form)
+
+
+def test_an_interval_does_not_narrow_where_its_mode_outlives_the_memory():
+    """Mode 1 alone, of a relaxation time about the longest lag: what cannot be seen to relax is trusted no more."""
+    com = np.cumsum(np.random.default_rng(3).normal(size=(400, 30, 3)), axis=0)
+    accumulator = MomentAccumulator(30, 1, 64)
+    for i, centres in enumerate(com):
+        accumulator.add(Frames.single(i, 0, centres, np.ones((30, 1, 3))))
+    moments = accumulator.moments()
+    lags = moments.lags.astype(float)
+    errors = []
+    for tau in (62.0, 66.0, 130.0):
+        curve = 2.0 * (1 - np.exp(-lags / tau))[:, None]
+        fit = fit_gle(replace(moments, msd_modes=curve, mode_variance=np.ones(1)), DT, spectrum=linear_spectrum(3))
+        errors.append(fit.D.se)
+    assert errors[1] == pytest.approx(errors[0], rel=0.2)
+    assert errors[2] > 0.8 * errors[0]
+
+
+def test_a_mode_of_no_symmetry_is_summed_where_it_is_the_only_one():
+    moments = moments_of(RouseSource(30, 3, 1, 300, DT, 5))
+    fit = fit_gle(moments, DT, spectrum=linear_spectrum(3))
+    assert fit.modes == (1,)
+    assert fit.D.value == pytest.approx(rouse_diffusion(3), rel=0.5)

@@ -89,6 +89,11 @@ def test_fast_exponential_is_read_exactly_between_lags():
     assert relaxation_times(nacf, 0.5)[0] == pytest.approx(0.5 * tau, rel=1e-12)
 
 
+def test_relaxation_within_a_frame_does_not_hang_on_the_sign_of_noise():
+    above, below = (relaxation_times(np.array([[1.0], [noise]]), 1.0)[0] for noise in (0.002, -0.002))
+    assert above == below == pytest.approx(1 / np.log(100))
+
+
 @pytest.mark.parametrize(("dt", "warned"), [(0.05, True), (1.0, False)])
 def test_memory_too_short_for_mode_1_is_warned_of_even_at_m_plus_1_frames(dt, warned):
     accumulator = MomentAccumulator(30, 2, 16)

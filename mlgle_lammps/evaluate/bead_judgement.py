@@ -48,11 +48,16 @@ class BeadJudgement:
 
     def summary(self) -> JsonObject:
         """Return what result.json says."""
-        beads = None if self.bead_msd is None else (1 + self.bead_msd[:, _shown(self.bead_msd)]).tolist()
+        shown = [] if self.bead_msd is None else _shown(self.bead_msd)
+        beads, errors = (
+            None if own is None else (first + own[:, shown]).tolist()
+            for first, own in ((1, self.bead_msd), (0, self.bead_msd_se))
+        )
         return {
             "passed": not (self.beads_off or self.tie_off),
             "lags": list(self.lags),
             "bead_msd_ratio": beads,
+            "bead_msd_ratio_se": errors,
             "bead_msd_of": "first end, middle, last end" if self.linear else "first, middle, last bead",
             "centre_tie_difference": self.centre_tie.tolist(),
             "centre_tie_difference_se": self.centre_tie_se.tolist(),
