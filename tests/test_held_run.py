@@ -67,6 +67,18 @@ def test_a_run_leaves_frames_and_records(tmp_path, deck):
             assert record.lags[-1] == 40
 
 
+def test_computes_that_keep_where_beads_were_stay_through_constrained_runs(tmp_path):
+    """LAMMPS gives each a fix of its own, m_COMPUTE_STORE of style STORE/ATOM, as it does a dump with thresh LAST."""
+    watched = (
+        "compute m all msd\ngroup some dynamic all every 100\ndump o some custom 200 o.dump id x\n"
+        "dump_modify o thresh x > LAST\nthermo_style custom step c_m[4]\n"
+    ).replace("o.dump", str(tmp_path / "o.dump"))
+    deck = variant(tmp_path, replace=[*PLAIN, ("reset_timestep 0\n", f"reset_timestep 0\n{watched}")])
+    code, error = run(1, deck, *HELD, *EVERY, "--out", tmp_path / "out")
+    assert code == 0, error
+    assert len(read_constrained(tmp_path / "out" / "constrained").runs) == 3
+
+
 def ended(deck, out, number, n_records, n_ranks=2):
     """Start a run whose constrained runs take a while, and end it by a signal once so many records are there."""
     long = ("--constrained-steps", "12000")

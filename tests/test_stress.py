@@ -134,6 +134,21 @@ def test_a_record_is_read_back_and_a_damaged_one_refused(rouse, tmp_path):
         read_stress(path)
 
 
+def test_a_damaged_record_is_noted_where_a_run_goes_on(rouse, tmp_path):
+    """Only the first MD rank reads it: raised there, it would leave the others waiting."""
+    lmp = mpi.open_lammps(["-screen", "none", "-log", "none"], mpi.start().md_comm)
+    lmp.commands_string("region r block 0 1 0 1 0 1\ncreate_box 1 r")
+    watch = StressWatch(lmp, EVERY, False, tmp_path, True)
+    rouse.write(tmp_path / "stress-7.npz")
+    (tmp_path / "stress-7.npz").write_bytes((tmp_path / "stress-7.npz").read_bytes()[:-200])
+    watch.go_on(7)
+    lmp.close()
+    assert watch.record.last_step == -1
+    assert len(watch.notes) == 1
+    assert "stress-7.npz" in watch.notes[0]
+    assert watch.notes[0].endswith("starts afresh")
+
+
 def test_brownian_dynamics_have_no_momentum_flux():
     assert moves_without_momenta({"a": "brownian/sphere", "b": "nve"})
     assert moves_without_momenta({"a": "brownian"})

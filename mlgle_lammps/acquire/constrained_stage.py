@@ -182,7 +182,7 @@ class ConstrainedStage:
 def set_aside(lmp: Lammps, comm: Communicator, execute: Callable[[str], None]) -> None:
     """Take away what belongs to production: its fixes, dumps and restart files; plain dynamics remains."""
     for name, style in read_setup(lmp, comm).fixes.items():
-        if plain(style) not in KEPT:
+        if not KEPT.match(plain(style)):
             execute(f"unfix {name}")
     for name in lmp.available_ids("dump"):
         if name:

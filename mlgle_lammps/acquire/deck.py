@@ -7,6 +7,7 @@ LAMMPS. A marker splits it into two files; the second holds the first one's text
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -80,8 +81,11 @@ def read_deck(path: Path, variables: tuple[tuple[str, tuple[str, ...]], ...] = (
         md_ranks: ranks that do MD, None where not known.
 
     Raises:
-        UserError: the deck is missing, or holds a command that cannot work here; names file and line.
+        UserError: the deck is missing, or holds a command that cannot work here; names file and line. Or a variable's
+            name that LAMMPS does not take.
     """
+    if odd := next((name for name, _ in variables if not re.fullmatch(r"\w+", name, re.ASCII)), None):
+        raise UserError(f"{odd!r} is no name of a deck's variable: LAMMPS takes letters, numbers and underscores")
     text = read_text(path)
     try:
         marks = marker_lines(text)

@@ -6,16 +6,14 @@ one run and the trajectory is bitwise that of plain LAMMPS.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn
 
 import numpy as np
 
@@ -25,13 +23,22 @@ from mlgle_lammps.acquire.constrained_stage import ConstrainedStage, HeldWanted,
 from mlgle_lammps.acquire.continuation import FIRST_FILE, SECOND_FILE, alternates_restarts, named
 from mlgle_lammps.acquire.deck import REACHED, Deck
 from mlgle_lammps.acquire.deck_files import DeckFiles
-from mlgle_lammps.acquire.fixes import Setup, changes_bonds, holds_center, moves_without_momenta, read_setup
+from mlgle_lammps.acquire.failures import Failures, LostRank
+from mlgle_lammps.acquire.fixes import (
+    Setup,
+    changes_bonds,
+    holds_center,
+    lost,
+    moves,
+    moves_without_momenta,
+    read_setup,
+)
 from mlgle_lammps.acquire.flow import ENTER
 from mlgle_lammps.acquire.frame_taker import ENOUGH, GO, STOP, FrameTaker
 from mlgle_lammps.acquire.holding import refuse_what_cannot_be_held
 from mlgle_lammps.acquire.kept_states import KeptStates
 from mlgle_lammps.acquire.restart_writer import RestartWriter
-from mlgle_lammps.acquire.resumption import Resumption
+from mlgle_lammps.acquire.resumption import Resumption, refuse_another_system
 from mlgle_lammps.acquire.scan import AT_THE_END, BEFORE, BONDS_CHANGE, FIX_ID
 from mlgle_lammps.acquire.snapshot import Snapshots
 from mlgle_lammps.acquire.stress import StressWatch
@@ -46,13 +53,7 @@ from mlgle_lammps.stream.sink import FrameSink
 
 FAR_AHEAD = 1_000_000_000
 LONGEST_RUN = 2**31 - 1
-LONGEST_SAID = 80
-"""Letters of a value that a message shows."""
 INTERRUPTED_EARLY = "interrupted before production began: no frames, nothing to save"
-
-
-class LostRank(RunFailure):
-    """This rank failed and the other MD ranks do not know: they hang until somebody aborts."""
 
 
 class Driver:
@@ -100,6 +101,7 @@ class Driver:
         self._restarts: RestartWriter | None = None
         self._stress: StressWatch | None = None
         self._kinetic = True
+        self._fixes: dict[str, str] = {}
         self._began = 0.0
         self._warnings: list[str] = []
         self.reading = self.producing = False
@@ -110,6 +112,7 @@ class Driver:
         if log and checkpoint and resumption is not None:
             self._lmp.command(f"log {named(log, checkpoint)} append")
         self._taker = FrameTaker(world, self._lmp, wanted, sink, self._every, stop_requested, self._end_run, resumption)
+        self._failures = Failures(deck.path, world, self._taker)
         self._notes = self._taker.notes
         self.system: System
         self._chains: Chains
@@ -163,6 +166,7 @@ class Driver:
         if self._deck.production is None:
             notes = ("the deck has no '#mlgle production' line: production is a run of its own after the deck's end",)
         setup = self._read_setup()
+        self._fixes = setup.fixes
         self._kinetic = not moves_without_momenta(setup.fixes | self._later_fixes())
         n_modes = self._wanted.n_modes if self._resumption is None else self._resumption.system.n_modes
         self.system, self._chains = read_system(
@@ -200,7 +204,7 @@ class Driver:
         """Run the deck up to where production begins."""
         text, folder = self._deck.first_file(), os.getcwd()
         self.reading = True
-        with self._translated():
+        with self._failures.translated():
             if text is None:
                 self._lmp.file(str(self._deck.path))
             else:
@@ -219,12 +223,18 @@ class Driver:
 
     def _read_setup(self) -> Setup:
         """Return what LAMMPS says of itself; raise UserError where an unforeseen fix changes bonds."""
-        with self._translated():
+        with self._failures.translated():
             setup = read_setup(self._lmp, self._comm)
         where_to = AT_THE_END if self._deck.production is None else BEFORE
         for name, style in setup.fixes.items():
             if changes_bonds(style):
                 raise UserError(f"{self._deck.path}: fix {name} of style {style} {BONDS_CHANGE} {where_to}")
+        moved = moves(words[2] for words in self._deck.fixes if len(words) > 2)
+        if self._deck.production is None and moved and not moves(setup.fixes.values()):
+            raise UserError(
+                f"{self._deck.path}: at the deck's end, where production begins, no fix is left that moves the beads: "
+                "write '#mlgle production' above the run that frames are wanted of, or unfix none"
+            )
         return setup
 
     def _holds_center(self, setup: Setup) -> bool:
@@ -237,16 +247,7 @@ class Driver:
 
     def _go_on(self, resumption: Resumption) -> None:
         """Take the place of the run before; raise UserError where the melt is not its."""
-        for name in ("n_chains", "n_beads", "n_modes", "dt", "every", "units", "channels", "edges", "others"):
-            now, before = getattr(self.system, name), getattr(resumption.system, name)
-            if now != before:
-                found, known = str(now)[:LONGEST_SAID], str(before)[:LONGEST_SAID]
-                raise UserError(f"{self._deck.path}: {name} is {found}, and was {known} when the run began")
-        if self.system.whole_molecules != resumption.system.whole_molecules:
-            raise UserError(
-                f"{self._deck.path}: centres are those of whole molecules by mass, and were those of the chains' beads "
-                "when the run began: start a run of its own"
-            )
+        refuse_another_system(self._deck.path, self.system, resumption.system)
         self.system = resumption.system
         seamless = resumption.seamless(self._comm.size, self._lmp.version())
         step, last = resumption.step, resumption.last.last_step
@@ -269,7 +270,7 @@ class Driver:
 
     def held_seconds_per_step(self, steps: int) -> float:
         """Return the wall time of one MD step while centres are held; what comes after it starts from there."""
-        with self._translated():
+        with self._failures.translated():
             return seconds_held(self._lmp, self._comm, self._execute, self._chains, steps)
 
     def skip_runs(self) -> None:
@@ -313,13 +314,7 @@ class Driver:
             self._taker.greet(self.system)
         self.producing = True
         if self._taker.verdict == GO and self._deck.production is not None:
-            text = self._deck.production_file()
-            if ENTER in text:
-                self._execute(f"variable {ENTER} string 1")
-            with self._translated():
-                self._files.run(SECOND_FILE, text, self._deck.other_files)
-            self._raise_kept()
-            self._report_deck_end()
+            self._run_second_part(self._deck.production_file())
         if self._taker.verdict == GO and self._wanted.total is None and self._wanted.to_the_end:
             self._taker.verdict = ENOUGH
         if self._taker.verdict == GO:
@@ -330,6 +325,40 @@ class Driver:
             self._warnings += self._restarts.warnings
         self._finish_stress()
         return self._ending()
+
+    def _run_second_part(self, text: str) -> None:
+        """Run the deck's own production; once it is ended what follows need not work, since its runs are skipped."""
+        if ENTER in text:
+            self._execute(f"variable {ENTER} string 1")
+        with self._failures.translated():
+            try:
+                self._files.run(SECOND_FILE, text, self._deck.other_files)
+            except Exception as error:
+                if self._taker.verdict not in (ENOUGH, STOP) or not mpi.failed_together(error):
+                    raise
+                complaint = self._failures.complaint(error)
+                self._notes.append(f"the rest of the deck was left, after a run that was cut: {complaint}")
+        self._failures.raise_kept()
+        if self._taker.verdict == GO and not (self._wanted.to_the_end and self._wanted.total is None):
+            self._end_where_motion_changes()
+        self._report_deck_end()
+
+    def _end_where_motion_changes(self) -> None:
+        """End MD where the deck has taken away fixes that frames were made with: more of them would be of other MD."""
+        with self._failures.translated():
+            now = read_setup(self._lmp, self._comm).fixes
+        gone = lost(self._taker.fixes, now, self._fixes, self._deck.fixes)
+        if not gone:
+            return
+        step, wanted = self._lmp.extract_global("ntimestep"), self._taker.target or "those needed"
+        message = (
+            f"the deck's production ended at step {step} with {self.n_frames} frames (of {wanted}) and took away "
+            f"{gone}: MD cannot go on from there; for more frames run longer, or leave the unfix out"
+        )
+        if self.n_frames == 0:
+            raise UserError(f"{self._deck.path}: {message}")
+        self._warnings.append(message)
+        self._taker.verdict = ENOUGH
 
     def _keeps_states(self) -> Callable[[int, int], None] | None:
         """Return what keeps states of the melt, None where none are wanted."""
@@ -355,7 +384,7 @@ class Driver:
             self._lmp, self._comm, self._execute, self.system, self._chains, self._checkpoint, out, wanted,
             self._stop_requested, tell,
         )  # fmt: skip
-        with self._translated():
+        with self._failures.translated():
             stage.run()
         return stage
 
@@ -397,7 +426,7 @@ class Driver:
         if self._resumption is not None and self._world.leads_md:
             self._stress.go_on(self._resumption.step)
             self._notes += self._stress.notes
-        with self._translated():
+        with self._failures.translated():
             self._stress.install()
 
     def _finish_stress(self) -> None:
@@ -407,8 +436,8 @@ class Driver:
         try:
             self._stress.finish()
             self._stress.write()
-        except RunFailure as error:
-            self._warnings.append(str(error))
+        except Exception as error:  # the other ranks do not know
+            self._warnings.append(f"the stress is not written: {one_line(error)}")
 
     def _elapsed(self) -> float:
         """Return the wall seconds of production, those of earlier runs included."""
@@ -450,7 +479,7 @@ class Driver:
                 f"{steps} more steps are more than LAMMPS can run at once ({LONGEST_RUN}): ask for fewer frames"
             )
         self._execute(f"timer timeout off\nrun {steps}")
-        self._raise_kept()
+        self._failures.raise_kept()
         if self._taker.verdict == GO and self._taker.target is None:
             self._taker.verdict = ENOUGH
             self._warnings.append(f"D's interval was not reached within {steps} steps: MD ended")
@@ -480,39 +509,5 @@ class Driver:
 
     def _execute(self, commands: str) -> None:
         """Have LAMMPS execute commands of the service's own."""
-        with self._translated():
+        with self._failures.translated():
             self._lmp.commands_string(commands)
-
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Turn LAMMPS's exceptions into ours."""
-        try:
-            yield
-        except UserError:
-            raise
-        except Exception as error:
-            if self._taker.error is None:
-                self._refuse(error)
-
-    def _refuse(self, error: Exception) -> NoReturn:
-        message = f"{self._deck.path}: {mpi.lammps_message(error)}"
-        if self._world.size > 1 and "rocessors" in message:
-            message += f"; MD has {self._comm.size} of the {self._world.size} ranks, the last one learns"
-        if mpi.failed_alone(error):
-            raise LostRank(message) from error
-        raise (UserError if self.n_frames == 0 else RunFailure)(message) from error
-
-    def _raise_kept(self) -> None:
-        """Raise on all ranks what any rank kept from inside the run."""
-        error = self._taker.error
-        told = self._comm.allgather((self.n_frames, None if error is None else (type(error), one_line(error))))
-        self._taker.n_frames = told[0][0]  # of the first MD rank, which alone knows whether the last one came about
-        found = next((entry for _, entry in told if entry), None)
-        if found is None:
-            return
-        kind, message = found
-        if issubclass(kind, UserError):
-            message = f"{self._deck.path}: {message}"
-        else:
-            message = f"{kind.__name__} while taking a frame: {message}"
-        raise (UserError if self.n_frames == 0 and issubclass(kind, UserError) else RunFailure)(message) from error

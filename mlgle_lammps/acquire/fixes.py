@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +21,15 @@ NOISE = {
     "ffl", "temp/csld", "ttm", "ttm/grid", "ttm/mod",
 }  # fmt: skip
 """Fixes that push each bead by itself, so that momentum is not conserved."""
+INTEGRATORS = re.compile(
+    r"^(nv[ekt]|np[ht]|msst|qbmsst|rigid|poems|brownian|gjf|gl[de]|ffl|pimd|move|meso/move|mvv|rheo|sph|bocs|tfmc|hmc|"
+    r"pafi|smd/integrate|tgn[vp]t|lb/|python/move)"
+)
+"""Fixes that move beads."""
+ONLOOKERS = re.compile(r"^(print|vector|halt|balance|ave/.*|store/.*|property/atom|external|[A-Z].*)$")
+"""Fixes that MD goes on without as with them; those in capitals are LAMMPS's own."""
+INTERNAL = re.compile(r"(_(COMPUTE|FIX|DUMP)_STORE\d*|^GROUP_.*|^mlgle_.*)$")
+"""Ids of fixes that no deck made."""
 YES = {"yes", "on", "true"}
 LISTED = re.compile(r"^Fix\[[\s\d]+\]:\s+(\S+),\s+style = (\S+),\s+group = (\S+)", re.MULTILINE)
 REGIONS = re.compile(
@@ -33,6 +43,31 @@ MOLECULES = re.compile(r"^Molecule type\s*=\s*(\S+)", re.MULTILINE)
 def plain(style: str) -> str:
     """Return a style without the suffix of an accelerated version."""
     return ACCELERATED.sub("", style)
+
+
+def moves(styles: Iterable[str]) -> bool:
+    """Return whether one of the styles moves beads."""
+    return any(INTEGRATORS.match(plain(style)) for style in styles)
+
+
+def lost(before: Iterable[str], now: Mapping[str, str], known: Mapping[str, str], made: Iterable[Sequence[str]]) -> str:
+    """Return which fixes are gone without which MD would not go on as before, "" where none.
+
+    Args:
+        before: ids of those at work when the last frame was taken, none where that is not known.
+        now: id -> style of those that are left.
+        known: id -> style of those that production began with.
+        made: words of the deck's ``fix`` commands, from the id on.
+    """
+    styles = {name: {style} for name, style in known.items()}
+    for name, _, style in (words[:3] for words in made if len(words) > 2):
+        styles.setdefault(name, set()).add(style)
+    gone = [name for name in before if name not in now and not INTERNAL.search(name)]
+    gone = [name for name in gone if not all(ONLOOKERS.match(plain(style)) for style in styles.get(name, {"?"}))]
+    if gone:
+        return f"fix {', '.join(gone)} with which frames were taken"
+    stands = moves(set().union(*styles.values())) and not moves(now.values())
+    return "all fixes that move beads" if stands else ""
 
 
 def changes_bonds(style: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -50,6 +50,7 @@ class FrameTaker:
         n_frames: frames so far; where the first MD rank failed, one more on the others until they hear of it.
         last_step: of the last frame; None before the first.
         segment: number of the uninterrupted piece.
+        fixes: ids of those at work when the last frame was taken; empty before the first.
         cut_short: the last frame came before the deck's run had ended.
         callback_s: seconds spent in here.
         notes: what was done, one line each.
@@ -76,6 +77,7 @@ class FrameTaker:
         self.n_frames = 0 if resumption is None else resumption.n_frames
         self.last_step = None if self._last is None else self._last.last_step
         self.segment = 0 if self._last is None else self._last.last_segment
+        self.fixes: Sequence[str] = ()
         self.cut_short = False
         self.callback_s = 0.0
         self.notes: list[str] = []
@@ -160,17 +162,23 @@ class FrameTaker:
                 verdict = ENOUGH
                 self.cut_short = self._lmp.extract_variable("mlgle_elapsed", None, 0) < 1 - 1e-12
         if due and verdict != FAIL and self._keep_state is not None:
-            self._keep_state(step, self.n_frames)  # of all ranks together, before anything that one alone can fail at
+            try:  # of all ranks together; only the first one writes, and may fail at that
+                self._keep_state(step, self.n_frames)
+            except Exception as error:
+                self.error = self.error or error
         if verdict != GO:
             self.verdict = verdict
             self._end_run()
+        if self.error is not None:
+            return  # there was no frame
         if total is not None and due:
             self._send(step, total)
         elif total is not None:
             self._compare(step, total)
-        if part is not None and self.error is None:  # else there was no frame
+        if part is not None:
             self.n_frames += due
             self.last_step = step
+            self.fixes = self._lmp.available_ids("fix")
 
     def _local(self, n_local: int, ids: Pointer, positions: Pointer) -> tuple[Float64, bool]:
         """Return this rank's part of a snapshot, and whether image flags should be followed."""

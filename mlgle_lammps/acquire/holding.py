@@ -18,8 +18,8 @@ SET_ASIDE = re.compile(
     r"^(nve|nvt|temp/(rescale|berendsen|csvr)|momentum|recenter|print|vector|halt|balance|ave/.*|store/.*|external)$"
 )
 """Fixes that production may have, and that have nothing to do while centres are held: plain dynamics is done there."""
-KEPT = {"property/atom"}
-"""Fixes that stay."""
+KEPT = re.compile(r"^(property/atom|[A-Z].*)$")
+"""Fixes that stay; those in capitals are LAMMPS's own, such as where ``compute msd`` keeps its origin."""
 THERMOSTATS = re.compile(r"^(nvt|temp/(rescale|berendsen|csvr))$")
 FRICTION = (
     "friction and noise would be part of the memory that is to be learned: produce with 'fix nve', after a run with "
@@ -50,7 +50,7 @@ def refuse_what_cannot_be_held(
     if noisy := next((word for word in map(plain, pair_style) if word in NOISE_IN_PAIRS), None):
         raise UserError(f"pair style {noisy} adds friction during production: {FRICTION}")
     for name, style in styles.items():
-        if not SET_ASIDE.match(style) and style not in KEPT:
+        if not SET_ASIDE.match(style) and not KEPT.match(style):
             raise UserError(
                 f"fix {name} of style {style} during production: it is not known what it does to centres that are "
                 "held; constrained runs know of nve, nvt, temp/rescale, temp/berendsen, temp/csvr, and fixes that "

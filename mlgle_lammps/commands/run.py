@@ -94,8 +94,8 @@ class _Run:
         if folder is None or not (self.stop.requested or code == 1) or not chunk_paths(folder.checkpoint):
             return
         launcher = f"mpirun -n {self.world.size} " if self.world.size > 1 else ""
-        path = shlex.quote(str(folder.path))
-        line = f"go on with: {launcher}python -m mlgle_lammps.run --resume {path}"
+        words = ("--resume", str(folder.path)) if self.rank.request.resume is None else self.rank.arguments
+        line = f"go on with: {launcher}python -m mlgle_lammps.run {shlex.join(words)}"
         print(f"mlgle run: {line}", file=sys.stderr, flush=True)
 
     def _read_deck(self) -> Deck:
