@@ -24,8 +24,7 @@ if TYPE_CHECKING:
         open_run,
     )
     from mlgle_lammps.api.simulation import Simulation
-    from mlgle_lammps.api.streams import Stream, fit_diffusion, read_stream, stream_of_arrays
-    from mlgle_lammps.chains.modes import chain_modes
+    from mlgle_lammps.api.streams import Stream, chain_modes, fit_diffusion, read_stream, stream_of_arrays
     from mlgle_lammps.chains.rouse import RouseSource
     from mlgle_lammps.errors import RunFailure, UserError
     from mlgle_lammps.records import Estimate, Frames, GleFit, System
@@ -68,8 +67,7 @@ _HOMES = {
         "open_run",
     ),
     "api.simulation": ("Simulation",),
-    "api.streams": ("Stream", "fit_diffusion", "read_stream", "stream_of_arrays"),
-    "chains.modes": ("chain_modes",),
+    "api.streams": ("Stream", "chain_modes", "fit_diffusion", "read_stream", "stream_of_arrays"),
     "chains.rouse": ("RouseSource",),
     "errors": ("RunFailure", "UserError"),
     "records": ("Estimate", "Frames", "GleFit", "System"),

@@ -5,7 +5,9 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,9 +15,11 @@ import pytest
 from matplotlib.figure import Figure
 
 import mlgle_lammps as ml
+from mlgle_lammps.api.streams import chain_modes
 from mlgle_lammps.chains.rouse import RouseSource, rouse_diffusion
 from mlgle_lammps.commands.generate import main as generate_command
 from mlgle_lammps.commands.replay import main as replay_command
+from mlgle_lammps.directions import Directions
 from mlgle_lammps.records import joined
 
 pytestmark = pytest.mark.light
@@ -116,7 +120,8 @@ def test_arrays_are_fitted_as_frames_are(tmp_path):
     ({"com": np.zeros((5, 4, 2))}, r"com \(5, 4, 2\)"), ({"com": np.zeros((4, 4, 3))}, "equally many frames"),
     ({"dt": 0.0}, "dt is 0; give a time above 0"), ({"modes": np.full((5, 4, 2, 3), np.nan)}, "not finite"),
     ({"segments": [0, 0, 1, 0, 1]}, "none below"), ({"segments": [0]}, "one number per frame"),
-    ({"memory": 4}, "the fit needs 3"),
+    ({"memory": 4}, "the fit needs 3"), ({"directions": "xw"}, "`directions` xw"),
+    ({"n_beads": 2}, "N beads have N - 1 modes"),
 ])  # fmt: skip
 def test_arrays_of_other_shapes_are_refused(changes, words):
     good = {"com": np.zeros((5, 4, 3)), "modes": np.zeros((5, 4, 2, 3)), "dt": 1.0, "memory": 3}
@@ -124,6 +129,45 @@ def test_arrays_of_other_shapes_are_refused(changes, words):
         good = {**good, "com": np.zeros((2, 4, 3)), "modes": np.zeros((2, 4, 2, 3))}
     with pytest.raises(ml.UserError, match=words):
         ml.fit_diffusion(**{**good, **changes})
+
+
+@pytest.mark.parametrize("memory", [-1, 0, 2])
+def test_a_fit_to_too_few_lags_is_refused(memory):
+    with pytest.raises(ml.UserError, match=f"`memory` is {memory}; give 3 lags or more"):
+        ml.fit_diffusion(np.zeros((5, 4, 3)), np.zeros((5, 4, 2, 3)), 1.0, memory=memory)
+
+
+def test_D_of_a_film_is_that_of_its_plane():
+    """Two directions of a fluid have its D; with the third at rest, three have two thirds of it."""
+    _, frames = rouse(5, 200)
+    com, modes = frames.com.copy(), frames.modes.copy()
+    com[..., 2] = modes[..., 2] = 0
+    plane = ml.fit_diffusion(com, modes, 0.5, n_beads=16, memory=32, directions="xy").D
+    assert abs(plane.value - rouse_diffusion(16)) < 4 * plane.se
+    space = ml.fit_diffusion(com, modes, 0.5, n_beads=16, memory=32).D
+    assert space.value == pytest.approx(2 / 3 * plane.value, rel=0.05)
+    stream = ml.stream_of_arrays(com, modes, 0.5, n_beads=16)
+    film = replace(stream, system=replace(stream.system, directions=Directions.named("xy")))
+    assert plane == film.fit_diffusion(memory=32).D
+
+
+def test_a_stream_is_fitted_by_what_it_says_of_its_molecules():
+    _, frames = rouse(5, 200)
+    stream = ml.stream_of_arrays(frames.com, frames.modes, 0.5, n_beads=16)
+    assert stream.fit_diffusion(memory=32).D == ml.fit_diffusion(stream.com, stream.modes, 0.5, n_beads=16, memory=32).D
+    for system in (replace(stream.system, ends_alike=False), replace(stream.system, whole_molecules=True)):
+        other = replace(stream, system=system)
+        assert other.fit_diffusion(memory=32).D != stream.fit_diffusion(memory=32).D
+
+
+def test_modes_of_too_few_beads_are_refused():
+    beads = np.random.default_rng(1).normal(size=(2, 5, 3))
+    np.testing.assert_array_equal(chain_modes(beads, 4), ml.chain_modes(beads, 4))
+    for n_modes in (-1, 5, 9):
+        with pytest.raises(ml.UserError, match=f"n_modes is {n_modes}; 5 beads have modes 0 to 4"):
+            chain_modes(beads, n_modes)
+    with pytest.raises(ml.UserError, match="give"):
+        chain_modes(beads[..., :2], 2)
 
 
 def test_learning_gives_what_the_command_gives(run, tmp_path):
@@ -172,7 +216,33 @@ def test_errors_speak_of_fields(run, tmp_path):
         ml.read_stream(tmp_path, nonsense=1)
     with pytest.raises(TypeError, match="nonsense"):
         ml.learn(run[1], tmp_path / "x", nonsense=1)
+    for own, said in (
+        ({"frames": 300}, "`frames`: decided when MD ran"),
+        ({"beads_per_group": 5}, "`beads_per_group`: not an option of `surrogate` ml-gle"),
+        ({"surrogate": "nm-mb", "memory": 9}, "`memory`: not an option of `surrogate` nm-mb"),
+        ({"surrogate": "nm-mb"}, "`surrogate` nm-mb learns from folders of runs"),
+        ({"surrogate": "cg-gnn"}, "`surrogate` cg-gnn learns from folders of runs"),
+    ):
+        with pytest.raises(ml.UserError, match=said):
+            ml.learn(run[1], tmp_path / "x", **own)
     assert not (tmp_path / "x").exists()
+
+
+def test_what_generating_into_the_memory_does_not_use_is_refused(run, monkeypatch):
+    for name, value in (("temperature", 370.0), ("molecules", 9), ("out", "x.h5"), ("nonsense", 1)):
+        with pytest.raises(ml.UserError, match=f"`{name}`: generate_ensemble takes steps, ensemble"):
+            ml.generate_ensemble(run[0], steps=4, **{name: value})
+    monkeypatch.setattr(ml.Run, "model", lambda self: SimpleNamespace(surrogate="nm-mb"))
+    with pytest.raises(ml.UserError, match="molecules of nm-mb move together"):
+        ml.generate_ensemble(run[0], steps=4, ensemble=2)
+
+
+def test_curves_are_along_the_directions_of_D(run):
+    found, _ = run
+    film = replace(found, directions=Directions.named("xy"))
+    assert (film.md.moments.n_dimensions, film.ensemble.moments.n_dimensions) == (2, 2)
+    np.testing.assert_allclose(film.md.msd, ml.compare_with_md(film).streams["MD"].msd)
+    assert film.md.msd[9] < found.md.msd[9]
 
 
 def test_four_pictures_in_axes_of_ones_own(run):

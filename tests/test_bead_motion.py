@@ -92,7 +92,7 @@ def test_g1_of_few_chains_takes_the_share_of_the_centre_on_the_centre_alone():
         about = whole.com - whole.com.mean(axis=1, keepdims=True)
         raw, seen = (group_motion(com, whole.modes, whole.segments, lags, 8, basis) for com in (whole.com, about))
         known.append(raw.g1)
-        found.append(with_centre_made_good(seen.g1, seen.g2, n_chains / (n_chains - 1)))
+        found.append(with_centre_made_good(np.append(seen.g1, seen.g2), n_chains / (n_chains - 1)))
     off = np.array(found) - np.array(known)
     se = off.std(axis=0, ddof=1) / np.sqrt(len(off))
     assert np.all(np.abs(off.mean(axis=0)) <= 4 * se)

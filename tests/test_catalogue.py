@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from mlgle_lammps.options.learn import LearnOptions
 from mlgle_lammps.store.origin import write_origin
 from mlgle_lammps.store.reader import FramesReader
 from mlgle_lammps.surrogates import catalogue
-from mlgle_lammps.surrogates.catalogue import COMMON_OPTIONS, SURROGATES, Preset, Surrogate
+from mlgle_lammps.surrogates.catalogue import COMMON_OPTIONS, SURROGATES, Preset, Surrogate, _cg_gnn_box_options
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -73,6 +74,14 @@ def test_presets_and_options_are_those_of_the_surrogate(walker):
     with pytest.raises(UserError, match="there are: ml-gle, cg-gnn, nm-mb, walker"):
         parse_generate(["run", "--surrogate", "x"])
     assert learned("--val-frames", "7").val_frames == 7
+
+
+def test_boxes_of_several_species_are_learned_on_the_cpu():
+    options = LearnOptions(Path("out"), surrogate="cg-gnn", device="cuda")
+    with pytest.raises(UserError, match="`device` cuda: boxes of several species are learned on the CPU"):
+        _cg_gnn_box_options(options)
+    for device in ("auto", "cpu"):
+        assert _cg_gnn_box_options(replace(options, device=device)).members
 
 
 def begun(folder, *arguments):

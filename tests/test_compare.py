@@ -233,6 +233,7 @@ def test_runs_at_different_temperatures_give_the_table_and_the_arrhenius_fit(mel
     assert numbers["kind"] == "temperatures"
     assert numbers["temperatures_measured"]
     assert [entry["D"]["value"] for entry in numbers["runs"]] == list(TRUTH.values())
+    assert [(out / entry["run_from_here"]).resolve() for entry in numbers["runs"]] == [m.resolve() for m in melts]
     np.testing.assert_allclose([entry["T"] for entry in numbers["runs"]], list(TRUTH), rtol=0.02)
     fit = numbers["arrhenius"]
     x, y = 1 / np.array(list(TRUTH)), np.log(list(TRUTH.values()))

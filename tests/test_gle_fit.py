@@ -317,7 +317,7 @@ def test_an_interval_does_not_narrow_where_its_mode_outlives_the_memory():
     com = np.cumsum(np.random.default_rng(3).normal(size=(400, 30, 3)), axis=0)
     accumulator = MomentAccumulator(30, 1, 64)
     for i, centres in enumerate(com):
-        accumulator.add(Frames.single(i, 0, centres, np.ones((30, 1, 3))))
+        accumulator.add(Frames.single(i, 0, centres, np.ones((30, 1, 3), dtype=np.float32)))
     moments = accumulator.moments()
     lags = moments.lags.astype(float)
     errors = []

@@ -162,6 +162,8 @@ def test_models_are_compared_side_by_side(made, tmp_path, stand_ins, capfd):
         ((str(first.path), str(made.modes)), "is named by --against"),
         ((str(first.path), "--against", str(tmp_path)), "no such file"),
         ((str(made.path), "--against", str(made.path)), "holds no generated centres"),
+        ((str(first.path), "--directions", "xy"), "--directions: "),
+        ((str(first.path), str(other), "--temperatures", "1", "2"), "--temperatures: "),
     ):
         capfd.readouterr()
         assert compare.main([*arguments, *common]) == 2

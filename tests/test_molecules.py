@@ -117,6 +117,11 @@ def test_models_of_one_melt_and_of_many_molecules_are_told_apart(trained, tmp_pa
     assert replay.main([str(tmp_path / "none"), "--surrogate", "cg-gnn"]) == 2
     assert replay.main(["x", "--surrogate", "cg-gnn", "--memory", "9"]) == 2
     assert "--memory: not an option of --surrogate cg-gnn" in capsys.readouterr().err
+    for words in (["--generate-steps", "9"], ["--save-every", "2"], ["--ensemble", "4"], ["--interactive"]):
+        assert replay.main(["x", "--surrogate", "cg-gnn", *words]) == 2
+        assert f"{words[0]}: not an option of --surrogate cg-gnn" in capsys.readouterr().err
+    assert generate.main([str(trained), "--start", "x", "--molecules", "50"]) == 2
+    assert "--start and --molecules do not go together" in capsys.readouterr().err
 
 
 def test_first_frames_alone_are_read(tmp_path):
@@ -125,7 +130,7 @@ def test_first_frames_alone_are_read(tmp_path):
     assert (own.name, len(own.frames), set(own.frames.channels[CHAINS])) == ("run", 7, {"com", "beads"})
 
 
-def test_generated_molecules_are_held_against_md(trained, tmp_path):
+def test_generated_molecules_are_held_against_md(trained, tmp_path, capsys):
     md = write_run(tmp_path / "md", "AB" * 10, n_frames=600, n_molecules=2, seed=5)
     assert moved_on(trained, md, out=tmp_path / "made", more=("--time", "4000", "--ensemble", "4")) == 0
     assert compare.main([str(tmp_path / "made"), str(md), "--out", str(tmp_path / "page")]) == 0
@@ -135,6 +140,9 @@ def test_generated_molecules_are_held_against_md(trained, tmp_path):
     assert len(told["groups"]["md_segments"]) == 3
     assert (tmp_path / "page" / "report.html").exists()
     assert compare.main([str(tmp_path / "made"), "--out", str(tmp_path / "other")]) == 2
+    for words in (["--directions", "xy"], ["--temperatures", "300", "340"]):
+        assert compare.main([str(tmp_path / "made"), str(md), *words, "--out", str(tmp_path / "other")]) == 2
+        assert f"{words[0]}: {tmp_path / 'made'} holds generated molecules" in capsys.readouterr().err
 
 
 def test_md_grouped_as_generated_agrees_with_itself(tmp_path):

@@ -224,6 +224,7 @@ def test_without_recorded_variances_they_are_extrapolated_and_that_is_said(tmp_p
         (("--every", 0), "--every is 0"),
         (("--out", "missing/here.xyz"), "there is no folder missing"),
         (("--beads", 30), "the chains of"),
+        (("--mass", 2.0), "--mass is for data files alone, and --format is lammps-dump"),
     ],
 )
 def test_options_that_do_not_fit_are_named(rouse_run, capfd, arguments, message):

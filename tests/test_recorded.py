@@ -213,6 +213,14 @@ def test_recordings_of_different_melts_are_not_pooled(tmp_path, arrays, words):
     assert "m.h5" in str(caught.value)
 
 
+def test_rounding_of_dt_does_not_keep_recordings_apart(tmp_path):
+    dt = ROUSE.system.dt
+    paths = [write_h5(tmp_path / "m.h5"), write_npz(tmp_path / "s.npz", dt=dt * (1 + 3e-7))]
+    assert RecordedSource(paths).system.dt == dt
+    with pytest.raises(UserError, match="has dt"):
+        RecordedSource([paths[0], write_npz(tmp_path / "t.npz", dt=dt * (1 + 1e-5))])
+
+
 # --- what cannot be a stream is refused in one line
 
 

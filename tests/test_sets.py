@@ -118,7 +118,8 @@ def test_the_tasks_are_commands_that_know_whether_they_are_done(tmp_path):
 
 def test_options_are_checked():
     assert parse_sets(["x.toml", "--stage", "md", "--task", "3"]).task == 3
-    for words, said in ((["--stage", "mad"], "no such stage"), (["--task", "1"], "name it with `stage`")):
+    for words, said in ((["--stage", "mad"], "no such stage"), (["--task", "1"], "name it with `stage`"),
+                        (["--stage", "evaluate", "--task", "5"], "`task`: stage evaluate is done in one")):  # fmt: skip
         with pytest.raises(UserError, match=said):
             parse_sets(["x.toml", *words])
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -198,6 +199,20 @@ def test_a_surrogate_is_scaled_in_time_and_length(tmp_path):
     same = shift_to(tmp_path, 300.0)
     assert (same.time, same.centre) == (1.0, 1.0)
     assert shift_to(tmp_path, 420.0).extrapolated
+
+
+def test_runs_of_a_comparison_are_found_from_everywhere(tmp_path, monkeypatch):
+    (tmp_path / "side").mkdir()
+    (tmp_path / "a").mkdir()
+    monkeypatch.chdir(tmp_path / "a")
+    path = comparison(tmp_path / "side") / "comparison.json"
+    told = json.loads(path.read_text())
+    for run, name in zip(told["runs"], "ab", strict=True):
+        run |= {"run": f"../{name}", "run_from_here": f"../{name}"}
+    path.write_text(json.dumps(told))
+    monkeypatch.chdir("/")
+    assert shift_to(tmp_path / "side", 320.0).run.resolve() == tmp_path / "a"
+    assert shift_to(tmp_path / "side", 380.0).run == Path("../b")  # gone: as it was given
 
 
 def test_what_is_no_comparison_of_temperatures_is_refused(tmp_path):

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -437,8 +438,12 @@ def test_without_mdanalysis_the_extra_is_named(melt, monkeypatch):
     folder, positions, ids, topology = melt
     path = write_dump(folder / "t.dump", positions, ids)
     monkeypatch.setitem(sys.modules, "MDAnalysis", None)
-    with pytest.raises(UserError, match=r"pip install 'mlgle_lammps\[trajectories\]'"):
-        frames_of(path, topology=topology, dt=1.0)
+    _, found, *_ = frames_of(path, n_modes=7, topology=topology, dt=1.0)  # a data file and a dump need no extra
+    np.testing.assert_allclose(found, expected_modes(positions, ids), atol=1e-3)
+    shutil.copy(topology, folder / "t.xtc")
+    for wanted in ({"select": "type 1"}, {"path": folder / "t.xtc"}):
+        with pytest.raises(UserError, match=r"pip install 'mlgle_lammps\[trajectories\]'"):
+            frames_of(**{"path": path, "topology": topology, "dt": 1.0} | wanted)
 
 
 # ------------------------------------------------------------------ tensors of modes
@@ -463,6 +468,19 @@ def test_tensor_of_modes_with_the_centre_of_mass_first(tmp_path):
         assert source.system.dt == 100.0 * options.stride
         np.testing.assert_array_equal(joined(frames).com, kept[:, :, 0])
         np.testing.assert_array_equal(joined(frames).modes, kept[:, :, 1:].astype(np.float32))
+
+
+def test_options_that_tensors_have_no_use_for_are_named(tmp_path):
+    import torch
+
+    path = write_tensor(tmp_path / "modes.pt", torch.zeros(50, 6, 5, 3))
+    for own, named in (
+        ({"timestep": 0.1}, "`timestep`"), ({"select": "type 1"}, "`select`"), ({"topology": path}, "`topology`"),
+        ({"group": "all", "unwrapped": True}, "`unwrapped`, `group`"), ({"length_bin": 0.1}, "`length_bin`"),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=f"^{named}: for trajectories only, and .*modes.pt is a tensor of modes"):
+            open_streams([path], TrajectoryOptions(dt=1.0, **own), 4)
+    assert len(open_streams([path], TrajectoryOptions(dt=1.0, units="lj", skip=1, stride=2), 4)) == 1
 
 
 class Evil:

@@ -16,6 +16,7 @@ from mlgle_lammps.api.streams import open_streams
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.formats.compressed import open_text
 from mlgle_lammps.formats.lammps_dump import read_dump
+from mlgle_lammps.formats.netcdf import _cell_vectors
 from mlgle_lammps.formats.unit_names import unit_name, unit_style
 from mlgle_lammps.options.trajectory import TrajectoryOptions
 from mlgle_lammps.records import UNITS
@@ -259,6 +260,11 @@ def test_xyz_and_dcd_have_no_units_and_say_so(melt):
     check(found, positions, ids, tolerance=1e-5)
     assert system.length_unit == "length"
     assert "does not say its units" in system.notes[0]
+    with gzip.open(folder / "t.xyz.gz", "wt") as file:
+        file.write("".join(rows))
+    packed, again, *_ = frames_of(folder / "t.xyz.gz", n_modes=7, **options)
+    assert (packed.length_unit, packed.time_unit) == (system.length_unit, system.time_unit)
+    np.testing.assert_array_equal(again, found)
     system, nano, *_ = frames_of(folder / "t.xyz", n_modes=7, units="nano", **options)
     assert system.length_unit == "nm"
     np.testing.assert_array_equal(nano, found)
@@ -350,6 +356,29 @@ def test_netcdf_in_all_units_of_lammps(melt, style):
         check(found, positions, ids, exact=False)
         assert (system.dt, system.units) == (1.0, style)
         assert (system.time_unit, system.length_unit) == UNITS[style]
+
+
+def test_netcdf_needs_no_mdanalysis(melt, monkeypatch):
+    folder, positions, ids, topology = melt
+    path = netcdf(folder / "t.nc", positions, ids)
+    monkeypatch.setitem(sys.modules, "MDAnalysis", None)
+    check(frames_of(path, n_modes=7, topology=topology)[1], positions, ids, exact=False)
+
+
+@pytest.mark.parametrize("angles", [(90, 90, 90), (80, 100, 60), (60, 60, 60), (90, 90, 120)])
+def test_cells_are_those_of_mdanalysis(angles):
+    from MDAnalysis.lib.mdamath import triclinic_vectors
+
+    lengths = np.array([7.0, 8.5, 9.25])
+    expected = triclinic_vectors([*lengths, *angles], dtype=np.float64)
+    found = _cell_vectors(lengths, np.array(angles, dtype=float))
+    assert found is not None
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("angles", [(0, 90, 90), (90, 180, 90), (170, 20, 20), (np.nan, 90, 90), (60, 60, 120)])
+def test_angles_that_span_no_box_are_none(angles):
+    assert _cell_vectors(np.full(3, 7.0), np.array(angles, dtype=float)) is None
 
 
 def test_netcdf_in_other_units_than_asked_for(melt):

@@ -99,6 +99,14 @@ def test_steps_beyond_32_bits_count_on():
     assert plan(None, times, dt=1.0).dt == 1.0
 
 
+@pytest.mark.parametrize(("first", "dt"), [(0.0, 0.2), (5000.0, 0.2), (5000.1, 0.2), (20000.0, 0.12345), (7.0, 1 / 3)])
+def test_rounding_of_times_in_single_precision_is_not_in_dt(first, dt):
+    """Frames each 0.2 from 5000 on are 0.200195 apart in single precision."""
+    times = first + dt * np.arange(400)
+    assert plan(None, single(times)).dt == pytest.approx(dt, rel=3e-6)
+    assert plan(None, times.tolist()).dt == pytest.approx(dt, rel=1e-8)
+
+
 def test_stamps_of_no_use_need_the_time_between_frames():
     with pytest.raises(UserError, match="do not tell when the frames are: give `dt`"):
         plan([7] * 40, [0.0] * 40)

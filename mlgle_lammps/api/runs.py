@@ -15,7 +15,7 @@ from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.evaluate.run_results import RunResult
 from mlgle_lammps.evaluate.run_results import open_run as read_run
 from mlgle_lammps.options.generate import GenerateOptions
-from mlgle_lammps.options.learn import LearnOptions
+from mlgle_lammps.options.learn import MADE_WITH_THE_RUN, LearnOptions
 from mlgle_lammps.records import Float64, Frames, FrameSource, System, joined
 from mlgle_lammps.store.recorded import RecordedSource
 from mlgle_lammps.store.run_folder import RunFolder
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from mlgle_lammps.evaluate.run_against_md import RunAgainstMd
     from mlgle_lammps.evaluate.two_streams import TwoStreams
     from mlgle_lammps.surrogates.contract import Model
+
+GENERATED_WITH = ("steps", "ensemble", "save_every", "seed", "device", "threads")
+"""Fields of GenerateOptions that `generate_ensemble` takes."""
 
 
 @dataclass(frozen=True)
@@ -100,13 +103,21 @@ class Run(RunResult):
 
     @cached_property
     def md(self) -> Observables:
-        """MSD, NACF, variances, distributions of the recorded frames; read once."""
-        return observe_stream(self.path)
+        """MSD, NACF, variances, distributions of the recorded frames along the directions of D; read once."""
+        return self._observed(self.path)
 
     @cached_property
     def ensemble(self) -> Observables:
         """The same of the generated trajectories; read once."""
-        return observe_stream(self.folder.generated)
+        return self._observed(self.folder.generated)
+
+    def _observed(self, path: Path) -> Observables:
+        from mlgle_lammps.evaluate.observables import observe
+        from mlgle_lammps.evaluate.trajectories import read_trajectory, require_directions
+
+        found = read_trajectory(path, directions=self.directions)
+        require_directions(found.system.directions, path, self.directions)
+        return observe(found)
 
 
 def open_run(path: str | Path) -> Run:
@@ -139,7 +150,8 @@ def learn(source: FrameSource, out: str | Path, **options: Any) -> Run:
         options: fields of ``LearnOptions``: modes, memory, train_frames, val_frames, generate_steps, ensemble, seed ...
 
     Raises:
-        UserError: options that make no sense, too few frames, or a folder that is in the way.
+        UserError: options that make no sense or are none of the surrogate's, too few frames, a folder that is in the
+            way, or a surrogate that learns from folders of runs.
         RunFailure: the stream failed, or results cannot be written.
     """
     import torch
@@ -147,7 +159,7 @@ def learn(source: FrameSource, out: str | Path, **options: Any) -> Run:
     from mlgle_lammps.pipeline.learning import learn as learn_from
     from mlgle_lammps.surrogates.catalogue import find_preset
 
-    asked = LearnOptions(Path(out), **options)
+    asked = _learn_options(Path(out), options)
     find_preset(asked)
     folder = RunFolder.create(asked.out, asked.overwrite)
     threads = torch.get_num_threads()
@@ -165,22 +177,46 @@ def learn(source: FrameSource, out: str | Path, **options: Any) -> Run:
     return run
 
 
+def _learn_options(out: Path, options: dict[str, Any]) -> LearnOptions:
+    """Return options that all mean something to the surrogate; raise UserError on others."""
+    from mlgle_lammps.surrogates.catalogue import find_surrogate
+
+    if late := [f"`{name}`" for name in MADE_WITH_THE_RUN if name in options]:
+        raise UserError(f"{', '.join(late)}: decided when MD ran, and recorded as it was; leave it out")
+    surrogate = find_surrogate(options.get("surrogate", LearnOptions.surrogate))
+    surrogate.require_known(options)
+    if surrogate.constrained or surrogate.learn_runs is not None:
+        raise UserError(
+            f"`surrogate` {surrogate.name} learns from folders of runs, not from a stream: mlgle replay RUN does it"
+        )
+    return LearnOptions(out, **{**surrogate.defaults, **options})
+
+
 def generate_ensemble(run: Run, **options: Any) -> Stream:
     """Generate trajectories from a run's model, from where its frames end, into the memory.
 
     Args:
         run: with a model and its frames.
-        options: fields of ``GenerateOptions``: steps, ensemble, save_every, seed, device, threads.
+        options: these fields of ``GenerateOptions``: steps, ensemble, save_every, seed, device, threads.
 
     Returns:
         The trajectories as chains; kept steps are 1·save_every, 2·save_every, .. of Δt each.
 
     Raises:
-        UserError: options that make no sense, or no model.
+        UserError: options that make no sense or are not among these, no model, or one whose molecules move together.
         RunFailure: a motion that ran away.
     """
+    from mlgle_lammps.surrogates.catalogue import find_surrogate
+
+    if unused := [f"`{name}`" for name in options if name not in GENERATED_WITH]:
+        raise UserError(f"{', '.join(unused)}: generate_ensemble takes {', '.join(GENERATED_WITH)}")
     asked = GenerateOptions(run.path, **options)
     model = run.model()
+    if find_surrogate(model.surrogate).constrained:
+        raise UserError(
+            f"{run.path}: molecules of {model.surrogate} move together: mlgle generate writes boxes of them, and "
+            "read_stream(FILE, n_modes=0) reads these"
+        )
     system, start = recorded_frames(run.folder, model)
     motion = model.start(
         start, asked.seed, n_trajectories=asked.trajectories, device=asked.device, threads=asked.threads

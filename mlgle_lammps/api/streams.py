@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from mlgle_lammps.diffusion.forms import FitForm
+from mlgle_lammps.directions import Directions
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.formats.h5md_particles import has_mode_stream
 from mlgle_lammps.formats.imd import address_of, is_address
 from mlgle_lammps.formats.single_frames import matching_paths
 from mlgle_lammps.formats.tensor import is_torch_file
-from mlgle_lammps.options.trajectory import TrajectoryOptions
+from mlgle_lammps.options.trajectory import TENSOR_OPTIONS, TrajectoryOptions
 from mlgle_lammps.records import Ending, Float32, Float64, Frames, FrameSource, GleFit, Int64, System, joined
 from mlgle_lammps.store.joining import join_recordings
 from mlgle_lammps.store.recorded import RecordedSource
 from mlgle_lammps.store.recording import Recording
 from mlgle_lammps.store.run_folder import RunFolder
+
+LEAST_MEMORY = 3
+"""Lags that a fit of D needs."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,33 @@ class Stream:
         """Yield the frames one by one."""
         return iter(self.frames)
 
+    def fit_diffusion(self, *, memory: int = 128, form: FitForm = "default", directions: str | None = None) -> GleFit:
+        """Return what `fit_diffusion` does, of these frames and with all that the stream says of its molecules.
+
+        Args:
+            memory: m, the longest lag in frames.
+            form: "default" or "published".
+            directions: that the chains are free in, such as "xy"; None for those that the stream says.
+
+        Raises:
+            UserError: fewer frames than three lags need, or directions that are none.
+        """
+        from mlgle_lammps.chains.spectrum import spectrum_of
+        from mlgle_lammps.diffusion.gle_fit import fit_gle
+        from mlgle_lammps.statistics.species_moments import SpeciesMoments
+
+        if memory < LEAST_MEMORY:
+            raise UserError(f"`memory` is {memory}; give {LEAST_MEMORY} lags or more")
+        system = self.system
+        free = system.directions if directions is None else Directions.named(directions)
+        modes = {name: own["modes"].shape[2] if "modes" in own else 0 for name, own in self.frames.channels.items()}
+        moments = SpeciesMoments(system.species, modes, memory, system.center_held, free.n)
+        moments.add(self.frames.along(free))
+        try:
+            return fit_gle(moments.moments(), system.dt, form, spectrum_of(system))
+        except ValueError as error:
+            raise UserError(str(error)) from None
+
     def hand_off(self) -> None:
         """Hear that the model has its frames; nothing follows from it here."""
 
@@ -93,7 +124,8 @@ def stream_of_arrays(
         length_unit: name of the unit of positions.
 
     Raises:
-        UserError: arrays of other shapes, numbers that are not finite, or a ``dt`` that is not above 0.
+        UserError: arrays of other shapes, numbers that are not finite, a ``dt`` that is not above 0, or as many modes
+            as beads.
     """
     centres, inner = np.asarray(com, dtype=np.float64), np.asarray(modes, dtype=np.float32)
     if centres.ndim != 3 or inner.ndim != 4 or centres.shape[2] != 3 or inner.shape[3] != 3:
@@ -106,6 +138,8 @@ def stream_of_arrays(
         raise UserError("com or modes hold numbers that are not finite")
     if not 0 < dt < np.inf:
         raise UserError(f"dt is {dt:g}; give a time above 0")
+    if n_beads is not None and inner.shape[2] >= n_beads:
+        raise UserError(f"n_beads is {n_beads}, and modes {inner.shape} has {inner.shape[2]}: N beads have N - 1 modes")
     pieces: Int64 = np.zeros(len(centres), np.int64) if segments is None else np.asarray(segments, dtype=np.int64)
     if pieces.shape != (len(centres),) or np.any(np.diff(pieces) < 0):
         raise UserError(f"segments {pieces.shape}: give one number per frame, none below the one before")
@@ -177,8 +211,12 @@ def fit_diffusion(
     n_beads: int | None = None,
     memory: int = 128,
     form: FitForm = "default",
+    directions: str | None = None,
 ) -> GleFit:
     """Return α², β² and D = α²/2 of chains with its 95% interval, fitted to displacements up to t_max (JCP eq. 26-27).
+
+    Chains are linear, alike at both ends, and free in x, y and z unless ``directions`` says otherwise; of a stream that
+    knows more of its molecules take ``Stream.fit_diffusion``.
 
     Args:
         com: (time, chain, 3) unwrapped centres of mass, length.
@@ -188,26 +226,42 @@ def fit_diffusion(
         n_beads: N; where it is known, modes beyond k are added.
         memory: m, the longest lag in frames.
         form: "default" or "published".
+        directions: that the chains are free in, such as "xy" in a film; None for all.
 
     Returns:
         The fit; D per dimension, length²/time.
 
     Raises:
-        UserError: arrays of other shapes, or fewer frames than three lags need.
+        UserError: arrays of other shapes, as many modes as beads, fewer frames than three lags need, or directions
+            that are none.
 
     Limit: for Rouse chains D is kT/(Nζ) and β² is 0.
     """
-    from mlgle_lammps.chains.spectrum import spectrum_of
-    from mlgle_lammps.diffusion.gle_fit import fit_gle
-    from mlgle_lammps.statistics.moments import MomentAccumulator
-
     stream = stream_of_arrays(com, modes, dt, segments=segments, n_beads=n_beads)
-    accumulator = MomentAccumulator(stream.system.n_chains, stream.system.n_modes, memory)
-    accumulator.add(stream.frames)
-    try:
-        return fit_gle(accumulator.moments(), float(dt), form, spectrum_of(stream.system))
-    except ValueError as error:
-        raise UserError(str(error)) from None
+    return stream.fit_diffusion(memory=memory, form=form, directions=directions)
+
+
+def chain_modes(positions: ArrayLike, n_modes: int) -> Float64:
+    """Return z_0..z_k of unwrapped chains.
+
+    Args:
+        positions: (..., bead, 3), unwrapped, in length units.
+        n_modes: k, below the number N of beads.
+
+    Returns:
+        (..., k+1, 3); [..., 0, :] is the centroid. A chain with all beads in one point has z_j = 0 for j ≥ 1.
+
+    Raises:
+        UserError: an array of another shape, or as many modes as beads.
+    """
+    from mlgle_lammps.chains import modes
+
+    beads = np.asarray(positions, dtype=np.float64)
+    if beads.ndim < 2 or beads.shape[-1] != 3:
+        raise UserError(f"positions {beads.shape}: give (.., bead, 3)")
+    if not 0 <= n_modes < beads.shape[-2]:
+        raise UserError(f"n_modes is {n_modes}; {beads.shape[-2]} beads have modes 0 to {beads.shape[-2] - 1}")
+    return modes.chain_modes(beads, n_modes)
 
 
 class Journalled:
@@ -256,7 +310,7 @@ def open_streams(
         needed: frames that an uninterrupted piece of a trajectory must have to be of use.
 
     Raises:
-        UserError: a trajectory without topology, one that cannot be read, or its options where there is none.
+        UserError: a trajectory without topology, one that cannot be read, or options that mean nothing to the files.
     """
     opened: list[Path | Recording] = []
     trajectories: list[Path] = []
@@ -274,7 +328,15 @@ def open_streams(
         from mlgle_lammps.formats.trajectory import open_trajectories
 
         opened.extend(open_trajectories(trajectories, options, n_modes, needed))
-    if replace(options, species=None) != TrajectoryOptions() and all(isinstance(entry, Path) for entry in opened):
-        given = ", ".join(options.given)
-        raise UserError(f"{given}: for trajectories only, and {paths[0]} is a recorded stream or missing")
+    if not trajectories:
+        _require_of_use(options, opened, paths[0])
     return join_recordings(opened) if others and len(opened) > 1 else opened
+
+
+def _require_of_use(options: TrajectoryOptions, opened: Sequence[Path | Recording], first: Path) -> None:
+    """Raise UserError naming options that only trajectories have a use for, where there are none."""
+    tensor = next((entry.path for entry in opened if isinstance(entry, Recording)), None)
+    of_use = ("species",) if tensor is None else ("species", *TENSOR_OPTIONS)
+    if given := ", ".join(name for name in options.given if name.strip("`") not in of_use):
+        what = f"{first} is a recorded stream or missing" if tensor is None else f"{tensor} is a tensor of modes"
+        raise UserError(f"{given}: for trajectories only, and {what}")

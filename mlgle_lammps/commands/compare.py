@@ -99,6 +99,7 @@ def _of_molecules(options: CompareOptions) -> bool:
         return False
     if len(options.runs) != 2:
         raise UserError(f"{options.runs[0]} holds generated molecules: name it and a run with long MD of these")
+    _require_chains(options, "molecules")
     return True
 
 
@@ -114,7 +115,14 @@ def _of_centres(options: CompareOptions) -> bool:
         return False
     if strange := next((path for path in options.runs if not holds_centres(path)), None):
         raise UserError(f"{strange} holds no generated centres; MD that models are held against is named by --against")
+    _require_chains(options, "centres")
     return True
+
+
+def _require_chains(options: CompareOptions, what: str) -> None:
+    """Raise UserError naming options that mean something for generated chains alone."""
+    if given := [f"`{name}`" for name in ("temperatures", "directions", "at") if getattr(options, name)]:
+        raise UserError(f"{', '.join(given)}: {options.runs[0]} holds generated {what}, which have no use for it")
 
 
 def _centres(options: CompareOptions, folder: RunFolder) -> JsonObject:
@@ -224,7 +232,7 @@ def _over_T(options: CompareOptions, temperatures: Temperatures, folder: RunFold
     for line in (*answers.lines, *(f"note: {note}" for note in (*found.notes, *answers.notes))):
         logger.info("%s", line)
     write_temperatures(folder.path, found, energy, versions(), answers)
-    return numbers_of_temperatures(found, energy) | {"pool": answers.numbers}
+    return numbers_of_temperatures(found, energy, folder.path) | {"pool": answers.numbers}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -55,9 +55,7 @@ def chain_curves(groups: Sequence[GroupMotion], lags: Int64, dt: float, moments:
     sizes = over("sizes")
     return ChainCurves(
         time=lags.astype(np.float64) * dt,
-        g1=stacked([over("g1"), over("g2")], moments.design_effect).map(
-            lambda g: with_centre_made_good(*np.split(g, 2), share)
-        ),
+        g1=stacked([over("g1"), over("g2")], moments.design_effect).map(lambda g: with_centre_made_good(g, share)),
         g2=over("g2"),
         g3=over("g3", moments.design_effect).map(lambda g: share * g),
         ends=over("ends").map(lambda c: c / c[0]),

@@ -225,7 +225,7 @@ def add_sizes_and_motion(found: Properties, sums: ChainSums, length: str, time: 
     extra = fast_part(fast, sums.fast_nacf(times), sums.basis)
     both = stacked([sums.over_groups("g1"), sums.over_groups("g2")])
     curves = {
-        "g1": both.map(lambda g: with_centre_made_good(*np.split(g, 2), share) + extra),
+        "g1": both.map(lambda g: with_centre_made_good(g, share) + extra),
         "g2": sums.over_groups("g2", together=False).map(lambda g: g + extra),
         "g3": sums.over_groups("g3").map(lambda g: share * g),
     }

@@ -23,6 +23,12 @@ UNREADABLE: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error, lzma.L
 """What reading a damaged file may raise, of the standard library's readers."""
 
 
+def own_suffix(path: Path) -> str:
+    """Return a file's suffix in small letters, of a packed file that below: ".xyz" of t.xyz and of t.xyz.gz."""
+    bare = path.with_suffix("") if path.suffix.lower() in PACKED_SUFFIXES else path
+    return bare.suffix.lower()
+
+
 def open_text(path: Path) -> IO[str]:
     """Open a text file; every byte is a character (Latin-1), so that no title can make it unreadable.
 

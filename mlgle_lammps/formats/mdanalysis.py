@@ -18,6 +18,7 @@ import numpy as np
 
 from mlgle_lammps.errors import UserError, one_line
 from mlgle_lammps.formats.bead_frames import BeadFrame, Stamp
+from mlgle_lammps.formats.compressed import own_suffix
 from mlgle_lammps.records import ANGSTROMS, PICOSECONDS, Int64
 
 if TYPE_CHECKING:
@@ -73,8 +74,8 @@ def _discard(error: Exception) -> None:
 
 
 def without_units(path: Path) -> bool:
-    """Tell by its name whether a file is of a format that has no units."""
-    return path.suffix[1:].upper() in WITHOUT_UNITS
+    """Tell by its name whether a file, packed or not, is of a format that has no units."""
+    return own_suffix(path)[1:].upper() in WITHOUT_UNITS
 
 
 def read_with_mdanalysis(path: Path, ids: Int64, units: str, time_unit: str, length_unit: str) -> Iterator[BeadFrame]:

@@ -18,7 +18,6 @@ import numpy as np
 
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.formats.bead_frames import BeadFrame, Stamp
-from mlgle_lammps.formats.mdanalysis import import_mdanalysis
 from mlgle_lammps.formats.unit_names import unit_name, unit_style
 from mlgle_lammps.plain import AnyArray, JsonObject
 from mlgle_lammps.records import ANGSTROMS, PICOSECONDS, UNITS, Float64, Int64
@@ -29,6 +28,8 @@ POSITIONS = ("unwrapped_coordinates", "coordinates", "scaled_coordinates")
 IMAGES = ("ix", "iy", "iz")
 LARGEST_SINGLE = 2**24
 """Whole numbers up to here are exact in single precision."""
+LONGEST, FLAT = 1e30, 1e-12
+"""Edge of a box, and square of its volume over that of a straight one, beyond which a file is damaged."""
 
 
 def is_netcdf(path: Path) -> bool:
@@ -171,16 +172,14 @@ class NetcdfTrajectory:
     def _cell(self, rows: dict[str, AnyArray]) -> Float64 | None:
         if "cell_lengths" not in rows or "cell_angles" not in rows:
             return None
-        mda = import_mdanalysis()
         lengths, angles = (rows[name].astype(np.float64) for name in ("cell_lengths", "cell_angles"))
         periodic = lengths > 0  # a length of 0 says that the direction is not
         if not periodic.any():
             return None
-        whole = np.concatenate([np.where(periodic, lengths, 1.0), angles]).astype(np.float32)
-        cell: Float64 = mda.lib.mdamath.triclinic_vectors(whole).astype(np.float64) / self._length_scale
-        if not cell.any():  # what MDAnalysis makes of lengths and angles that are no box
+        cell = _cell_vectors(np.where(periodic, lengths, 1.0), angles)
+        if cell is None:
             raise UserError(f"{self._path}: lengths {lengths.tolist()} and angles {angles.tolist()} span no box")
-        return cell * periodic[:, np.newaxis]
+        return cell * (periodic[:, np.newaxis] / self._length_scale)
 
     def _row(self, file: IO[bytes], variable: _Variable, number: int) -> AnyArray:
         """Return a variable's values in one frame, scaled as the file says (all but the time)."""
@@ -193,6 +192,25 @@ class NetcdfTrajectory:
         if variable.name != "time" and "scale_factor" in variable.attributes:
             row = row * np.float64(variable.attributes["scale_factor"])
         return row
+
+
+def _cell_vectors(lengths: Float64, angles: Float64) -> Float64 | None:
+    """Return rows a along x, b in the xy plane and c, as LAMMPS has them; None where there is no such box.
+
+    Args:
+        lengths: (3,) of a, b and c.
+        angles: (3,) between b and c, a and c, a and b, degrees.
+    """
+    if not ((lengths < LONGEST).all() and (angles > 0).all() and (angles < 180).all()):
+        return None
+    alpha, beta, gamma = np.where(angles == 90, 0.0, np.cos(np.radians(angles)))
+    squared_volume = 1 - alpha**2 - beta**2 - gamma**2 + 2 * alpha * beta * gamma  # for lengths of 1
+    if not squared_volume > FLAT:
+        return None
+    sine = math.sqrt(1 - gamma**2)
+    rows = [[1, 0, 0], [gamma, sine, 0], [beta, (alpha - beta * gamma) / sine, math.sqrt(squared_volume) / sine]]
+    cell: Float64 = np.array(rows, dtype=np.float64) * lengths[:, np.newaxis]
+    return cell
 
 
 class _Header:

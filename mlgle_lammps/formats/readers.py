@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.formats.bead_frames import BeadFrame, BeadTrajectory, Stamp, Warn
-from mlgle_lammps.formats.compressed import PACKED_SUFFIXES
+from mlgle_lammps.formats.compressed import PACKED_SUFFIXES, own_suffix
 from mlgle_lammps.formats.extended_xyz import is_extended_xyz, read_extended_xyz, xyz_stamps
 from mlgle_lammps.formats.h5md_particles import h5md_stamps, h5md_units, is_hdf5, particle_group, read_h5md
 from mlgle_lammps.formats.lammps_dump import dump_stamps, dump_units, is_dump, read_dump
@@ -58,7 +58,7 @@ def open_beads(path: Path, ids: Int64, options: TrajectoryOptions) -> BeadTrajec
         return BeadTrajectory(
             path, partial(read_extended_xyz, path, ids), options.units, *names, partial(xyz_stamps, path), note
         )
-    if path.suffix in PACKED_SUFFIXES and not path.name.removesuffix(path.suffix).endswith((".xyz", ".pdb", ".gro")):
+    if path.suffix.lower() in PACKED_SUFFIXES and own_suffix(path) not in (".xyz", ".pdb", ".gro"):
         raise UserError(
             f"{path} holds neither a LAMMPS dump nor extended XYZ: unpack it, for other formats are read unpacked"
         )

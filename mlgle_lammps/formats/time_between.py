@@ -11,6 +11,11 @@ from mlgle_lammps.errors import UserError
 from mlgle_lammps.formats.clock import SINGLE, UNEVEN, Clock
 from mlgle_lammps.options.trajectory import TrajectoryOptions
 
+SAME = 1e-6
+"""Relative difference of two Δt that are one."""
+DIGITS = 6
+"""Of a Δt that is taken from a span of times."""
+
 
 @dataclass(frozen=True)
 class Ruler:
@@ -85,13 +90,20 @@ def _told(path: Path, clock: Clock, ruler: Ruler, options: TrajectoryOptions) ->
     if times is None:
         return None
     dt, span = float(f"{times[ruler.two] - times[ruler.one]:.9g}"), float(times[ruler.last] - times[ruler.one])
-    if not np.isfinite(span) or abs(dt - span / ruler.strides) <= UNEVEN * abs(span / ruler.strides):
+    mean, rounding = span / ruler.strides, SINGLE * float(np.abs(times).max())
+    if not np.isfinite(span) or abs(dt - mean) <= SAME * abs(mean):
         return dt
-    if SINGLE * float(np.abs(times).max()) <= UNEVEN * abs(span):
-        return float(f"{span / ruler.strides:.6g}")
+    if abs(dt - mean) <= UNEVEN * abs(mean) or rounding <= UNEVEN * abs(span):
+        return _shortest(mean, rounding / ruler.strides)
     if options.dt is None and options.timestep is None:
         raise UserError(
             f"{path}: its times (up to {np.abs(times).max():g}) are too coarse to tell the time between two frames: "
             "give `dt` or `timestep`"
         )
     return None
+
+
+def _shortest(value: float, error: float) -> float:
+    """Return the number of fewest digits, six at most, that is within ``error`` of a value."""
+    rounded = [float(f"{value:.{digits}g}") for digits in range(1, DIGITS + 1)]
+    return next((found for found in rounded if abs(found - value) <= error), rounded[-1])

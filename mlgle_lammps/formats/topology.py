@@ -67,15 +67,16 @@ def read_topology(path: Path, selection: str | None = None) -> Topology:
         selection: atoms of the chains' backbones, in MDAnalysis' selection language, such as "type 1".
 
     Raises:
-        UserError: MDAnalysis is not there, the file is missing or not a topology, or the selection is wrong or empty.
+        UserError: MDAnalysis is needed and not there, the file is missing or not a topology, or the selection is wrong
+            or empty.
     """
-    mda = import_mdanalysis()
     if not path.is_file():
         raise UserError(f"`topology` {path}: no such file")
     if path.stat().st_size == 0:
         raise UserError(f"`topology` {path} is empty")
     if is_lammps_data(path):
-        return _from_data_file(mda, path, selection)
+        return _from_data_file(path, selection)
+    mda = import_mdanalysis()
     with reported(f"`topology` {path}"):
         universe = mda.Universe(str(path), topology_format=_format(path), to_guess=())
         atoms = universe.atoms
@@ -99,10 +100,12 @@ def _selected(universe: Universe, selection: str, path: Path) -> Int64:
     return chosen
 
 
-def _from_data_file(mda: ModuleType, path: Path, selection: str | None) -> Topology:
+def _from_data_file(path: Path, selection: str | None) -> Topology:
+    """Return what a LAMMPS data file says; MDAnalysis is needed for a selection alone."""
     data = read_data_file(path)
     chosen = None
     if selection is not None:
+        mda = import_mdanalysis()
         with reported(f"`topology` {path}"):
             universe = _universe(mda, data)
         try:

@@ -66,6 +66,8 @@ class GenerateOptions:
             raise UserError(f"`time` is {self.time:g}; give one above 0")
         if self.start and self.temperature is not None:
             raise UserError("`start` and `temperature` do not go together")
+        if self.start and self.molecules is not None:
+            raise UserError("`start` and `molecules` do not go together: the runs to start from say how many there are")
         if self.time is not None and not self.start:
             raise UserError("`time` goes with `start`; give `steps`")
         if self.time is None and self.save_every > self.steps:
@@ -96,3 +98,5 @@ class ReconstructOptions:
         require_limits(self)
         if self.mass is not None and not 0 < self.mass < float("inf"):
             raise UserError(f"`mass` is {self.mass:g}; give a mass above 0")
+        if self.mass is not None and self.format != "data":
+            raise UserError(f"`mass` is for data files alone, and `format` is {self.format}; leave it out")

@@ -30,3 +30,5 @@ class SetsOptions:
             raise UserError(f"`stage` {unknown[0]}: there is no such stage; there are {', '.join(STAGES)}")
         if self.task is not None and len(self.stage) != 1:
             raise UserError("`task` counts the tasks of one stage: name it with `stage`")
+        if self.task is not None and self.stage == ("evaluate",):
+            raise UserError("`task`: stage evaluate is done in one piece; leave it out")

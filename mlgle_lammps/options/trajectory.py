@@ -11,6 +11,8 @@ from mlgle_lammps.options.species import EVERY, LENGTH_BIN, SPECIES, require_bin
 from mlgle_lammps.records import UNITS
 
 NO_UNITS = "unknown"
+TENSOR_OPTIONS = ("dt", "units", "skip", "stride")
+"""Fields that tensors of modes have a use for."""
 _SECTION = "trajectories"
 
 

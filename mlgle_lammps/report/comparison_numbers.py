@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,8 +99,16 @@ def numbers_of_streams(found: TwoStreams) -> JsonObject:
     }
 
 
-def numbers_of_temperatures(found: OverTemperatures, energy: tuple[float, float, str] | None) -> JsonObject:
-    """Return what comparison.json says of runs over temperatures; ``energy`` as in ``write_temperatures``."""
+def numbers_of_temperatures(
+    found: OverTemperatures, energy: tuple[float, float, str] | None, folder: Path
+) -> JsonObject:
+    """Return what comparison.json says of runs over temperatures.
+
+    Args:
+        found: the comparison.
+        energy: as in ``write_temperatures``.
+        folder: of the comparison, from which runs are found wherever a program stands.
+    """
     return {
         "schema": SCHEMA,
         "kind": "temperatures",
@@ -108,6 +117,7 @@ def numbers_of_temperatures(found: OverTemperatures, energy: tuple[float, float,
         "runs": [
             {
                 "run": str(run.folder.path),
+                "run_from_here": os.path.relpath(run.folder.path.resolve(), folder.resolve()),
                 "T": T,
                 "D": _estimate(run.D),
                 "D_generated": _estimate(run.D_generated) if run.D_generated else None,

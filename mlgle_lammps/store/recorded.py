@@ -11,6 +11,9 @@ from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import CHAINS, FEW_CHAINS, Ending, Frames, System
 from mlgle_lammps.store.recording import Recording, check_beginning, checked_blocks, open_recording
 
+SAME_DT = 1e-6
+"""Relative difference of two Δt that are one; files keep them in single precision, or as written."""
+
 
 class RecordedSource:
     """Yield the frames of one or more recordings, bit for bit as recorded (a FrameSource).
@@ -191,9 +194,11 @@ def _common_system(recordings: Sequence[Recording], n_modes: int | None) -> Syst
     common = {name: getattr(first, name) for name in unnamed}
     for recording in recordings[1:]:
         other = recording.system
-        for name in ("n_chains", "dt", "edges"):
+        for name in ("n_chains", "edges"):
             if getattr(other, name) != getattr(first, name):
                 raise UserError(_disagreement(recordings[0], recording, name))
+        if abs(other.dt - first.dt) > SAME_DT * first.dt:
+            raise UserError(_disagreement(recordings[0], recording, "dt"))
         for name, unknown in unnamed.items():
             value = getattr(other, name)
             if common[name] == unknown:

@@ -146,6 +146,8 @@ def _cg_gnn_options(options: LearnOptions) -> CgGnnOptions:
 def _cg_gnn_box_options(options: LearnOptions) -> BoxOptions:
     from mlgle_lammps.surrogates.cg_gnn.box_options import REFINE, BoxOptions
 
+    if options.device != "auto" and not options.device.startswith("cpu"):
+        raise UserError(f"`device` {options.device}: boxes of several species are learned on the CPU; leave it out")
     found = BoxOptions(
         options.preset, options.beads_per_group, options.grouping, options.step,
         BoxOptions.members if options.members is None else options.members, options.seed,
@@ -243,7 +245,16 @@ SURROGATES = {
         _cg_gnn_rehearsal,
         _cg_gnn_runs,
         ("com", "beads"),
-        foreign=("handoff", "target_ci", "full_md", "directions"),
+        foreign=(
+            "handoff",
+            "target_ci",
+            "full_md",
+            "directions",
+            "generate_steps",
+            "save_every",
+            "ensemble",
+            "interactive",
+        ),
     ),
     nm_mb.NAME: Surrogate(
         nm_mb.NAME,

@@ -77,13 +77,13 @@ def shift_to(folder: Path, T: float) -> Shift:
         why = pool.get("reason") if isinstance(pool, dict) else None
         raise UserError(f"{path} holds no pool of temperatures{f': {why}' if why else ''}")
     try:
-        return _shift(told, pool, T)
+        return _shift(folder, told, pool, T)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise UserError(f"{path} is damaged: {type(error).__name__}") from None
 
 
-def _shift(told: JsonObject, pool: JsonObject, T: float) -> Shift:
-    known = [(float(run["T"]), Path(run["run"])) for run in told["runs"]]
+def _shift(folder: Path, told: JsonObject, pool: JsonObject, T: float) -> Shift:
+    known = [(float(run["T"]), _run_folder(folder, run)) for run in told["runs"]]
     nearest = min(range(len(known)), key=lambda i: abs(known[i][0] - T))
     T_run, run = known[nearest]
     reference = float(pool["reference_T"])
@@ -97,6 +97,12 @@ def _shift(told: JsonObject, pool: JsonObject, T: float) -> Shift:
         raise ValueError("not finite")
     outside = not min(temperatures) <= T <= max(temperatures)
     return Shift(run, T_run, T, float(np.exp(log_a)), factors, centre, outside)
+
+
+def _run_folder(folder: Path, told: JsonObject) -> Path:
+    """Return a run's folder, by its place seen from the comparison where it is there, else by the path once given."""
+    seen = folder / str(told.get("run_from_here", ""))
+    return seen if "run_from_here" in told and seen.is_dir() else Path(told["run"])
 
 
 def _log_a(name: str, parameters: Float64, reference: float, T: float) -> float:
