@@ -25,7 +25,12 @@ def main() -> None:
     stream = read_stream(run)
     scale = np.abs(stream.modes).max(axis=(0, 1, 3)).astype(np.float64) / LARGEST
     system = stream.system
-    described: dict[str, Any] = {"dt": system.dt, "time_unit": system.time_unit, "length_unit": system.length_unit}
+    described: dict[str, Any] = {
+        "segments": stream.frames.segments,
+        "dt": system.dt,
+        "time_unit": system.time_unit,
+        "length_unit": system.length_unit,
+    }
     if system.n_beads is not None:
         described["n_beads"] = system.n_beads
     modes = np.round(stream.modes / scale[:, None]).astype(np.int16)

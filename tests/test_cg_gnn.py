@@ -29,6 +29,7 @@ from cg_gnn_toys import (
 from mlgle_lammps.chains.rouse import rouse_diffusion, rouse_mode_variance, rouse_relaxation_time
 from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.records import CHAINS, Frames, System, joined
+from mlgle_lammps.surrogates.cg_gnn import trainer
 from mlgle_lammps.surrogates.cg_gnn.coarse_runs import BeadRun, CoarseRun
 from mlgle_lammps.surrogates.cg_gnn.dynamics import EquivariantDynamics
 from mlgle_lammps.surrogates.cg_gnn.equivariant import EquivariantNetwork, EquivariantSize
@@ -443,16 +444,31 @@ def test_runs_that_cannot_be_learned_from_are_refused():
             CgGnnOptions(**changes)
 
 
+@pytest.mark.parametrize(("preset", "n_frames"), [("published-small", 11), ("deterministic", 11), ("network", 9)])
+def test_a_run_too_short_for_the_preset_is_refused_before_training(preset, n_frames, monkeypatch):
+    """Of 4 steps of history and one more, of two frames each; or, of all runs, of 4 steps of roll-out."""
+    whole, other = runs()
+    short = replace(whole, frames=whole.frames[:n_frames], name="short")
+    learned_from = [short] if preset == "network" else [short, other]
+    assert len(train(learned_from, options_of(preset, members=1)).networks) == 1
+    segments = np.arange(60) // (n_frames - 1)
+    torn = replace(short, frames=Frames(whole.frames.steps, segments, whole.frames.channels))
+    monkeypatch.setattr(trainer, "fit_one_step", None)
+    with pytest.raises(UserError, match="steps of `step` 1") as caught:
+        train([torn, *learned_from[1:]], options_of(preset))
+    assert preset == "network" or "run short" in str(caught.value)
+
+
 def test_a_stream_is_learned_from_when_it_is_whole():
     run = runs()[0]
-    trainer = CgGnnTrainer(options_of("default"), run.system)
-    trainer.partial_fit(run.frames[:10])
-    model = trainer.finish(run.frames)
+    learner = CgGnnTrainer(options_of("default"), run.system)
+    learner.partial_fit(run.frames[:10])
+    model = learner.finish(run.frames)
     assert model.learned_up_to(run.frames[-1:])
-    for name in trainer.needs:
+    for name in learner.needs:
         lacking = {channel: values for channel, values in run.frames.channels[CHAINS].items() if channel != name}
         with pytest.raises(UserError, match=name):
-            trainer.partial_fit(Frames(run.frames.steps, run.frames.segments, {CHAINS: lacking}))
+            learner.partial_fit(Frames(run.frames.steps, run.frames.segments, {CHAINS: lacking}))
 
 
 def test_a_runaway_is_an_end_with_a_line():

@@ -1,6 +1,7 @@
 """CG-GNN in boxes of several species: known diffusion, symmetries, refinement, files, and what is refused."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,11 @@ from mlgle_lammps.commands import generate, replay
 from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.evaluate.ion_transport import ion_transport, read_ions
 from mlgle_lammps.observe.ions import closest_distance, collisions
+from mlgle_lammps.options.learn import LearnOptions
+from mlgle_lammps.pipeline import molecules
 from mlgle_lammps.records import CHAINS, Frames, Species, joined
+from mlgle_lammps.resources import compute
+from mlgle_lammps.store.run_folder import RunFolder
 from mlgle_lammps.store.writer import FramesWriter
 from mlgle_lammps.surrogates.catalogue import load_model
 from mlgle_lammps.surrogates.cg_gnn import box_tie
@@ -312,6 +317,37 @@ def test_refinement_is_not_for_molecules_by_themselves(tmp_path, capsys):
     words = [str(tmp_path / "one"), "--surrogate", "cg-gnn", "--refine", "4", "--beads-per-group", "1"]
     assert replay.main([*words, "--out", str(tmp_path / "model")]) == 2
     assert "--refine is for boxes of several species" in capsys.readouterr().err
+
+
+def test_boxes_of_several_runs_have_noise_of_their_own(tmp_path):
+    system, frames, _ = walking()
+    trained().save(tmp_path / "model.safetensors")
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        with FramesWriter(tmp_path / name / "modes.h5", system) as writer:
+            writer.append(frames)
+
+    def ions(*names, out):
+        words = [str(tmp_path / "model.safetensors"), "--start", *(str(tmp_path / name) for name in names)]
+        assert generate.main([*words, "--steps", "5", "--threads", "1", "--device", "cpu", "--out", str(out)]) == 0
+        made = [out] if len(names) == 1 else [out / name for name in names]
+        return [read_ions(own / "generated.h5", CHARGES)[1].channels["A"]["com"] for own in made]
+
+    (alone,) = ions("one", out=tmp_path / "alone")
+    first, second = ions("one", "two", out=tmp_path / "both")
+    assert np.array_equal(first, alone)
+    assert np.abs(np.corrcoef(np.diff(first, axis=0).ravel(), np.diff(second, axis=0).ravel())[0, 1]) < 0.3
+
+
+def test_boxes_are_said_to_be_learned_on_the_cpu(tmp_path, monkeypatch):
+    system, frames, _ = walking()
+    monkeypatch.setattr(compute, "resolve_device", torch.device)
+    monkeypatch.setattr(compute, "describe_device", str)
+    monkeypatch.setattr(molecules, "find_surrogate", lambda _: SimpleNamespace(learn_runs=lambda *_: trained()))
+    options = LearnOptions(tmp_path, surrogate="cg-gnn", device="cuda", threads=1)
+    folder = RunFolder.create(tmp_path / "model")
+    assert molecules.learn_runs([molecules.RecordedRun(tmp_path, system, frames)], options, folder) == 0
+    assert folder.read_result()["device"] == "cpu"
 
 
 def test_commands_go_from_runs_to_numbers_of_ions(tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from nm_mb_toys import (
     constrained_set,
     grid_of,
     model_of,
+    trained,
     true_memory,
 )
 
@@ -31,11 +33,11 @@ from mlgle_lammps.evaluate.melts_against_md import MeltComparison
 from mlgle_lammps.observe.centre_velocities import current_correlations, shell_cross_correlations, viscosity
 from mlgle_lammps.options.learn import LearnOptions
 from mlgle_lammps.records import CHAINS, Frames, System, joined
-from mlgle_lammps.statistics.centre_motion import distinct_van_hove, mean_squared_displacement
+from mlgle_lammps.statistics.centre_motion import distinct_van_hove, frames_to_forget, mean_squared_displacement
 from mlgle_lammps.store.constrained_file import ConstrainedSet
 from mlgle_lammps.surrogates.catalogue import rehearsal_line
-from mlgle_lammps.surrogates.nm_mb import letter_fit, self_motion, tail
-from mlgle_lammps.surrogates.nm_mb.calibration import factors, rescaled, separated
+from mlgle_lammps.surrogates.nm_mb import letter_fit, rehearsal, self_motion, tail
+from mlgle_lammps.surrogates.nm_mb.calibration import calibrate, factors, rescaled, separated
 from mlgle_lammps.surrogates.nm_mb.constrained_data import configuration_of
 from mlgle_lammps.surrogates.nm_mb.held_out import shares
 from mlgle_lammps.surrogates.nm_mb.kernel_fit import NEVER, FitSettings, KernelFit, products_of
@@ -46,9 +48,10 @@ from mlgle_lammps.surrogates.nm_mb.neighbours import pairs_within
 from mlgle_lammps.surrogates.nm_mb.potential import PairPotential, potential_from
 from mlgle_lammps.surrogates.nm_mb.potential_fit import ForceSamples, fit_many_body_potential, fit_pair_potential
 from mlgle_lammps.surrogates.nm_mb.presets import PRESETS, background, fit_memory
+from mlgle_lammps.surrogates.nm_mb.rehearsal import FORGET, rehearse
 from mlgle_lammps.surrogates.nm_mb.relaxations import beside, exponential
 from mlgle_lammps.surrogates.nm_mb.tail import next_factor
-from mlgle_lammps.surrogates.nm_mb.trainer import SWING, TrainSettings, short_steps, train
+from mlgle_lammps.surrogates.nm_mb.trainer import SWING, TrainSettings, pieces_of, short_steps, train
 
 
 def test_collective_motions_are_in_the_misfit_which_is_least_for_the_true_memory():
@@ -159,6 +162,37 @@ def test_kT_is_the_mean_over_the_runs():
     assert train(ConstrainedSet(tuple(runs)), FRAMES, SYSTEM, how).kT == pytest.approx(1.03 * KT)
 
 
+@pytest.mark.parametrize("preset", ["paper", "nm-mb"])
+def test_another_seed_begins_with_other_weights(preset):
+    first, same, other = (trained(preset, updates=1, seed=seed).kernel.groups[0].coupling for seed in (1, 1, 2))
+    weights = [coupling.state_dict()["weights.0"] for coupling in (first, same, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.allclose(weights[0], weights[2], atol=0.1)
+
+
+def test_a_motion_leaves_the_models_own_tensors_alone():
+    model = copy.deepcopy(model_of("nm-dpd"))
+    motions = [model.start(FRAMES, 1, n_trajectories=M) for _ in range(2)]
+    first = joined(list(motions[0].advance(3)))
+    model.kernel.groups[0].coupling.radial.data.zero_()
+    model.potential.values.data.fill_(50.0)
+    assert first.same_bits(joined(list(motions[1].advance(3))))
+
+
+def test_time_to_forget_is_that_of_the_longest_piece():
+    """Production may begin with a piece of one frame."""
+    pieces = pieces_of(Frames(FRAMES.steps, np.minimum(np.arange(len(FRAMES)), 1), FRAMES.channels))
+    assert [len(com) for com, _ in pieces] == [1, len(FRAMES) - 1]
+    assert self_motion.forgetting(pieces) == frames_to_forget(pieces[1][1])
+    model, found = model_of("gle"), [configuration_of(constrained_set().runs[0])]
+    for again in (
+        calibrate(model, found, pieces, 1, 10.0, 1), tail.with_matched_tail(model, found, pieces, 1, lambda: True),
+    ):  # fmt: skip
+        assert len(again.notes) == len(model.notes) + 1
+    with pytest.raises(UserError, match="no two frames in one piece"):
+        calibrate(model, found, pieces[:1], 1, 10.0, 1)
+
+
 def test_a_background_is_calibrated_whatever_the_unit_of_time():
     slow = replace(SYSTEM, dt=1e4 * SYSTEM.dt)
     memory = replace(QUICK, fit=replace(QUICK.fit, updates=1))
@@ -166,17 +200,21 @@ def test_a_background_is_calibrated_whatever_the_unit_of_time():
     assert found.notes[-1].startswith("calibrated")
 
 
-def test_the_letter_s_loss_leaves_out_pairs_that_were_not_measured():
+def test_the_letter_s_loss_leaves_out_pairs_that_were_not_measured(monkeypatch):
     whole = configuration_of(constrained_set().runs[0])
     half = replace(whole, known=whole.known[::2], pair=whole.pair[:, :, ::2])
-    how, other = FitSettings(updates=4, rate=0.05), replace(half, pair=half.pair.copy())
     known = letter_fit._known(half)
     assert int(known.sum()) == 9 * (M + 2 * len(half.known))
     matrices = half.matrices(np.eye(len(half.times)))
     assert np.all((matrices[0] + matrices[1]).reshape(len(half.times), -1)[:, ~known.numpy()] == 0)
-    assert fit_letter([half], how).groups[0].relaxations.matrix == pytest.approx(
-        fit_letter([other], how).groups[0].relaxations.matrix
-    )
+
+    def fitted(own):
+        return fit_letter([own], FitSettings(updates=4, rate=0.05)).groups[0].relaxations.matrix
+
+    plain, kernel = fitted(half), letter_fit._kernel
+    assert np.abs(fitted(replace(half, pair=2 * half.pair)) - plain).max() > 1e-3 * np.abs(plain).max()
+    monkeypatch.setattr(letter_fit, "_kernel", lambda own, some: kernel(own, some) + 1e3 * ~known)
+    assert np.array_equal(fitted(half), plain)
 
 
 def test_frames_that_it_was_not_made_for_are_refused():
@@ -292,6 +330,17 @@ def test_a_rehearsal_says_what_will_be_done(preset):
     assert "generating" not in rehearsal_line(system, replace(options, generate_steps=0))
 
 
+def test_calibration_is_foreseen_by_the_frames_that_it_moves(monkeypatch):
+    monkeypatch.setattr(rehearsal, "_seconds_of_frame", lambda model, boxes, device: 1.0)
+    options = LearnOptions(
+        Path("run"), surrogate="nm-mb", preset="gle", frames=400, constrained_steps=500, device="cpu"
+    )
+    system, how = replace(SYSTEM, box=(8.0, 8.0, 8.0, 0.0, 0.0, 0.0)), TrainSettings()
+    each = [rehearse(replace(system, dt=dt), options).matching for dt in (0.1, 7.0)]
+    moved = how.rounds * how.calibration_time * FORGET
+    assert each == pytest.approx([1.1 * moved] * 2)
+
+
 def pair_forces(n=40, noise=0.0):
     true = PairPotential(3.9, 16)
     true.values.data.copy_(5 * torch.linspace(1, 0, 16, dtype=torch.float64) ** 2)
@@ -313,6 +362,18 @@ def test_a_pair_potential_is_found_from_its_forces():
     many = fit_many_body_potential(samples, box, found, updates=3, batch=4)
     assert torch.isfinite(many.forces(fresh, box)).all()
     assert many.forces(fresh, box).sum(1).abs().max() < 1e-10
+
+
+def test_weights_of_a_fit_that_was_stopped_are_a_mean_too():
+    _, samples = pair_forces(4)
+    ends = iter([False, False, False, True])  # one update before its second half is over
+    found = [
+        fit_many_body_potential(
+            samples, torch.as_tensor(BOX), PairPotential(3.9, 16), updates=4, batch=2, should_stop=stop
+        )
+        for stop in (NEVER, lambda: next(ends))
+    ]
+    assert torch.equal(found[0].spread, found[1].spread)  # that no update changes
 
 
 def long_ranged(strength=30.0, width=2.2):

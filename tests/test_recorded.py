@@ -95,6 +95,17 @@ def test_npz_comes_back_with_steps_counted(tmp_path, monkeypatch, save, block_by
     assert_same(list(source), [replace(f, steps=np.array([i])) for i, f in enumerate(FRAMES)])
 
 
+def test_npz_keeps_its_uninterrupted_pieces(tmp_path):
+    pieces = np.repeat([0, 2], [3, len(COM) - 3])
+    write_npz(tmp_path / "s.npz", segments=pieces)
+    got = joined(list(RecordedSource([tmp_path / "s.npz"])))
+    assert len(np.unique(got.segments, return_counts=True)[1]) == 2
+    assert np.array_equal(np.diff(got.segments) > 0, np.diff(pieces) > 0)
+    write_npz(tmp_path / "bad.npz", segments=pieces[::-1].copy())
+    with pytest.raises(UserError, match="never falling"):
+        list(RecordedSource([tmp_path / "bad.npz"]))
+
+
 def test_quantized_modes_are_scaled_mode_by_mode(tmp_path):
     scale = np.array([1e-3, 2e-3, 5e-4, 1e-4], dtype=np.float32)
     quantized = np.rint(MODES / scale[:, np.newaxis]).astype(np.int16)

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -106,6 +106,8 @@ def learn_runs(runs: Sequence[RecordedRun], options: LearnOptions, folder: RunFo
     started = time.monotonic()
     model = surrogate.learn_runs([(run.system, run.frames, run.name) for run in runs], options, logger.info)
     seconds = time.monotonic() - started
+    if _of_boxes(model):
+        device = "cpu"  # where boxes are learned, whatever is there
     model.save(folder.model)
     folder.write_result(_learned(runs, options, model, seconds) | {"device": device, "threads": threads})
     folder.checkpoint.rmdir()
@@ -175,7 +177,7 @@ def generate_molecules(options: GenerateOptions) -> int:
             group = [i for i in range(len(runs)) if keys[i] == key]
             written += _generate(
                 model, [runs[i] for i in group], [systems[i] for i in group], [folders[i] for i in group], n_steps,
-                count, options,
+                count, replace(options, seed=_seed_of(options.seed, group[0])),
             )  # fmt: skip
             for i in group:
                 folders[i].forget_previous()
@@ -193,6 +195,11 @@ def generate_molecules(options: GenerateOptions) -> int:
     return 0
 
 
+def _seed_of(seed: int, number: int) -> int:
+    """Return the seed of what begins with a run of this number: one of its own for all but the first."""
+    return int(np.random.SeedSequence((seed, number)).generate_state(1)[0]) if number else seed
+
+
 def _require_other_folders(out: Sequence[Path], used: Sequence[Path]) -> None:
     """Raise UserError where results would take the place of what they are made from."""
     own = {(path if path.is_dir() else path.parent).resolve() for path in used}
@@ -208,7 +215,7 @@ def _model_of(options: GenerateOptions) -> CgGnnModel | BoxModel:
     return cast("CgGnnModel | BoxModel", model)
 
 
-def _of_boxes(model: CgGnnModel | BoxModel) -> bool:
+def _of_boxes(model: Model) -> bool:
     """Return whether a model moves boxes of several species, not molecules by themselves."""
     from mlgle_lammps.surrogates.cg_gnn.box_model import BoxModel
 

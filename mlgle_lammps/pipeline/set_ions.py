@@ -13,7 +13,7 @@ from mlgle_lammps.errors import UserError
 from mlgle_lammps.evaluate.ion_transport import IonTransport, collisions_in_time, ion_transport, read_ions
 from mlgle_lammps.evaluate.parity import scores
 from mlgle_lammps.pipeline.ion_baselines import composition_baselines
-from mlgle_lammps.pipeline.set_file import PlannedRun, SetFile
+from mlgle_lammps.pipeline.set_file import UNSEEN, SetFile
 from mlgle_lammps.pipeline.set_tasks import generated_folder, run_folder
 from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.records import Estimate, Frames, System
@@ -22,67 +22,120 @@ from mlgle_lammps.report.result import versions
 from mlgle_lammps.store.atomic import write_bytes_atomically
 from mlgle_lammps.store.run_folder import plain
 
+Reference = Sequence[tuple[str, str, Estimate | None]]
+"""Run, kind of ion, and D in MD."""
 LEAST_VALUES = 3
 PARTS = 10
 """Pieces of time in which collisions are counted."""
 
 
 def write_ions(plan: SetFile, out: Path) -> list[str]:
-    """Write parity.json and a figure into the set's folder; return lines for people.
+    """Write parity.json and figures into the set's folder; return lines for people.
 
     Raises:
         UserError: no charges in the set's file, or no unseen electrolyte has its MD.
     """
     if not plan.charges:
         raise UserError(f'{plan.path}: quantity "ions" needs a table [charges] with the charge of each type')
-    known = {run.name: read_ions(run_folder(out, run), plan.charges) for run in plan.of_part("test") if _has(out, run)}
-    if not known:
-        raise UserError(f"{out}: no unseen electrolyte has its MD")
-    long = {name: ion_transport(system, frames, plan.charges, plan.kT) for name, (system, frames) in known.items()}
-    training = [
-        ion_transport(*read_ions(run_folder(out, run), plan.charges), plan.charges, plan.kT)
-        for run in plan.of_part("train") if _has(out, run)
-    ]  # fmt: skip
+    training = list(_transport(plan, _known(plan, out, "train")).values())
+    found: JsonObject = {
+        "schema": 1, "quantity": "ions", "set": str(plan.path), "charges": dict(plan.charges), "kT": plan.kT,
+        "versions": versions(),
+    }  # fmt: skip
+    lines: list[str] = []
+    for part in UNSEEN:
+        known = _known(plan, out, part)
+        if not known:
+            if part == "test":
+                raise UserError(f"{out}: no unseen electrolyte has its MD")
+            continue
+        table, said = _table(plan, out, part, known, training)
+        if part == "test":
+            found |= table
+        else:
+            found[part] = table
+        lines += said
+    text = json.dumps(plain(found), indent=1, ensure_ascii=False, allow_nan=False)
+    write_bytes_atomically(out / "parity.json", (text + "\n").encode())
+    return [*lines, f"wrote {out / 'parity.json'}"]
+
+
+def _known(plan: SetFile, out: Path, part: str) -> dict[str, tuple[System, Frames]]:
+    """Return the runs of a part that have their MD."""
+    return {
+        run.name: read_ions(run_folder(out, run), plan.charges)
+        for run in plan.of_part(part)
+        if (run_folder(out, run) / "modes.h5").exists()
+    }
+
+
+def _table(
+    plan: SetFile, out: Path, part: str, known: Mapping[str, tuple[System, Frames]], training: Sequence[IonTransport]
+) -> tuple[JsonObject, list[str]]:
+    """Return what parity.json says of a part, and lines for people; draw the figure."""
+    long = _transport(plan, known)
     reference = [(name, kind, D) for name, own in long.items() for kind, D in own.D.items() if D is not None]
-    baselines: JsonObject = {}
+    baselines, rows = _baselines(plan, known, training, reference)
+    models, more = _models(plan, out, part, long, reference)
+    rows += more
+    if reference and rows:
+        unit = next(iter(long.values())).system
+        draw_parity(out / "figures", "parity_ions" if part == "test" else f"parity_ions_{part}",
+                    [D for _, _, D in reference], rows, "D of ions", f"{unit.length_unit}²/{unit.time_unit}",
+                    squared=False)  # fmt: skip
+    lines = [f"{name} {kind}: D = {D.value:.4g} ± {D.se:.2g}" for name, kind, D in reference]
+    lines += [_line(name, own) for name, own in (*models.items(), *baselines.items())]
+    molecules = {name: own.summary() for name, own in long.items()}
+    return {"molecules": molecules, "models": models, "baselines": baselines}, lines
+
+
+def _transport(plan: SetFile, streams: Mapping[str, tuple[System, Frames]]) -> dict[str, IonTransport]:
+    return {name: ion_transport(*own, plan.charges, plan.kT) for name, own in streams.items()}
+
+
+def _baselines(
+    plan: SetFile, known: Mapping[str, tuple[System, Frames]], training: Sequence[IonTransport], reference: Reference
+) -> tuple[JsonObject, list[ParityRow]]:
+    """Return MD of the training's length and of twice that, against the rest of MD, and what composition says."""
+    found: JsonObject = {}
     rows: list[ParityRow] = []
-    if training:
-        length = float(np.median([own.time for own in training]))
-        for label, time in (("md_training_length", length), ("md_twice_training_length", 2 * length)):
-            pieces = {name: _beginning(plan, *known[name], time) for name in known}
-            entry, row = _against(label, pieces, reference)
-            baselines[label] = entry | {"time": time}
-            rows += row
-        unseen = {name: system for name, (system, _) in known.items()}
-        for label, found_D in composition_baselines(training, unseen, plan.charges).items():
-            baselines[label], row = _against(label, found_D, reference)
-            rows += row
-    models: JsonObject = {}
+    if not training:
+        return found, rows
+    length = float(np.median([own.time for own in training]))
+    for label, time in (("md_training_length", length), ("md_twice_training_length", 2 * length)):
+        counts = {name: max(16, round(time / system.dt)) for name, (system, _) in known.items()}
+        if any(len(known[name][1]) < 2 * n for name, n in counts.items()):
+            continue  # no rest that is as long
+        pieces = _transport(plan, {name: (system, frames[: counts[name]]) for name, (system, frames) in known.items()})
+        rest = _transport(plan, {name: (system, frames[counts[name] :]) for name, (system, frames) in known.items()})
+        entry, row = _against(label, pieces, [(name, kind, rest[name].D[kind]) for name, kind, _ in reference])
+        found[label] = entry | {"time": time}
+        rows += row
+    unseen = {name: system for name, (system, _) in known.items()}
+    for label, found_D in composition_baselines(training, unseen, plan.charges).items():
+        found[label], row = _against(label, found_D, reference)
+        rows += row
+    return found, rows
+
+
+def _models(
+    plan: SetFile, out: Path, part: str, long: Mapping[str, IonTransport], reference: Reference
+) -> tuple[JsonObject, list[ParityRow]]:
+    """Return the models that have moved all known electrolytes of a part."""
+    found: JsonObject = {}
+    rows: list[ParityRow] = []
     for model in plan.models:
-        folder = generated_folder(out, model) / "test"
-        files = {name: (folder / name if len(known) > 1 else folder) / "generated.h5" for name in known}
+        folder = generated_folder(out, model) / part
+        several = len(plan.of_part(part)) > 1  # each then has a folder of its own
+        files = {name: (folder / name if several else folder) / "generated.h5" for name in long}
         if all(path.exists() for path in files.values()):
             streams = {name: read_ions(path, plan.charges) for name, path in files.items()}
-            made = {name: ion_transport(*own, plan.charges, plan.kT) for name, own in streams.items()}
-            models[model.name], row = _against(model.name, made, reference)
-            models[model.name]["collisions"] = {
+            found[model.name], row = _against(model.name, _transport(plan, streams), reference)
+            found[model.name]["collisions"] = {
                 name: _collisions(*own, long[name].closest) for name, own in streams.items()
             }
             rows += row
-    found = {
-        "schema": 1, "quantity": "ions", "set": str(plan.path), "charges": dict(plan.charges), "kT": plan.kT,
-        "molecules": {name: own.summary() for name, own in long.items()}, "models": models, "baselines": baselines,
-        "versions": versions(),
-    }  # fmt: skip
-    text = json.dumps(plain(found), indent=1, ensure_ascii=False, allow_nan=False)
-    write_bytes_atomically(out / "parity.json", (text + "\n").encode())
-    if reference and rows:
-        unit = next(iter(long.values())).system
-        draw_parity(out / "figures", "parity_ions", [D for _, _, D in reference], rows, "D of ions",
-                    f"{unit.length_unit}²/{unit.time_unit}", squared=False)  # fmt: skip
-    lines = [f"{name} {kind}: D = {D.value:.4g} ± {D.se:.2g}" for name, kind, D in reference]
-    lines += [_line(name, own) for name, own in (*models.items(), *baselines.items())]
-    return [*lines, f"wrote {out / 'parity.json'}"]
+    return found, rows
 
 
 def _collisions(system: System, frames: Frames, closest: Mapping[tuple[str, str], float]) -> dict[str, list[float]]:
@@ -94,21 +147,11 @@ def _collisions(system: System, frames: Frames, closest: Mapping[tuple[str, str]
     }
 
 
-def _has(out: Path, run: PlannedRun) -> bool:
-    return (run_folder(out, run) / "modes.h5").exists()
-
-
-def _beginning(plan: SetFile, system: System, frames: Frames, time: float) -> IonTransport:
-    return ion_transport(system, frames[: max(16, round(time / system.dt))], plan.charges, plan.kT)
-
-
-def _against(
-    label: str, found: dict[str, IonTransport], reference: Sequence[tuple[str, str, Estimate]]
-) -> tuple[JsonObject, list[ParityRow]]:
+def _against(label: str, found: Mapping[str, IonTransport], reference: Reference) -> tuple[JsonObject, list[ParityRow]]:
     """Return what parity.json says of one way to the ions' D, and its row in the picture where it has one."""
     values = [found[name].D[kind] for name, kind, _ in reference]
     entry: JsonObject = {"molecules": {name: own.summary() for name, own in found.items()}}
-    both = [(own, D) for own, (_, _, D) in zip(values, reference, strict=True) if own is not None]
+    both = [(own, D) for own, (_, _, D) in zip(values, reference, strict=True) if own is not None and D is not None]
     entry["without_D"] = len(values) - len(both)
     if both:
         ratios = np.array([own.value / D.value for own, D in both])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.records import Frames, System
+from mlgle_lammps.records import Frames, Int64, System
 from mlgle_lammps.store.description import system_from_mapping
 from mlgle_lammps.store.journal import chunk_paths, read_journal, read_journal_system, require_finite
 from mlgle_lammps.store.npz import NpyStream, NpzReader
@@ -107,6 +107,7 @@ def _open_npz(path: Path) -> Recording:
         n_frames, n_chains, n_modes = modes.shape[:3]
         names = ["dt"] + [name for name in ("n_beads", "time_unit", "length_unit") if name in archive]
         described = {name: archive.stream(name).read_scalar() for name in names}
+        segments = _npz_segments(path, archive, n_frames)
     system = system_from_mapping({"n_chains": n_chains, "n_modes": n_modes, **described}, str(path))
     rows = _block_rows(com.row_bytes + modes.row_bytes)
 
@@ -116,7 +117,7 @@ def _open_npz(path: Path) -> Recording:
             for start in range(0, n_frames, rows):
                 steps = np.arange(start, min(start + rows, n_frames), dtype=np.int64)
                 block = _scaled(modes.read(rows), scale).astype(np.float32)
-                yield Frames.of_chains(steps, np.zeros_like(steps), com.read(rows).astype(np.float64), block)
+                yield Frames.of_chains(steps, segments[steps], com.read(rows).astype(np.float64), block)
 
     return Recording(path, replace(system, source=str(path)), read)
 
@@ -140,6 +141,19 @@ def _npz_streams(path: Path, archive: NpzReader) -> tuple[NpyStream, NpyStream, 
     if scale.dtype.kind != "f" or scale.shape != (modes.shape[2],) or not np.all(np.isfinite(scale)):
         raise UserError(f"{path}: scale {scale.shape} {scale.dtype} does not hold one real number per mode")
     return com, modes, scale.astype(np.float64)
+
+
+def _npz_segments(path: Path, archive: NpzReader, n_frames: int) -> Int64:
+    """Return each frame's uninterrupted piece; one where the file does not say."""
+    if "segments" not in archive:
+        return np.zeros(n_frames, dtype=np.int64)
+    segments = archive.read("segments")
+    if segments.dtype.kind not in "iu" or segments.shape != (n_frames,) or np.any(np.diff(segments) < 0):
+        raise UserError(
+            f"{path}: segments {segments.shape} {segments.dtype}: one number of its piece for each of {n_frames} "
+            "frames, never falling, belongs there"
+        )
+    return segments.astype(np.int64)
 
 
 def _scaled(modes: np.ndarray, scale: np.ndarray | None) -> np.ndarray:

@@ -81,7 +81,7 @@ class BoxModel:
 
         Args:
             frames: with channels "com" and "beads" of the chains, not wrapped, and "com" of all others; deck units.
-            seed: of noise; equal seeds, devices and frames give equal bits, whatever the threads.
+            seed: of noise; equal seeds and frames give equal bits on a CPU, whatever the threads.
             n_trajectories: chains in all, those of one box times the number of boxes.
             device: "auto", "cpu" or "cuda".
             threads: that boxes are moved by; 0 takes as many as torch has.

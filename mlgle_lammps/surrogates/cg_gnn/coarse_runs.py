@@ -115,14 +115,21 @@ def coarse_grained(molecule: Molecule, frames: Frames) -> tuple[Float32, Float64
     return molecule.grouping.centres(beads).astype(np.float32), centres, square_radii
 
 
-def require_runs(runs: Sequence[CoarseRun], dt: float) -> None:
-    """Raise UserError where runs cannot be learned from at one step."""
+def require_runs(runs: Sequence[CoarseRun], dt: float, history: int = 1) -> None:
+    """Raise UserError where runs cannot be learned from: each needs steps of history and one more, uninterrupted.
+
+    Args:
+        runs: of any molecules.
+        dt: time of a model step.
+        history: steps before the one that is learned.
+    """
     if not runs:
         raise UserError("no run to learn from")
     for run in runs:
-        if len(run.starts(run.lag(dt), 1)) < 1 or run.positions.shape[1] < 1:
+        if len(run.starts(run.lag(dt), history)) < 1 or run.positions.shape[1] < 1:
             raise UserError(
-                f"run {run.name} is shorter than two steps of `step` {dt:g}: record longer, or lower `step`"
+                f"each uninterrupted piece of run {run.name} is shorter than {history + 1} steps of `step` {dt:g}: "
+                "record longer, or lower `step`"
             )
 
 

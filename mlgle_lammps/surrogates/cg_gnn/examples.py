@@ -70,7 +70,7 @@ class Examples:
         return len(self.frames)
 
     def draw(self, n: int, generator: torch.Generator) -> torch.Tensor:
-        """Return the numbers of ``n`` starts, runs equally often whatever their length."""
+        """Return the numbers of ``n`` starts, each equally often whatever its run."""
         return torch.randint(len(self), (n,), generator=generator).to(self.frames.device)
 
     def at(self, starts: torch.Tensor, step: int) -> torch.Tensor:

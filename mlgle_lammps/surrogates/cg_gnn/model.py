@@ -106,7 +106,7 @@ class CgGnnModel:
 
         Args:
             frames: one uninterrupted piece with channels "com" and "beads", not wrapped, deck units.
-            seed: of starts and noise; equal seeds, devices and frames give equal bits, whatever the threads.
+            seed: of starts and noise; equal seeds and frames give equal bits on a CPU, whatever the threads.
             n_trajectories: independent trajectories; more than there are molecules start from earlier frames, turned.
             device: "auto", "cpu" or "cuda".
             threads: that trajectories are moved by; 0 takes as many as torch has.

@@ -24,7 +24,7 @@ from mlgle_lammps.surrogates.cg_gnn.model import CgGnnModel, model_types
 from mlgle_lammps.surrogates.cg_gnn.networks import Network, make_network
 from mlgle_lammps.surrogates.cg_gnn.options import DETERMINISTIC, ENERGY, EQUIVARIANT, CgGnnOptions
 from mlgle_lammps.surrogates.cg_gnn.pair_core import PairCore, fit_pair_core
-from mlgle_lammps.surrogates.cg_gnn.published_network import PublishedNetwork
+from mlgle_lammps.surrogates.cg_gnn.published_network import PublishedNetwork, PublishedSize
 from mlgle_lammps.surrogates.cg_gnn.tempo import set_tempo
 from mlgle_lammps.surrogates.cg_gnn.training import Report, Share, by_count, fit_horizon, fit_one_step
 from mlgle_lammps.surrogates.recorded import require_channels
@@ -72,7 +72,8 @@ def train_coarse(
     report: Report = _silent, share_of: Share = by_count,
 ) -> CgGnnModel:  # fmt: skip
     """Return a model of runs that are coarse-grained already; see `train`."""
-    require_runs(runs, options.step)
+    size = options.size
+    require_runs(runs, options.step, size.history if isinstance(size, PublishedSize) else 1)
     core = fit_linear_core(runs, options.step)
     types = model_types([run.molecule for run in runs])
     extent = EXTENT * max(float(np.abs(run.positions).max()) for run in runs)
@@ -149,6 +150,8 @@ class _Lesson:
     ) -> tuple[Network, float, Judgement]:
         """Train in two phases; of the core, and of the network after each, the best in roll-outs is taken."""
         plan, sets = self._options.training_plan, self._examples(0, 1)
+        two_phases = plan.horizon_updates and plan.updates
+        far = self._examples(0, plan.horizon) if two_phases else []  # runs too short for it are refused before training
         self._start_radius(network, sets)
         candidates = [("linear core", copy.deepcopy(network))]
         if self._options.pair_core and network.size.embedded:
@@ -158,8 +161,7 @@ class _Lesson:
             trained = fit_one_step(network, sets, plan, generator, share_of=self._share, report=self._report)
             candidates.append(("one step", trained))
             network = copy.deepcopy(trained)
-        if plan.horizon_updates and plan.updates:
-            far = self._examples(0, plan.horizon)
+        if two_phases:
             trained = fit_horizon(network, far, plan, generator, share_of=self._share, report=self._report)
             candidates.append(("horizon", trained))
         return self._best(candidates, sets, seed)

@@ -16,14 +16,13 @@ from scipy.optimize import lsq_linear
 
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import Float64
-from mlgle_lammps.statistics.centre_motion import frames_to_forget
 from mlgle_lammps.surrogates.nm_mb.constrained_data import Configuration
 from mlgle_lammps.surrogates.nm_mb.couplings import Coupling
 from mlgle_lammps.surrogates.nm_mb.kernel_fit import products_of
 from mlgle_lammps.surrogates.nm_mb.memory import Memory
 from mlgle_lammps.surrogates.nm_mb.model import NmMbModel
 from mlgle_lammps.surrogates.nm_mb.relaxations import Relaxations
-from mlgle_lammps.surrogates.nm_mb.self_motion import Pieces, SelfMotion, moved, self_motion
+from mlgle_lammps.surrogates.nm_mb.self_motion import Pieces, SelfMotion, forgetting, moved, self_motion
 
 logger = logging.getLogger("mlgle")
 
@@ -44,7 +43,7 @@ def calibrate(
     Raises:
         UserError: no piece of production that is long enough.
     """
-    forget = frames_to_forget(pieces[0][1]) * model.dt
+    forget = forgetting(pieces) * model.dt
     time *= forget
     last = min(max(len(own) for own, _ in pieces) * model.dt / 1.5, time / 1.5)
     if last < 5 * forget:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,7 +85,7 @@ class NmMbModel:
 
         Args:
             frames: with centres and momenta of as many molecules as it was learned from, deck units.
-            seed: of momenta, features and noise; equal seeds and devices give equal bits.
+            seed: of momenta, features and noise; equal seeds give equal bits on a CPU.
             n_trajectories: molecules whose trajectories are wanted.
             device: "auto", "cpu" or "cuda".
             threads: not used: all boxes move together.
@@ -207,12 +208,13 @@ class NmMbMotion:
         settings = MotionSettings(model.dt / model.inner, model.kT, model.renew)
         masses = torch.full((at.shape[1],), model.mass, dtype=torch.float64, device=where)
         edges = torch.as_tensor(box, dtype=torch.float64, device=where)
-        potential = model.potential.to(where)
-        for group in model.kernel.groups:
+        memory = copy.deepcopy(model.kernel)  # modules move in place: the model's own stay where they are
+        potential = copy.deepcopy(model.potential).to(where)
+        for group in memory.groups:
             if isinstance(group.coupling, torch.nn.Module):
                 group.coupling.to(where)
         self._per_frame = model.inner // model.renew
-        self._motion = CentreMotion(model.kernel, potential.forces, at, momenta, masses, edges, settings, generator)
+        self._motion = CentreMotion(memory, potential.forces, at, momenta, masses, edges, settings, generator)
 
     def advance(self, n_steps: int) -> Iterator[Frames]:
         """Yield the next frames in blocks; see the contract. Molecules of all boxes stand one after another."""

@@ -182,6 +182,7 @@ def fit_many_body_potential(
     optimizer = torch.optim.Adam(groups, lr=rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates, rate / 100)
     kept: dict[str, torch.Tensor] = {}
+    count = 0
     for update in range(updates):
         if should_stop():
             break
@@ -193,10 +194,10 @@ def fit_many_body_potential(
         optimizer.step()
         schedule.step()
         if update >= updates // 2:  # the mean of late weights: batches are small and forces noisy
+            count += 1
             for name, values in made.state_dict().items():
                 kept[name] = kept.get(name, torch.zeros_like(values)) + values
     if kept:
-        count = updates - updates // 2
         made.load_state_dict({name: total / count for name, total in kept.items()})
     return made
 

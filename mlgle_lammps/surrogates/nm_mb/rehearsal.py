@@ -60,7 +60,7 @@ def rehearse(system: System, options: LearnOptions) -> Rehearsal:
         boxes, each = tail.boxes_and_time(min(tail.LONGEST * FORGET, options.production_frames / 3), size)
         matching = 1.1 * tail.ROUNDS * each * _seconds_of_frame(model, boxes, "cpu")
     elif options.preset == "gle":
-        matching = settings.rounds * settings.calibration_time * FORGET / system.dt * _seconds_of_frame(model, 1, "cpu")
+        matching = 1.1 * settings.rounds * settings.calibration_time * FORGET * _seconds_of_frame(model, 1, "cpu")
     return Rehearsal(fitting, matching, generating)
 
 

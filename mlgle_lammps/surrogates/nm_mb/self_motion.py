@@ -7,10 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import CHAINS, Float64
-from mlgle_lammps.statistics.centre_motion import mean_squared_displacement, velocity_autocorrelation
+from mlgle_lammps.statistics.centre_motion import (
+    frames_to_forget,
+    mean_squared_displacement,
+    velocity_autocorrelation,
+)
 from mlgle_lammps.statistics.volterra import running_friction
-from mlgle_lammps.surrogates.nm_mb.model import NmMbModel
+from mlgle_lammps.surrogates.nm_mb.model import NmMbModel, NmMbMotion
 
 Pieces = Sequence[tuple[np.ndarray, np.ndarray]]
 """Uninterrupted trajectories, each centres and momenta (time, M, 3)."""
@@ -50,6 +55,14 @@ def self_motion(pieces: Pieces, mass: float, dt: float, longest: float, diffusio
     return SelfMotion(times, friction, slope(pieces, dt, diffusion))
 
 
+def forgetting(pieces: Pieces) -> float:
+    """Return the frames in which velocities forget, by the longest piece; raise UserError where it is one frame."""
+    longest = max((momenta for _, momenta in pieces), key=len)
+    if len(longest) < 2:
+        raise UserError("production has no two frames in one piece: record it without interruption")
+    return frames_to_forget(longest)
+
+
 def slope(pieces: Pieces, dt: float, between: tuple[float, float], weights: Sequence[float] | None = None) -> float:
     """Return D by the growth of the mean squared displacement between two times, pieces alike where no weights are."""
     first, last = (round(time / dt) for time in between)
@@ -61,7 +74,7 @@ def slope(pieces: Pieces, dt: float, between: tuple[float, float], weights: Sequ
 def moved(model: NmMbModel, time: float, boxes: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return centres and momenta of boxes that a model moves for a time each, after a tenth of it that is dropped."""
     size, n_frames = len(model.last), max(50, round(time / model.dt))
-    motion = model.start_box(seed, molecules=size, boxes=boxes)
+    motion = NmMbMotion(model, np.stack([model.last] * boxes), model.box, seed, boxes * size)
     for _ in motion.advance(n_frames // 10):
         pass
     kept = np.empty((2, n_frames, boxes * size, 3))

@@ -15,12 +15,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mlgle_lammps.statistics.centre_motion import frames_to_forget
 from mlgle_lammps.surrogates.nm_mb.calibration import decay_time, own_friction, rescaled, separated
 from mlgle_lammps.surrogates.nm_mb.constrained_data import Configuration
 from mlgle_lammps.surrogates.nm_mb.model import NmMbModel
 from mlgle_lammps.surrogates.nm_mb.relaxations import Relaxations
-from mlgle_lammps.surrogates.nm_mb.self_motion import Pieces, moved, slope
+from mlgle_lammps.surrogates.nm_mb.self_motion import Pieces, forgetting, moved, slope
 
 logger = logging.getLogger("mlgle")
 
@@ -49,7 +48,7 @@ def with_matched_tail(
         seed: of the motions.
         should_stop: asked between motions; True leaves the factor at the best so far.
     """
-    forget, size = frames_to_forget(pieces[0][1]) * model.dt, len(model.last)
+    forget, size = forgetting(pieces) * model.dt, len(model.last)
     last = min(LONGEST * forget, max(len(own) for own, _ in pieces) * model.dt / 3)
     time = 2 * last / (3 * size)  # whose inverse is the relative variance of D by one molecule for one unit of time
     used = [piece for piece in pieces if len(piece[0]) * model.dt > 2 * last]

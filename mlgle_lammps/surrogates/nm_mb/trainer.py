@@ -104,7 +104,8 @@ def train(
     pieces = pieces_of(frames)
     shortest = decay_of(found)
     potential = fit_potential(found, pieces, system.dt, shortest, how, should_stop)
-    memory = fit_memory(how.preset, found, replace(how.memory, shortest=shortest), should_stop)
+    fit = replace(how.memory.fit, seed=how.seed)
+    memory = fit_memory(how.preset, found, replace(how.memory, shortest=shortest, fit=fit), should_stop)
     swing = (own_friction(memory, found).sum() / float(first.masses[0])) ** 0.5
     inner, renew = short_steps(system.dt * swing)
     notes = [f"the mean forces: {explained(potential.forces, found):.0%} of their reproducible variance explained"]
