@@ -34,6 +34,8 @@ UNITS = {
 PICOSECONDS = {"fs": 1e-3, "ps": 1.0, "ns": 1e3, "us": 1e6, "s": 1e12}
 ANGSTROMS = {"pm": 0.01, "Angstrom": 1.0, "nm": 10.0, "um": 1e4, "cm": 1e8, "m": 1e10, "Bohr": 0.529177210903}
 """How long the units are whose length is known; those of "lj" are the deck's own."""
+SAME_DT = 1e-6
+"""Relative difference of two Δt that are one; files keep them in single precision, or as written."""
 FEW_CHAINS = "1 chain: its motion cannot be told from a drift of the box; at least 2 chains are needed"
 
 

@@ -10,9 +10,8 @@ import numpy as np
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.formats.clock import SINGLE, UNEVEN, Clock
 from mlgle_lammps.options.trajectory import TrajectoryOptions
+from mlgle_lammps.records import SAME_DT
 
-SAME = 1e-6
-"""Relative difference of two Δt that are one."""
 DIGITS = 6
 """Of a Δt that is taken from a span of times."""
 
@@ -91,7 +90,7 @@ def _told(path: Path, clock: Clock, ruler: Ruler, options: TrajectoryOptions) ->
         return None
     dt, span = float(f"{times[ruler.two] - times[ruler.one]:.9g}"), float(times[ruler.last] - times[ruler.one])
     mean, rounding = span / ruler.strides, SINGLE * float(np.abs(times).max())
-    if not np.isfinite(span) or abs(dt - mean) <= SAME * abs(mean):
+    if not np.isfinite(span) or abs(dt - mean) <= SAME_DT * abs(mean):
         return dt
     if abs(dt - mean) <= UNEVEN * abs(mean) or rounding <= UNEVEN * abs(span):
         return _shortest(mean, rounding / ruler.strides)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,14 +12,13 @@ from mlgle_lammps.errors import UserError
 from mlgle_lammps.evaluate.ion_transport import IonTransport, collisions_in_time, ion_transport, read_ions
 from mlgle_lammps.evaluate.parity import scores
 from mlgle_lammps.pipeline.ion_baselines import composition_baselines
+from mlgle_lammps.pipeline.parity_file import add_part, write_table
 from mlgle_lammps.pipeline.set_file import UNSEEN, SetFile
 from mlgle_lammps.pipeline.set_tasks import generated_folder, run_folder
 from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.records import Estimate, Frames, System
 from mlgle_lammps.report.parity_plot import ParityRow, draw_parity
 from mlgle_lammps.report.result import versions
-from mlgle_lammps.store.atomic import write_bytes_atomically
-from mlgle_lammps.store.run_folder import plain
 
 Reference = Sequence[tuple[str, str, Estimate | None]]
 """Run, kind of ion, and D in MD."""
@@ -50,13 +48,9 @@ def write_ions(plan: SetFile, out: Path) -> list[str]:
                 raise UserError(f"{out}: no unseen electrolyte has its MD")
             continue
         table, said = _table(plan, out, part, known, training)
-        if part == "test":
-            found |= table
-        else:
-            found[part] = table
+        add_part(found, part, table)
         lines += said
-    text = json.dumps(plain(found), indent=1, ensure_ascii=False, allow_nan=False)
-    write_bytes_atomically(out / "parity.json", (text + "\n").encode())
+    write_table(out, found)
     return [*lines, f"wrote {out / 'parity.json'}"]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -28,6 +27,7 @@ from mlgle_lammps.evaluate.parity import (
     scores,
 )
 from mlgle_lammps.pipeline.molecules import GENERATED
+from mlgle_lammps.pipeline.parity_file import add_part, write_table
 from mlgle_lammps.pipeline.set_file import UNSEEN, PlannedModel, PlannedRun, SetFile
 from mlgle_lammps.pipeline.set_tasks import generated_folder, run_folder
 from mlgle_lammps.plain import JsonObject
@@ -35,8 +35,6 @@ from mlgle_lammps.records import Estimate
 from mlgle_lammps.report.parity_plot import ParityRow, draw_parity
 from mlgle_lammps.report.result import versions
 from mlgle_lammps.statistics.series import Series
-from mlgle_lammps.store.atomic import write_bytes_atomically
-from mlgle_lammps.store.run_folder import plain
 
 logger = logging.getLogger("mlgle")
 SCHEMA = 1
@@ -78,15 +76,11 @@ def write_parity(plan: SetFile, out: Path) -> list[str]:
                 raise UserError(f"{out}: {len(unseen)} unseen molecules have MD; {LEAST_MOLECULES} are needed")
             continue
         table, rows = _table(plan, out, part, unseen, training)
-        if part == "test":
-            found |= table
-        else:
-            found[part] = table
+        add_part(found, part, table)
         lines += _lines(part, table)
         draw_parity(out / "figures", f"parity_{part}", [own.mean for own in unseen], rows, "<Rg²>",
                     unseen[0].sizes.system.length_unit)  # fmt: skip
-    text = json.dumps(plain(found), indent=1, ensure_ascii=False, allow_nan=False)
-    write_bytes_atomically(out / "parity.json", (text + "\n").encode())
+    write_table(out, found)
     return [*lines, f"wrote {out / 'parity.json'} and {out / 'figures'}"]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mlgle_lammps.records import Float64, Frames
+from mlgle_lammps.records import SAME_DT, Float64, Frames
 from mlgle_lammps.store.recording import Recording, checked_blocks, open_recording
 from mlgle_lammps.store.same_run import FrameMarks, Track, join_tracks
 
@@ -75,7 +75,7 @@ def _recording(run: Track, opened: Sequence[Recording], spans: Sequence[float]) 
     used = list(dict.fromkeys(run.sources.tolist()))
     dt = opened[used[0]].system.dt
     ahead = np.diff(run.now) * opened[0].system.dt / dt
-    even = all(abs(opened[source].system.dt - dt) <= 1e-6 * dt for source in used) and (ahead > 1 - 1e-3).all()
+    even = all(abs(opened[source].system.dt - dt) <= SAME_DT * dt for source in used) and (ahead > 1 - 1e-3).all()
     if len(used) > 1 and not even:
         longest = max(used, key=spans.__getitem__)
         others = ", ".join(opened[source].system.source for source in sorted(run.members - {longest}))

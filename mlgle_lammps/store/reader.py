@@ -12,7 +12,7 @@ import numpy as np
 
 from mlgle_lammps.errors import UserError, one_line
 from mlgle_lammps.plain import AnyArray, JsonObject, JsonValue
-from mlgle_lammps.records import CHAINS, CHANNELS, Frames, Int64, System
+from mlgle_lammps.records import CHAINS, CHANNELS, SAME_DT, Frames, Int64, System
 from mlgle_lammps.store.description import system_from_mapping
 from mlgle_lammps.store.npz import MAX_COMPRESSION, MAX_ROW_BYTES
 from mlgle_lammps.store.writer import LAYOUT, TEXTS, dataset_name
@@ -218,7 +218,7 @@ def require_generated_from(md: System, generated: FramesReader) -> None:
     """
     made = generated.system
     step = made.dt / made.every  # of the integrator, which is MD's time between frames
-    same = generated.generated and made.n_modes <= md.n_modes and math.isclose(step, md.dt, rel_tol=1e-6)
+    same = generated.generated and made.n_modes <= md.n_modes and math.isclose(step, md.dt, rel_tol=SAME_DT)
     if not same or (made.n_beads, made.length_unit) != (md.n_beads, md.length_unit):
         raise UserError(
             f"{generated.path} ({made.n_modes} modes, {made.n_beads} beads, steps of {step:g}) was not generated from "

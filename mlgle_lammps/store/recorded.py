@@ -8,11 +8,8 @@ from pathlib import Path
 
 from mlgle_lammps.chains.laplacian import modes_taken
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.records import CHAINS, FEW_CHAINS, Ending, Frames, System
+from mlgle_lammps.records import CHAINS, FEW_CHAINS, SAME_DT, Ending, Frames, System
 from mlgle_lammps.store.recording import Recording, check_beginning, checked_blocks, open_recording
-
-SAME_DT = 1e-6
-"""Relative difference of two Δt that are one; files keep them in single precision, or as written."""
 
 
 class RecordedSource:
