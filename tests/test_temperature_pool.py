@@ -116,9 +116,7 @@ def test_vogel_s_law_is_found_where_shifts_bend():
     T = np.linspace(300, 420, 7)
     B, zero = 600.0, 200.0
     shifts = B / (T - zero) - B / (T[3] - zero)
-    covariance = np.eye(7) * 0.01**2
-    covariance[3] = covariance[:, 3] = 0
-    law = shift_law(T, shifts, covariance, 3)
+    law = shift_law(T, shifts, np.full(7, 0.01**2), 3)
     assert law.name == VOGEL
     assert law.parameters[1] == pytest.approx(zero, abs=5)
     constants = law.wlf()
@@ -127,6 +125,41 @@ def test_vogel_s_law_is_found_where_shifts_bend():
     assert second == pytest.approx(T[3] - zero, abs=5)
     assert first == pytest.approx(B / (np.log(10) * (T[3] - zero)), rel=0.05)
     assert law.influence.shape == (2, 7)
+    assert law.offset == pytest.approx(0, abs=1e-3)
+
+
+def test_two_temperatures_are_no_vogel_s_law_however_many_runs():
+    T = np.array([300.0, 300.0, 300.0, 400.0, 400.0])
+    law = shift_law(T, np.array([0.6, 0.1, 0.4, 0.0, -0.3]), np.full(5, 0.01**2), 3)
+    assert law.name == "Arrhenius"
+    assert law.p < 1e-6
+
+
+def test_the_law_does_not_pass_through_a_run_but_between_those_of_one_temperature():
+    T = np.array([300.0, 300.0, 400.0])
+    law = shift_law(T, np.array([-0.2, 0.0, -0.8]), np.array([0.01, 0.01, 0.01]), 1)
+    assert law.through_shifts(300.0) == pytest.approx(-0.1)
+    assert law.through_shifts(400.0) == pytest.approx(-0.8)
+    assert law.log_a(300.0) == 0
+    # each measured shift alone, by finite differences
+    other = shift_law(T, np.array([-0.2 + 1e-6, 0.0, -0.8]), np.array([0.01, 0.01, 0.01]), 1)
+    change = (other.through_shifts(330.0) - law.through_shifts(330.0)) / 1e-6
+    assert law.influence_at(330.0)[0] == pytest.approx(change, rel=1e-4)
+
+
+def test_it_is_the_same_whichever_run_of_a_temperature_comes_first(runs):
+    again = run_at(300.0, seed=4100, slow_mode=1.4)
+    one, other = (pool_temperatures([*pair, runs[4]]) for pair in ((runs[0], again), (again, runs[0])))
+    assert one.law.offset * other.law.offset < -1e-4  # the two differ
+    for T in (300.0, 330.0, 400.0):
+        told, same = predict(one, T), predict(other, T)
+        assert told.D.value == pytest.approx(same.D.value)
+        assert told.D.se == pytest.approx(same.D.se)
+        assert told.relaxation_time is not None
+        assert same.relaxation_time is not None
+        assert told.relaxation_time.value == pytest.approx(same.relaxation_time.value)
+        assert told.relaxation_time.se == pytest.approx(same.relaxation_time.se)
+    assert [T for T, _, _ in leave_one_out([runs[0], again, runs[4]])] == [300.0, 300.0]
 
 
 def test_times_are_exact_for_exponentials_and_open_where_unseen():

@@ -142,7 +142,7 @@ def _numbers(answers: TemperatureAnswers, pool: TemperaturePool) -> JsonObject:
         "ln_a_of_modes_se": pool.shifts.by_mode_se,
         "one_factor": {"chi2": pool.shifts.chi2, "dof": pool.shifts.dof, "p": pool.shifts.p},
         "law": {"name": pool.law.name, "parameters": pool.law.parameters, "covariance": pool.law.covariance,
-                "chi2": pool.law.chi2, "dof": pool.law.dof, "p": pool.law.p},
+                "offset": pool.law.offset, "chi2": pool.law.chi2, "dof": pool.law.dof, "p": pool.law.p},
         "wlf": None if wlf is None else {"C1": wlf[0], "C2": wlf[1], "T0": pool.law.reference},
         "vogel_fulcher_tammann": vogel,
         "wlf_reason": None if wlf else f"the shifts agree with a simpler law, {pool.law.name}, or leave T0 open",

@@ -54,8 +54,7 @@ class TemperaturePool:
         modes: numbers of the modes that are seen to forget in every run.
         shifts: of the temperatures.
         law: ln a over T.
-        log_scale: ln of D a/v, the same at all temperatures, and its standard error.
-        weights: (temperature,) of the runs in that.
+        log_scales: (run,) ln of D a/v, the same at all temperatures within errors.
         D: of each temperature from all runs.
         D_chi2: of D_i a_i/v_i against being one.
         D_dof: its degrees of freedom.
@@ -68,8 +67,7 @@ class TemperaturePool:
     modes: tuple[int, ...]
     shifts: Shifts
     law: ShiftLaw
-    log_scale: tuple[float, float]
-    weights: Float64
+    log_scales: Float64
     D: tuple[Estimate, ...]
     D_chi2: float
     D_dof: int
@@ -165,12 +163,12 @@ def pool_temperatures(runs: Sequence[PooledRun]) -> TemperaturePool:
     reference = len(runs) // 2
     shifts = fit_shifts(times, reference)
     T = np.array([run.T for run in runs])
-    law = shift_law(T, shifts.shifts, shifts.covariance, reference)
+    law = shift_law(T, shifts.shifts, shifts.variances, reference)
     mode_sizes = np.array([_sizes_of(p, runs, T - T[reference]) for p in range(len(runs[0].variances.value))])
     sizes = mode_sizes[modes].mean(axis=0)
-    D, scale, weights, chi2 = _pooled_D(runs, shifts, sizes[1] * (T - T[reference]))
+    D, log_scales, chi2 = _pooled_D(runs, shifts, sizes[1] * (T - T[reference]))
     return TemperaturePool(
-        tuple(runs), reference, tuple(int(p) + 1 for p in modes), shifts, law, scale, weights, D, chi2, len(runs) - 1,
+        tuple(runs), reference, tuple(int(p) + 1 for p in modes), shifts, law, log_scales, D, chi2, len(runs) - 1,
         sizes, mode_sizes,
     )  # fmt: skip
 
@@ -191,29 +189,38 @@ def _line(x: Float64, points: list[Replicas]) -> Float64:
     return np.array([offset, slope])
 
 
-def _pooled_D(
-    runs: Sequence[PooledRun], shifts: Shifts, log_v: Float64
-) -> tuple[tuple[Estimate, ...], tuple[float, float], Float64, float]:
-    """Return D of each temperature from ln D_i = c + ln v_i - ln a_i, all runs and their shifts together."""
+def _pooled_D(runs: Sequence[PooledRun], shifts: Shifts, log_v: Float64) -> tuple[tuple[Estimate, ...], Float64, float]:
+    """Return D of each temperature, ln of D a/v of each run, and chi-square of these being one."""
     n = len(runs)
-    y = np.array([np.log(run.D.value) for run in runs]) - log_v + shifts.shifts
-    own = np.diag([(run.D.se / run.D.value) ** 2 for run in runs])
-    covariance = own + shifts.covariance
-    weight = np.linalg.inv(covariance)
-    ones = np.ones(n)
-    variance = 1.0 / float(ones @ weight @ ones)
-    c = variance * float(ones @ weight @ y)
-    residual = y - c
-    row = variance * ones @ weight  # c = row · y
+    log_scales = np.array([np.log(run.D.value) for run in runs]) - log_v + shifts.shifts
+    method = f"pool of {n} temperatures: D a_T/v from all of them, a_T from the modes"
     result = []
     for i in range(n):
-        of_shifts = row - np.eye(n)[i]
-        log_D = c + log_v[i] - shifts.shifts[i]
-        method = f"pool of {n} temperatures: D a_T/v from all of them, a_T from the modes"
-        of_shift = float(np.sqrt(of_shifts @ shifts.covariance @ of_shifts))
-        parts = [*_of_own_D(runs, row), (of_shift, float(_chain_freedom(runs)))]
-        result.append(_log_estimate(log_D, parts, method))
-    return tuple(result), (c, float(np.sqrt(variance))), row, float(residual @ weight @ residual)
+        weights, parts = _scale_weights(runs, shifts.variances, np.eye(n)[i])
+        result.append(_log_estimate(weights @ log_scales + log_v[i] - shifts.shifts[i], parts, method))
+    variances = np.array([(run.D.se / run.D.value) ** 2 for run in runs]) + shifts.variances
+    mean = float(np.average(log_scales, weights=1.0 / variances))
+    return tuple(result), log_scales, float(np.sum((log_scales - mean) ** 2 / variances))
+
+
+def _scale_weights(
+    runs: Sequence[PooledRun], variances: Float64, influence: Float64
+) -> tuple[Float64, list[tuple[float, float]]]:
+    """Return weights of the runs' D a/v, in sum 1, for D where times are told by all, and the parts of its error.
+
+    ln D = Σ_i w_i (ln D_i/v_i + y_i) - Σ_i u_i y_i with y_i = ln of run i's times and u its influence on those there.
+    Errors of D_i and of y_i are independent; w makes that of ln D least: w_i (δ_i² + s_i) = s_i u_i + λ.
+
+    Args:
+        runs: with D_i ± δ_i D_i.
+        variances: (run,) s_i, of the y_i.
+        influence: (run,) u_i, in sum 1.
+    """
+    both = np.array([(run.D.se / run.D.value) ** 2 for run in runs]) + variances
+    own, alike = variances * influence / both, 1.0 / both
+    weights: Float64 = own + alike * (1.0 - own.sum()) / alike.sum()
+    of_times = float(np.sqrt(np.sum((weights - influence) ** 2 * variances)))
+    return weights, [*_of_own_D(runs, weights), (of_times, float(_chain_freedom(runs)))]
 
 
 def _chain_freedom(runs: Sequence[PooledRun]) -> int:
@@ -249,38 +256,37 @@ class Prediction:
 def predict(pool: TemperaturePool, T: float) -> Prediction:
     """Return D, τ_1 and the modes' relaxation at a temperature that nobody need have run.
 
-    D = e^c v/a; times are a times those of the runs, each brought to the reference by its own a. Errors are those of
-    the law's parameters, widened where the law does not describe the shifts, and of the factors in front.
+    D is that of the runs times v/a, times are a times those of the runs, each brought there from its own a. a is the
+    law's, and what the run at the reference has of an error of its own, which the other runs tell: which of the runs of
+    one T is the reference changes nothing. Errors are those of the law, widened where it does not describe the
+    shifts, and of the factors in front.
     """
-    gradient = pool.law.gradient(T)
-    log_a = pool.law.log_a(T)
-    of_law = float(np.sqrt(pool.misfit * gradient @ pool.law.covariance @ gradient))
+    gradient, influence = pool.law.gradient(T), pool.law.influence_at(T)
+    of_a = float(np.sqrt(pool.misfit * gradient @ pool.law.covariance @ gradient))
     how = f"pool of {len(pool.runs)} temperatures, a_T by {pool.law.name}"
-    log_D = pool.log_scale[0] + pool.log_size(T) - log_a
-    of_shifts = pool.weights - gradient @ pool.law.influence
-    of_shift = float(np.sqrt(pool.misfit * of_shifts @ pool.shifts.covariance @ of_shifts))
-    parts = [*_of_own_D(pool.runs, pool.weights), (of_shift, float(pool.chain_freedom))]
-    times = [(run.slowest, s) for run, s in zip(pool.runs, pool.shifts.shifts, strict=True) if run.slowest is not None]
-    sums = [
-        (run.relaxation.map(np.log), s)
-        for run, s in zip(pool.runs, pool.shifts.shifts, strict=True)
-        if run.relaxation is not None
-    ]
+    weights, parts = _scale_weights(pool.runs, pool.misfit * pool.shifts.variances, influence)
+    log_D = float(weights @ pool.log_scales) + pool.log_size(T) - pool.law.through_shifts(T)
     return Prediction(
-        T, (log_a, of_law), _log_estimate(log_D, parts, how), _from_runs(times, log_a, of_law, how, pool.chain_freedom),
-        _from_runs(sums, log_a, of_law, how, pool.chain_freedom), pool.extrapolates(T),
+        T, (pool.law.log_a(T), of_a), _log_estimate(log_D, parts, how),
+        _from_runs(pool, [run.slowest for run in pool.runs], T, how),
+        _from_runs(pool, [run.relaxation and run.relaxation.map(np.log) for run in pool.runs], T, how),
+        pool.extrapolates(T),
     )  # fmt: skip
 
 
-def _from_runs(
-    points: list[tuple[Replicas, float]], log_a: float, of_law: float, how: str, dof: float
-) -> Estimate | None:
-    if not points:
+def _from_runs(pool: TemperaturePool, logs: Sequence[Replicas | None], T: float, how: str) -> Estimate | None:
+    """Return a time at a temperature from ln of it in those runs that have it."""
+    seen = np.array([own is not None for own in logs])
+    if not seen.any():
         return None
-    y = np.array([float(value.value) - shift for value, shift in points])
-    weight = np.array([max(float(value.se), 1e-6) for value, _ in points]) ** -2.0
-    mean = float(weight @ y / weight.sum())
-    return _log_estimate(mean + log_a, [(float(np.hypot(of_law, weight.sum() ** -0.5)), dof)], how)
+    points = [(float(own.value), max(float(own.se), 1e-6)) for own in logs if own is not None]
+    y, se = np.array(points).T
+    share = np.zeros(len(seen))
+    share[seen] = se**-2 / np.sum(se**-2)
+    value = float(share[seen] @ (y - pool.shifts.shifts[seen])) + pool.law.through_shifts(T)
+    of_times = (share - pool.law.influence_at(T)) ** 2 @ (pool.misfit * pool.shifts.variances)
+    error = float(np.sqrt(of_times + np.sum((share[seen] * se) ** 2)))
+    return _log_estimate(value, [(error, float(pool.chain_freedom))], how)
 
 
 def _log_estimate(log_value: float, parts: Sequence[tuple[float, float]], method: str) -> Estimate:
@@ -300,12 +306,15 @@ def _log_estimate(log_value: float, parts: Sequence[tuple[float, float]], method
 
 
 def leave_one_out(runs: Sequence[PooledRun]) -> list[tuple[float, Prediction, float]]:
-    """Return T, what the other runs predict there, and z against the run's own D, for each run; empty below three."""
+    """Return T, what the other runs predict there, and z against the run's own D, for each run; empty below three.
+
+    Left away is a run without which no two temperatures would differ.
+    """
     result = []
     for i, run in enumerate(runs):
         others = [other for j, other in enumerate(runs) if j != i]
-        if len(others) < 2:
-            return []
+        if len({other.T for other in others}) < 2:
+            continue
         told = predict(pool_temperatures(others), run.T)
         z = (np.log(told.D.value) - np.log(run.D.value)) / np.hypot(told.D.se / told.D.value, run.D.se / run.D.value)
         result.append((run.T, told, float(z)))

@@ -13,7 +13,7 @@ rheology, with the modulus shifted too, is that of the friction, ζ/ζ_0 = a_T T
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import optimize, stats
@@ -53,7 +53,8 @@ class Shifts:
     Attributes:
         modes: (mode,) m_p, ln of a time at the reference.
         shifts: (temperature,) ln a_i.
-        covariance: (temperature, temperature) of the shifts.
+        variances: (temperature,) of Σ_p w_p y_ip, temperature by temperature, that of the reference among them.
+        covariance: (temperature, temperature) of the shifts: zero at the reference, whose variance is in all others.
         chi2: what one factor for all modes leaves over.
         dof: degrees of freedom of that.
         by_mode: (temperature, mode) ln a of each mode by itself.
@@ -62,6 +63,7 @@ class Shifts:
 
     modes: Float64
     shifts: Float64
+    variances: Float64
     covariance: Float64
     chi2: float
     dof: int
@@ -100,15 +102,20 @@ def fit_shifts(times: list[Replicas], reference: int) -> Shifts:
     weights = _smooth_weights(y, np.array([own.se for own in times]))
     own_variance = np.array([float(weights @ run.covariance @ weights) for run in times])
     shifts = (y - y[reference]) @ weights
-    covariance = np.diag(own_variance) + own_variance[reference]
-    covariance[reference] = covariance[:, reference] = 0.0
     errors = np.array([own.se for own in times])
     chi2, dof = _one_factor(times, reference)
     others = (np.arange(len(times)) != reference)[:, None]
     return Shifts(
-        (y - shifts[:, None]).mean(axis=0), shifts, covariance, chi2, dof, y - y[reference],
-        np.hypot(errors, errors[reference]) * others,
+        (y - shifts[:, None]).mean(axis=0), shifts, own_variance, of_differences(own_variance, reference), chi2, dof,
+        y - y[reference], np.hypot(errors, errors[reference]) * others,
     )  # fmt: skip
+
+
+def of_differences(variances: Float64, reference: int) -> Float64:
+    """Return the covariance of independent values with the variances given, each less that of the reference."""
+    covariance: Float64 = np.diag(variances) + variances[reference]
+    covariance[reference] = covariance[:, reference] = 0.0
+    return covariance
 
 
 def _smooth_weights(y: Float64, se: Float64) -> Float64:
@@ -147,8 +154,11 @@ class ShiftLaw:
         covariance: of the parameters.
         chi2: of the fit.
         dof: degrees of freedom of chi2.
-        reference: temperature where a is 1 by definition, through which the law passes.
-        influence: (parameter, temperature) of each measured shift on each parameter.
+        reference: temperature where a is 1 by definition.
+        influence: (parameter, temperature) of ln of each temperature's own times on each parameter.
+        offset: by how much all measured shifts together lie above the law, whose a is 1 at the reference: what the run
+            there has of an error of its own. 0 where the law has a parameter for each of them.
+        offset_influence: (temperature,) of ln of each temperature's own times on the offset and those of the reference.
     """
 
     name: str
@@ -158,6 +168,8 @@ class ShiftLaw:
     dof: int
     reference: float
     influence: Float64
+    offset: float = 0.0
+    offset_influence: Float64 = field(default_factory=lambda: np.zeros(0))
 
     @property
     def p(self) -> float:
@@ -180,6 +192,15 @@ class ShiftLaw:
             result.append((high - low) / (2 * step))
         return np.array(result)
 
+    def through_shifts(self, T: float) -> float:
+        """Return what the measured shifts, which are relative to a run, say of ln a: the law and the offset."""
+        return self.log_a(T) + self.offset
+
+    def influence_at(self, T: float) -> Float64:
+        """Return the derivative of ln of the times at a temperature by ln of each temperature's own; their sum is 1."""
+        result: Float64 = self.offset_influence + self.gradient(T) @ self.influence
+        return result
+
     def wlf(self) -> tuple[float, float] | None:
         """Return C1 and C2 of log10 a = -C1 (T - T_0)/(C2 + T - T_0); None unless the law is Vogel's."""
         if self.name != VOGEL:
@@ -188,22 +209,30 @@ class ShiftLaw:
         return float(B / (np.log(10) * (self.reference - T_v))), float(self.reference - T_v)
 
 
-def shift_law(T: Float64, shifts: Float64, covariance: Float64, reference: int) -> ShiftLaw:
+def shift_law(T: Float64, shifts: Float64, variances: Float64, reference: int) -> ShiftLaw:
     """Return the simplest law that the shifts agree with: Arrhenius, else Vogel's, else a parabola in 1/T.
+
+    Generalized least squares of the differences to the reference with their covariance, which is that of all ln a_i
+    with a free offset: the run at the reference counts as each other run does, and several may be of one T.
 
     Args:
         T: (temperature,) at least two that differ.
         shifts: (temperature,) ln a, 0 at the reference.
-        covariance: of the shifts, zero at the reference, whose own error is in all others.
+        variances: (temperature,) of each by itself, that of the reference among them.
         reference: index.
     """
     others = np.flatnonzero(np.arange(len(T)) != reference)
+    covariance = of_differences(variances, reference)
     weight: Float64 = np.array(np.linalg.inv(covariance[np.ix_(others, others)]), dtype=np.float64)
     points = _Points(T[others], shifts[others], weight, float(T[reference]))
     law = _polynomial(points, 1, ARRHENIUS)
-    if law.dof > 0 and law.p <= LAW_LEVEL and len(others) > 2:
+    if law.dof > 0 and law.p <= LAW_LEVEL and len(np.unique(T)) > 3:
         law = _vogel(points, law) or _polynomial(points, 2, QUADRATIC)
-    return replace(law, influence=np.insert(law.influence, reference, 0.0, axis=1))
+    law = replace(law, influence=np.insert(law.influence, reference, -law.influence.sum(axis=1), axis=1))
+    share = 1.0 / variances / np.sum(1.0 / variances)
+    offset = float(share @ (shifts - np.array([law.log_a(t) for t in T])))
+    slopes = np.array([law.gradient(t) for t in T])
+    return replace(law, offset=offset, offset_influence=share - share @ slopes @ law.influence)
 
 
 @dataclass(frozen=True)

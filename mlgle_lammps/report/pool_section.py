@@ -95,11 +95,10 @@ def _shifts(folder: Path, pool: TemperaturePool, kelvin: bool) -> Path:
         errors = NORMAL * np.sqrt(np.diag(pool.shifts.covariance))
         axes.errorbar(factor / T, pool.shifts.shifts, errors, fmt="o", color=BLACK, capsize=3, label="all modes, 95%")
         line = np.linspace(T.min(), T.max(), 100)
-        value = np.array([pool.law.log_a(t) for t in line])
-        slopes = np.array([pool.law.gradient(t) for t in line])
-        band = student_factor(pool.chain_freedom) * np.sqrt(
-            pool.misfit * np.einsum("ti,ij,tj->t", slopes, pool.law.covariance, slopes)
-        )
+        value = np.array([pool.law.through_shifts(t) for t in line])
+        of_run = np.eye(len(T))[pool.reference]
+        rows = np.array([pool.law.influence_at(t) - of_run for t in line])
+        band = student_factor(pool.chain_freedom) * np.sqrt(rows**2 @ (pool.misfit * pool.shifts.variances))
         axes.plot(factor / line, value, "-", color=BLACK, lw=1.2, label=pool.law.name)
         axes.fill_between(factor / line, value - band, value + band, color=BLACK, alpha=0.15, lw=0)
         axes.set(xlabel="1000 K / T" if kelvin else "1/T", ylabel="ln a_T")
