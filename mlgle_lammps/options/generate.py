@@ -28,13 +28,16 @@ class GenerateOptions:
         metavar="RUN",
     )  # fmt: skip
     ensemble: int | None = option(
-        None, "trajectories; boxes of molecules that move together (nm-mb)", metavar="N", least=1,
+        None, "trajectories; boxes of molecules that move together (nm-mb, cg-gnn)", metavar="N", least=1,
         shown="300, or 1 box",
     )  # fmt: skip
     save_every: int = option(1, "keep every n-th step", metavar="STEPS", least=1)
     seed: int = option(1, "of the noise", metavar="SEED", least=0)
     device: str = option("auto", DEVICE.format("run"), metavar="DEVICE")
-    out: Path | None = option(None, "file to write; with --start a folder", metavar="FILE", shown="RUN/generated.h5")
+    out: Path | None = option(
+        None, "file to write; with --start a folder", metavar="FILE",
+        shown="RUN/generated.h5, RUN/generated with --start, FOLDER/generated-T370.h5 with --temperature 370",
+    )  # fmt: skip
     overwrite: bool = option(False, "replace a folder that --start made before")
     threads: int = option(0, "torch threads", metavar="N", least=0, most=MOST_THREADS, shown="all cores")
     surrogate: str | None = option(None, "refuse a model of another", metavar="NAME", shown="any")

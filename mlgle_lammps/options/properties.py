@@ -15,8 +15,9 @@ class PropertiesOptions:
 
     run: Path = option(meaning="a result folder, or a recorded stream", metavar="RUN", positional=True)
     out: Path | None = option(
-        None, "folder for properties.json, properties.html and properties/", metavar="DIR", shown="the run's own"
-    )
+        None, "folder for properties.json, properties.html and properties/", metavar="DIR",
+        shown="the run's own, FILE-properties for a file",
+    )  # fmt: skip
     temperature: float | None = option(
         None, "of the melt", metavar="T", shown="the mean one of its log, or the deck's variable T"
     )
