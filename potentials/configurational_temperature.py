@@ -56,12 +56,13 @@ def configurational_temperature(recording: Recording, forces: Forces, n_frames: 
     Args:
         recording: a run of the same system; chains' beads follow one another in the order of atom ids.
         forces: conservative ones.
-        n_frames: how many frames to take.
+        n_frames: how many frames to take, at most.
         seed: of the random signs.
 
     Limit: for harmonic bonds and nothing else, the temperature at which their lengths are distributed.
     """
     rng = np.random.default_rng(seed)
+    n_frames = min(n_frames, len(recording.frames))
     chosen = np.linspace(0, len(recording.frames) - 1, n_frames).astype(int)
     squares, traces = np.empty(n_frames), np.empty(n_frames)
     for i, frame in enumerate(chosen):

@@ -28,7 +28,7 @@ REPORT = 200  # steps between lines of thermodynamics
 CROSSING_EVERY, CROSSING_STEPS = 2, 30_000
 RELAX_HOT = 25_000  # steps at 400 K before measuring, from a start equilibrated at 300 K
 END_BEADS, FIRST_S = 3, 5  # of the chains' inner part
-CONFIGURATIONS = 100  # of which T_config is made
+CONFIGURATIONS = 1000  # of which T_config is made
 N_SEEDS = 20  # of melts to choose a typical one from
 
 Progress = Callable[[int], None]
