@@ -224,7 +224,7 @@ def generate_ensemble(run: Run, **options: Any) -> Stream:
     kept = [block.thinned(asked.save_every).embedded(model.directions).copy() for block in motion.advance(asked.steps)]
     about = replace(
         system, n_chains=asked.trajectories, n_modes=model.n_modes, dt=system.dt * asked.save_every,
-        every=asked.save_every, directions=model.directions, channels=("com", "modes"), others=(),
+        every=asked.save_every, directions=model.directions, channels=("com", "modes"), others=(), masses=(),
         source=f"generated from {run.path}",
     )  # fmt: skip
     return Stream(about, joined([block for block in kept if len(block)]))

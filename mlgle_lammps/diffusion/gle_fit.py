@@ -207,7 +207,7 @@ def _points(moments: Moments, alpha_sq: float, beta_sq: float) -> _Points:
     com = alpha_sq * time + max(beta_sq, 0.0) * np.sum(curves, axis=0)
     covariance, *of_modes = msd_covariance([com, *curves], lags, moments.segment_lengths)
     covariance = covariance + beta_sq**2 * np.sum(of_modes, axis=0)
-    covariance *= moments.design_effect / (moments.n_dimensions * max(moments.n_chains - 1, 1))
+    covariance *= moments.design_effect / (moments.n_dimensions * moments.n_chains)
     return _Points(lags, moments.msd_com, moments.msd_modes.sum(axis=1), covariance, moments.apart)
 
 

@@ -84,7 +84,7 @@ def _diffusive_points(moments: Moments, slowest: float) -> tuple[Float64, Float6
     if len(lags) < 2 * LEAST_LAGS:
         return None
     y = moments.msd_com[long_enough]
-    covariance = _covariance(moments, y) * moments.design_effect / (moments.n_dimensions * max(moments.n_chains - 1, 1))
+    covariance = _covariance(moments, y) * moments.design_effect / (moments.n_dimensions * moments.n_chains)
     design = np.stack([lags, np.ones_like(lags)], axis=1)
     start = _straight_from(design, y, covariance)
     if start is None:

@@ -11,6 +11,7 @@ from mlgle_lammps.evaluate.judgement import SIGNIFICANT, excess
 from mlgle_lammps.observe.bead_motion import BeadMotion
 from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.records import Float64
+from mlgle_lammps.statistics.errors import student_limit
 
 LEAST = {"bead_msd": 0.15, "centre_tie": 0.15}
 """Deviations that matter: of a bead's mean squared displacement, relative; of <ΔX·Δz_p>/<Δz_p²>."""
@@ -27,6 +28,7 @@ class BeadJudgement:
         centre_tie: (lag, mode) <ΔX·Δz_p>/<Δz_p²> less MD's.
         centre_tie_se: its standard error.
         linear: whether the molecules are linear chains.
+        dof: degrees of freedom of the errors: MD's chains less one, of which there are the fewer.
     """
 
     lags: tuple[int, ...]
@@ -35,16 +37,17 @@ class BeadJudgement:
     centre_tie: Float64
     centre_tie_se: Float64
     linear: bool = True
+    dof: float = np.inf
 
     @property
     def beads_off(self) -> bool:
         """Whether some bead moves otherwise than MD's, by enough to matter and beyond chance."""
-        return self.bead_msd is not None and _off("bead_msd", self.bead_msd, self.bead_msd_se)
+        return self.bead_msd is not None and self._off("bead_msd", self.bead_msd, self.bead_msd_se)
 
     @property
     def tie_off(self) -> bool:
         """Whether the centre moves with some mode otherwise than MD's."""
-        return _off("centre_tie", self.centre_tie, self.centre_tie_se)
+        return self._off("centre_tie", self.centre_tie, self.centre_tie_se)
 
     def summary(self) -> JsonObject:
         """Return what result.json says."""
@@ -61,17 +64,17 @@ class BeadJudgement:
             "bead_msd_of": "first end, middle, last end" if self.linear else "first, middle, last bead",
             "centre_tie_difference": self.centre_tie.tolist(),
             "centre_tie_difference_se": self.centre_tie_se.tolist(),
-            "limits": {**LEAST, "standard_errors": SIGNIFICANT},
+            "limits": {**LEAST, "standard_errors": student_limit(SIGNIFICANT, self.dof)},
         }
 
     def warnings(self, remedy: str = "") -> list[str]:
         """Return a line that says how beads move otherwise than MD's; none where they do not."""
         said = []
         if self.beads_off and self.bead_msd is not None:
-            lag, bead = _worst("bead_msd", self.bead_msd, self.bead_msd_se)
+            lag, bead = self._worst("bead_msd", self.bead_msd, self.bead_msd_se)
             said.append(f"bead {bead + 1} moves {100 * self.bead_msd[lag, bead]:+.0f}% at lag {self.lags[lag]}")
         if self.tie_off:
-            lag, mode = _worst("centre_tie", self.centre_tie, self.centre_tie_se)
+            lag, mode = self._worst("centre_tie", self.centre_tie, self.centre_tie_se)
             said.append(
                 f"the centre moves with mode {mode + 1} by {self.centre_tie[lag, mode]:+.2f} of <Δz²> too much at lag "
                 f"{self.lags[lag]}"
@@ -82,6 +85,16 @@ class BeadJudgement:
             f"generated beads do not move as MD's: {'; '.join(said)}; displacements of beads, S(q,t) and reconstructed "
             "trajectories are concerned, D and the modes by themselves are not" + (f": {remedy}" if remedy else "")
         ]
+
+    def _beyond(self, name: str, value: Float64, se: Float64 | None) -> Float64:
+        return excess(value, np.full_like(value, np.inf) if se is None else se, LEAST[name], self.dof)
+
+    def _off(self, name: str, value: Float64, se: Float64 | None) -> bool:
+        return bool(np.any(self._beyond(name, value, se) > 0))
+
+    def _worst(self, name: str, value: Float64, se: Float64 | None) -> tuple[int, int]:
+        lag, other = np.unravel_index(int(self._beyond(name, value, se).argmax()), value.shape)
+        return int(lag), int(other)
 
 
 def judge_beads(
@@ -104,24 +117,14 @@ def judge_beads(
         (value, se), (md_value, md_se) = own.beads(n_beads, edges), other.beads(n_beads, edges)
         ratio = value / md_value - 1
         ratio_se = (1 + ratio) * np.hypot(se / value, md_se / md_value)
-    return BeadJudgement(lags, ratio, ratio_se, tie - md_tie, np.hypot(tie_se, md_tie_se), not edges)
+    return BeadJudgement(
+        lags, ratio, ratio_se, tie - md_tie, np.hypot(tie_se, md_tie_se), not edges,
+        min(own.products.shape[1], other.products.shape[1]) - 1.0,
+    )  # fmt: skip
 
 
 def _at(motion: BeadMotion, lags: tuple[int, ...]) -> BeadMotion:
     return BeadMotion(lags, motion.products[[motion.lags.index(lag) for lag in lags]])
-
-
-def _beyond(name: str, value: Float64, se: Float64 | None) -> Float64:
-    return excess(value, np.full_like(value, np.inf) if se is None else se, LEAST[name])
-
-
-def _off(name: str, value: Float64, se: Float64 | None) -> bool:
-    return bool(np.any(_beyond(name, value, se) > 0))
-
-
-def _worst(name: str, value: Float64, se: Float64 | None) -> tuple[int, int]:
-    lag, other = np.unravel_index(int(_beyond(name, value, se).argmax()), value.shape)
-    return int(lag), int(other)
 
 
 def _shown(values: Float64) -> list[int]:

@@ -10,11 +10,10 @@ import numpy as np
 from mlgle_lammps.directions import Directions
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.evaluate.run_results import RunResult
-from mlgle_lammps.evaluate.trajectories import Trajectory, read_trajectory
+from mlgle_lammps.evaluate.trajectories import Trajectory, open_of_species, read_trajectory
 from mlgle_lammps.evaluate.units import unit_factors, units_note
 from mlgle_lammps.records import Int64, System
 from mlgle_lammps.store.reader import FramesReader
-from mlgle_lammps.store.recording import open_recording
 
 LEAST_FRAMES = 8  # in one piece, of a trajectory that is worth a comparison
 
@@ -62,7 +61,7 @@ def _own_full_md(run: RunResult) -> FullMd:
 
 def _other_full_md(run: RunResult, md: Trajectory, full: Path) -> FullMd:
     require_md(full)
-    like, system = (run.system, run.folder.path), open_recording(full).system
+    like, system = (run.system, run.folder.path), open_of_species(full, run.system).system
     require_same_melt(system, full, *like)
     whole = read_long_trajectory(full, like=like, directions=run.directions)
     converted = tuple(units_note(system, full, *like))
@@ -110,6 +109,13 @@ def require_same_melt(system: System, path: Path, other: System, other_path: Pat
     """Raise UserError where two streams are told to be of different chains, or in units without a common measure."""
     if None not in (system.n_beads, other.n_beads) and system.n_beads != other.n_beads:
         raise UserError(f"{path} has n_beads {system.n_beads}, {other_path} has {other.n_beads}: not the same melt")
+    for what in ("types", "edges"):
+        mine, its = getattr(system, what), getattr(other, what)
+        if mine and its and mine != its:
+            raise UserError(
+                f"{path} is of '{system.main_name}', {other_path} of '{other.main_name}', whose beads have other "
+                f"{what}: not the same molecules"
+            )
     unit_factors(system, path, other, other_path)
 
 

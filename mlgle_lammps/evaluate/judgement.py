@@ -12,6 +12,7 @@ from mlgle_lammps.evaluate.stream_statistics import StreamSummary, summarize_win
 from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.records import Float64, Frames
 from mlgle_lammps.statistics.correlation import Autocorrelation
+from mlgle_lammps.statistics.errors import student_limit
 
 LEAST = {"variance": 0.15, "nacf": 0.1, "kurtosis": 1.0}
 """Deviations that matter: of the variance's ratio to 1, of the NACF, of <x⁴>/<x²>² (3 for a normal x)."""
@@ -103,9 +104,16 @@ def _worst(found: Judged) -> tuple[int, str]:
     return int(off[np.argmax(np.abs(found.deviation[off]))]), f"{'mode' if len(off) == 1 else 'modes'} {modes}"
 
 
-def excess(value: Float64, se: Float64, least: float) -> Float64:
-    """Return by how much deviations are beyond what matters and what chance allows; above 0 where they are off."""
-    result: Float64 = np.abs(value) - np.maximum(least, SIGNIFICANT * se)
+def excess(value: Float64, se: Float64, least: float, dof: float = np.inf) -> Float64:
+    """Return by how much deviations are beyond what matters and what chance allows; above 0 where they are off.
+
+    Args:
+        value: deviations.
+        se: their standard errors.
+        least: deviation that matters.
+        dof: degrees of freedom of the errors.
+    """
+    result: Float64 = np.abs(value) - np.maximum(least, student_limit(SIGNIFICANT, dof) * se)
     return result
 
 

@@ -21,7 +21,12 @@ from mlgle_lammps.evaluate.properties import (
     add_stress,
     gather,
 )
-from mlgle_lammps.evaluate.run_results import logged_temperature, read_estimate, variable_temperature
+from mlgle_lammps.evaluate.run_results import (
+    logged_temperature,
+    read_estimate,
+    recorded_directions,
+    variable_temperature,
+)
 from mlgle_lammps.evaluate.scales import Scales, scales_of
 from mlgle_lammps.evaluate.trajectories import Trajectory, read_trajectory
 from mlgle_lammps.options.properties import PropertiesOptions
@@ -55,7 +60,7 @@ class RunProperties:
 
 def properties_of(options: PropertiesOptions) -> RunProperties:
     """Return the properties of a run or a stream; raise UserError where it is none, or damaged."""
-    trajectory = read_trajectory(options.run)
+    trajectory = read_trajectory(options.run, directions=recorded_directions(options.run))
     if trajectory.system.n_beads is None and options.beads is not None:
         trajectory = replace(trajectory, system=replace(trajectory.system, n_beads=options.beads))
     system, found = trajectory.system, Properties()

@@ -130,6 +130,12 @@ def open_run(path: Path) -> RunResult:
     )  # fmt: skip
 
 
+def recorded_directions(path: Path) -> Directions | None:
+    """Return the directions that the D of a run's folder is of; None where it is no such folder, or has no result."""
+    folder = RunFolder(path)
+    return _read_directions(folder, folder.read_result()) if folder.result.is_file() else None
+
+
 def _read_directions(folder: RunFolder, result: JsonMapping) -> Directions:
     """Return the directions that a run's D is of, all for a result of before; raise UserError on damage."""
     told = result.get("directions")

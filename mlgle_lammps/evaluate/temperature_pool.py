@@ -17,6 +17,7 @@ from mlgle_lammps.records import Estimate, Float64
 from mlgle_lammps.statistics.correlation import relaxation_times
 from mlgle_lammps.statistics.errors import freedom_of, joint_freedom, student_factor
 from mlgle_lammps.statistics.replicas import Replicas
+from mlgle_lammps.statistics.shift_law import VOGEL
 
 LEAST_MODES = 1
 
@@ -105,7 +106,9 @@ class TemperaturePool:
 
 def pooled_run(run: RunResult, T: float) -> PooledRun:
     """Return what a run brings; raise UserError where its modes cannot be read."""
-    trajectory = read_trajectory(run.folder.path, 0, run.handoff_frames or None, like=(run.system, run.folder.path))
+    trajectory = read_trajectory(
+        run.folder.path, 0, run.handoff_frames or None, like=(run.system, run.folder.path), directions=run.directions
+    )
     return pooled_sums(gather(trajectory), run.D, T)
 
 
@@ -152,6 +155,11 @@ def pool_temperatures(runs: Sequence[PooledRun]) -> TemperaturePool:
     Args:
         runs: at least two, of one melt, in the order of temperatures.
     """
+    for run in runs:
+        if not run.D.value > 0:
+            raise UserError(
+                f"D = {run.D.value:.3g} of the run at {run.T:g} is not above 0: record longer, or leave it out"
+            )
     if len({run.correlations.by_group.shape[2] for run in runs}) > 1:
         raise UserError("the runs stream different numbers of modes: they cannot be pooled")
     logs = [_log_times(run.correlations) for run in runs]
@@ -261,6 +269,8 @@ def predict(pool: TemperaturePool, T: float) -> Prediction:
     one T is the reference changes nothing. Errors are those of the law, widened where it does not describe the
     shifts, and of the factors in front.
     """
+    if pool.law.name == VOGEL and pool.law.parameters[1] >= T:
+        raise UserError(f"T = {T:g} is not above the T0 = {pool.law.parameters[1]:.4g} where Vogel's law of a_T ends")
     gradient, influence = pool.law.gradient(T), pool.law.influence_at(T)
     of_a = float(np.sqrt(pool.misfit * gradient @ pool.law.covariance @ gradient))
     how = f"pool of {len(pool.runs)} temperatures, a_T by {pool.law.name}"

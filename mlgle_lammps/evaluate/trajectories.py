@@ -13,6 +13,7 @@ from mlgle_lammps.errors import UserError
 from mlgle_lammps.evaluate.units import recording_in_units
 from mlgle_lammps.records import Float32, Float64, Frames, Int64, System, joined
 from mlgle_lammps.statistics.correlation import chain_groups
+from mlgle_lammps.store.recorded import with_main
 from mlgle_lammps.store.recording import Recording, checked_blocks, open_recording
 
 _BYTES_AT_ONCE = 2**29
@@ -116,6 +117,13 @@ class Trajectory:
         return joined(list(self.frames(self.system.n_modes)))
 
 
+def open_of_species(path: Path, system: System) -> Recording:
+    """Return a recording whose main species is that of ``system`` where it holds it, as it is where it does not."""
+    recording = open_recording(path)
+    named = [own.name for own in recording.system.others if "modes" in own.channels]
+    return with_main(recording, system.main_name) if system.main_name in named else recording
+
+
 def read_trajectory(
     path: Path,
     start: int = 0,
@@ -131,16 +139,17 @@ def read_trajectory(
         start: first frame.
         stop: one after the last; None for the end.
         stride: take each so many-th frame of every uninterrupted piece, from its first one on.
-        like: system in whose units frames are given, and where that is from; None for their own.
+        like: system whose main species is taken where there are several and in whose units frames are given, and where
+            that is from; None for their own.
         directions: that are taken; None takes those that the recording says are free.
 
     Raises:
         UserError: a file that is missing, damaged or not a stream, no frame in the stretch, or units that cannot be
             brought to those.
     """
-    recording = open_recording(path)
-    if like is not None:
-        recording = recording_in_units(recording, path, *like)
+    recording = (
+        open_recording(path) if like is None else recording_in_units(open_of_species(path, like[0]), path, *like)
+    )
     directions = directions or recording.system.directions
     segments, center, n_mode_frames = [], [], 0
     ends: list[Float64] = []

@@ -32,7 +32,7 @@ from mlgle_lammps.evaluate.side_by_side import (
     slowest_time,
     z_scores_of,
 )
-from mlgle_lammps.evaluate.trajectories import Trajectory, require_directions
+from mlgle_lammps.evaluate.trajectories import Trajectory, open_of_species, require_directions
 from mlgle_lammps.evaluate.units import unit_factors, units_note
 from mlgle_lammps.observe.confinement import bounded_by_motion
 from mlgle_lammps.records import Estimate, System, joined
@@ -126,7 +126,8 @@ def _common_directions(path: Path, reference: Path, given: Directions | None) ->
 
 def _read_at_common_times(path: Path, reference: Path, directions: Directions) -> tuple[Trajectory, Trajectory]:
     """Return both streams with frames equally far apart: of the finer one each so many-th frame."""
-    system, other = open_recording(path).system, open_recording(reference).system
+    system = open_recording(path).system
+    other = open_of_species(reference, system).system
     require_same_melt(system, path, other, reference)
     time, _ = unit_factors(system, path, other, reference)
     ratio = time * system.dt / other.dt

@@ -67,7 +67,7 @@ def generate_to_file(
     """
     motion = model.start(frames, seed, n_trajectories=ensemble, device=device, threads=threads)
     statistics = StreamStatistics(ensemble, model.n_modes, steps, model.directions.n)
-    system = replace(system, directions=model.directions)
+    system = replace(system, directions=model.directions, n_modes=model.n_modes)
     writer = GeneratedWriter(path, system, ensemble, steps // save_every, save_every, frames.last_step, {"seed": seed})
     logger.info("%s will take %.3g MB", path, writer.expected_bytes / 1e6)
     with writer, Progress("generate", steps, "steps") as progress:

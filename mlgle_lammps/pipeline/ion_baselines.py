@@ -37,9 +37,7 @@ def composition_baselines(
         have fewer than three.
     """
     names = sorted({name for own in training for name in composition(own.system)})
-    known = _rows([own.system for own in training], names)
-    middle = known.mean(axis=0)
-    wanted = _rows(list(unseen.values()), names) - middle
+    known, wanted = _rows([own.system for own in training], names), _rows(list(unseen.values()), names)
     means: dict[str, dict[str, Estimate | None]] = {name: {} for name in unseen}
     fits: dict[str, dict[str, Estimate | None]] = {name: {} for name in unseen}
     for ion in charges:
@@ -49,12 +47,15 @@ def composition_baselines(
                 for name in unseen:
                     found[name][ion] = None
             continue
-        values = np.array([D.value for _, D in there])
-        slopes = np.linalg.lstsq(known[[i for i, _ in there]] - middle, values - values.mean(), rcond=1e-8)[0]
+        values, rows = np.array([D.value for _, D in there]), known[[i for i, _ in there]]
+        middle = rows.mean(axis=0)
+        slopes = np.linalg.lstsq(rows - middle, values - values.mean(), rcond=1e-8)[0]
         spread = float(values.std(ddof=1))
         for name, row in zip(unseen, wanted, strict=True):
             means[name][ion] = _alone(float(values.mean()), spread / len(values) ** 0.5, "mean over training runs")
-            fits[name][ion] = _alone(float(values.mean() + row @ slopes), spread / len(values) ** 0.5, "linear fit")
+            fits[name][ion] = _alone(
+                float(values.mean() + (row - middle) @ slopes), spread / len(values) ** 0.5, "linear fit"
+            )
     return {
         label: {name: IonTransport(unseen[name], 0.0, D, None, {}, {}) for name, D in found.items()}
         for label, found in (("training_mean", means), ("composition_fit", fits))

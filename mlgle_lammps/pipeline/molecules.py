@@ -167,12 +167,14 @@ def generate_molecules(options: GenerateOptions) -> int:
     folders = [RunFolder(out)] if len(runs) == 1 else [RunFolder(out / run.name) for run in runs]
     _require_other_folders([folder.path for folder in folders], [options.run, *options.start])
     systems = [_system_of(model, run, options) for run in runs]
-    folders = [RunFolder.create(folder.path, options.overwrite) for folder in folders]
     # boxes move one after another, molecules of equally many beads side by side
     keys: list[object] = [i if together else run.system.n_beads for i, run in enumerate(runs)]
     written: list[JsonObject] = []
-    unfinished = dict.fromkeys(range(len(runs)))
+    unfinished: dict[int, None] = {}
     try:
+        for i, folder in enumerate(folders):
+            folders[i] = RunFolder.create(folder.path, options.overwrite)
+            unfinished[i] = None
         for key in dict.fromkeys(keys):
             group = [i for i in range(len(runs)) if keys[i] == key]
             written += _generate(

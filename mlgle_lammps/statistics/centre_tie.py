@@ -26,12 +26,14 @@ class CentreTie:
         se: (mode,) its standard error, chains as independent units.
         lags: (mode,) in frames.
         early: (mode,) <ΔX·Δz_p>/<Δz_p²> at the shortest lag.
+        dof: degrees of freedom of the errors.
     """
 
     value: Float64
     se: Float64
     lags: tuple[int, ...]
     early: Float64
+    dof: float = math.inf
 
 
 def centre_tie(frames: Frames, shortest: int = 1) -> CentreTie | None:
@@ -70,4 +72,6 @@ def centre_tie(frames: Frames, shortest: int = 1) -> CentreTie | None:
             value[p], se[p] = ratio[i], error[i]
             if relaxed[i]:
                 chosen[p] = lag
-    return CentreTie(value, se, tuple(lag or longest for lag in chosen), value if early is None else early)
+    return CentreTie(
+        value, se, tuple(lag or longest for lag in chosen), value if early is None else early, n_chains - 1
+    )

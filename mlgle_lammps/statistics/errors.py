@@ -80,6 +80,11 @@ def student_estimate(value: float, se: float, dof: float, method: str) -> Estima
     return Estimate(value, se, (value - half, value + half), method)
 
 
+def student_limit(normal: float, dof: float) -> float:
+    """Return the standard errors that Student's t is beyond as rarely as a normal variable is beyond ``normal``."""
+    return float(stats.t.isf(stats.norm.sf(normal), max(dof, 1.0)))
+
+
 def student_factor(dof: float) -> float:
     """Return half a 95% interval in standard errors that are known with so many degrees of freedom; NaN for none."""
     return float(stats.t.ppf(0.975, dof)) if dof > 0 else np.nan

@@ -38,7 +38,8 @@ class Moments:
         msd_com_chain: (lag, chain) the same per chain.
         msd_modes: (lag, mode) MSD of the modes per dimension, mean over chains, length².
         mode_variance: (mode,) stationary variance per component, length².
-        design_effect: variance of the box average over that of independent chains (1 where chains are independent).
+        design_effect: variance of the box average over a single chain's over P: of independent ones 1, and P/(P-1)
+            where their own centre was removed.
         design_dof: degrees of freedom with which that is known.
         center_diffuses: whether the system's centre of mass itself diffuses (momentum not conserved).
         n_chains: P.
@@ -225,16 +226,21 @@ class MomentAccumulator:
         )
 
     def _design_effect(self) -> tuple[float, float]:
-        """Average the variance ratio over lags, each weighted by its number of blocks."""
+        """Average the variance ratio over lags, each weighted by its number of blocks.
+
+        Squares about the chains' own centre are anticorrelated: of independent chains it is P/(P-1), and at least that.
+        """
+        n_chains = self._com.shape[1]
+        least = n_chains / (n_chains - 1) if self._own_center and n_chains > 1 else 1.0
         blocks = [block for lag, block in zip(self.lags, self._blocks, strict=True) if lag >= 4]
         blocks = [block for block in blocks if block.count >= MIN_BLOCKS]
         if not blocks:
             blocks = [block for block in self._blocks if block.count >= MIN_BLOCKS][-1:]
-        if not blocks or self._com.shape[1] < 2:
-            return 1.0, 5.0
+        if not blocks or n_chains < 2:
+            return least, 5.0
         weights = np.array([block.count - 1.0 for block in blocks])
         ratios = np.array([block.ratio() for block in blocks])
-        return max(1.0, float(weights @ ratios / weights.sum())), float(weights.max())
+        return max(least, float(weights @ ratios / weights.sum())), float(weights.max())
 
 
 class _BlockVariance:

@@ -36,7 +36,8 @@ def join_recordings(given: Sequence[Path | Recording]) -> list[Path | Recording]
         files.setdefault(path.resolve(), entry)
     entries = list(files.values())
     opened = [entry if isinstance(entry, Recording) else open_recording(entry) for entry in entries]
-    if len({recording.system.n_chains for recording in opened}) == 1 and len(opened) > 1:
+    comparable = all(recording.system.n_modes for recording in opened)  # frames are told by their modes
+    if comparable and len({recording.system.n_chains for recording in opened}) == 1 and len(opened) > 1:
         tracks = _tracks(opened)
         runs = join_tracks(tracks, [recording.system.source for recording in opened])
         spans = [len(track) * recording.system.dt for track, recording in zip(tracks, opened, strict=True)]

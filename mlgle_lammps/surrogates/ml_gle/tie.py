@@ -16,9 +16,10 @@ from mlgle_lammps.chains.spectrum import Spectrum
 from mlgle_lammps.plain import JsonMapping
 from mlgle_lammps.records import GleFit
 from mlgle_lammps.statistics.centre_tie import CentreTie
+from mlgle_lammps.statistics.errors import student_limit
 from mlgle_lammps.surrogates.ml_gle import plain_values
 
-SIGNIFICANT = 3.0  # standard errors that a tie must be off zero to be kept
+SIGNIFICANT = 3.0  # standard errors that a tie must be off zero to be kept, more where chains are few
 
 
 @dataclass(frozen=True)
@@ -60,5 +61,5 @@ def find_tie(fit: GleFit, found: CentreTie | None, spectrum: Spectrum | None) ->
 
 def _steady(found: CentreTie, mode: int) -> float:
     """Return c of a mode, 0 where it is not known to be one, or is of another sign at short times."""
-    sure = abs(found.value[mode]) > SIGNIFICANT * found.se[mode]
+    sure = abs(found.value[mode]) > student_limit(SIGNIFICANT, found.dof) * found.se[mode]
     return float(found.value[mode]) if sure and found.value[mode] * found.early[mode] > 0 else 0.0
