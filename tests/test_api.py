@@ -92,15 +92,15 @@ def test_every_name_is_there():
         ml.nonsense  # noqa: B018
 
 
-def rouse(seed=3, n_frames=80):
-    source = RouseSource(12, 16, 3, n_frames, 0.5, seed=seed)
+def rouse(seed=3, n_frames=80, n_modes=3):
+    source = RouseSource(12, 16, n_modes, n_frames, 0.5, seed=seed)
     return source, joined(list(source))
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A short run on a Rouse stream, and the stream."""
-    frames = rouse()[1]
+    """A short run on a Rouse stream with more modes than are learned, and the stream."""
+    frames = rouse(n_modes=5)[1]
     stream = ml.stream_of_arrays(frames.com, frames.modes, 0.5, n_beads=16, time_unit="tau", length_unit="sigma")
     out = tmp_path_factory.mktemp("api") / "run"
     return ml.learn(stream, out, **SHORT), stream

@@ -98,3 +98,14 @@ def test_g1_of_few_chains_takes_the_share_of_the_centre_on_the_centre_alone():
     assert np.all(np.abs(off.mean(axis=0)) <= 4 * se)
     too_much = n_chains / (n_chains - 1) * seen.g1 - raw.g1
     assert too_much[1] > 4 * se[1]
+
+
+@pytest.mark.parametrize("n_chains", [2, 3])
+def test_few_chains_of_the_same_law_raise_no_alarm(n_chains):
+    alarms = 0
+    for seed in range(12):
+        md = bead_motion_of(frames(200 + seed, n_chains=n_chains), LAGS)
+        found = judge_beads(bead_motion_of(frames(300 + seed), LAGS), md, N)
+        assert found is not None
+        alarms += not found.summary()["passed"]
+    assert alarms <= 1

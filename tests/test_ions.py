@@ -166,6 +166,10 @@ def test_what_composition_alone_says_of_ions():
     found = composition_baselines(made, unseen, CHARGES)
     for label, expected in (("composition_fit", 0.25), ("training_mean", 0.2)):
         assert value_of(found[label]["new"], "Li") == pytest.approx(expected)
+    lost = IonTransport(electrolyte(4, 1, n_ions=60)[0], 1.0, dict.fromkeys(KINDS), None, {}, {})
+    assert value_of(composition_baselines([*made, lost], unseen, CHARGES)["composition_fit"]["new"], "Li") == (
+        pytest.approx(0.25)
+    )  # a run without D of its ions moves nothing
     none = composition_baselines(made[:2], unseen, CHARGES)
     assert none["training_mean"]["new"].D == {"Li": None, "Cl": None}
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mlgle_lammps.diffusion.slope import normal_diffusion
 from mlgle_lammps.records import Frames
 from mlgle_lammps.statistics.moments import MomentAccumulator, logarithmic_lags
 
@@ -80,3 +81,18 @@ def test_design_effect_is_one_for_independent_chains_and_larger_for_chains_that_
     assert independent.design_effect < 1 + tolerance
     assert abs(together.design_effect - 2) < 2 * tolerance
     assert together.design_effect > independent.design_effect + tolerance / 2
+
+
+@pytest.mark.parametrize("n_chains", [2, 3, 5])
+def test_the_error_of_few_chains_is_their_scatter(n_chains):
+    """Squares about the own centre are anticorrelated: that loss counts once."""
+    rng = np.random.default_rng(n_chains)
+    found = []
+    for _ in range(60):
+        com = np.cumsum(rng.standard_normal((600, n_chains, 3)), axis=0)
+        found.append(accumulate(com, np.zeros((600, n_chains, 0, 3)), 16))
+    effect = np.array([own.design_effect for own in found])
+    assert effect.min() >= n_chains / (n_chains - 1) - 1e-9
+    D = [normal_diffusion(own, 1.0, 0.1) for own in found]
+    values, errors = np.array([own.value for own in D if own]), np.array([own.se for own in D if own])
+    assert 0.75 < errors.mean() / values.std(ddof=1) < 1.35

@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from test_compare import make_run
 
 from mlgle_lammps.chains.mode_basis import linear_basis
 from mlgle_lammps.chains.modes import mode_matrix
 from mlgle_lammps.chains.rouse import RouseSource, rouse_mode_variance, rouse_relaxation_time
+from mlgle_lammps.errors import UserError
 from mlgle_lammps.evaluate.box_size import box_term, infinite_diffusion
 from mlgle_lammps.evaluate.joined_relaxation import join_relaxations
 from mlgle_lammps.evaluate.properties import Properties, add_scattering, add_sizes_and_motion, add_stress, gather
@@ -41,7 +43,7 @@ def rouse(tmp_path_factory):
     path = rouse_file(tmp_path_factory.mktemp("rouse") / "r.npz", n_modes=6)
     trajectory = read_trajectory(path)
     sums, found = gather(trajectory), Properties()
-    share = CHAINS / (CHAINS - 1)
+    share = np.full(len(sums.lags), CHAINS / (CHAINS - 1))
     add_sizes_and_motion(found, sums, "sigma", "tau", share)
     add_scattering(found, trajectory, sums, None, "sigma", "tau", share)
     stress = add_stress(found, sums, scales_of(trajectory.system, 1.0, VOLUME), None, "not asked for", "tau")
@@ -327,3 +329,14 @@ def test_generated_molecules_move_as_independent_ones_and_have_no_viscosity(tmp_
     alone = properties_of(PropertiesOptions(folder / "generated.h5", temperature=1.0)).found
     assert "viscosity" not in alone.numbers
     assert "share no box" in alone.reasons["viscosity"]
+
+
+def test_a_run_in_a_film_has_no_properties_of_a_melt(tmp_path):
+    """What the motion found, or --directions said, stands in result.json and not in the stream."""
+    run = make_run(tmp_path / "run", generated=False)
+    assert properties_of(PropertiesOptions(run)).found.numbers["D"].value > 0
+    path = run / "result.json"
+    result = json.loads(path.read_text()) | {"directions": {"free": "xy", "closed": {"z": "walls"}, "given": False}}
+    path.write_text(json.dumps(result))
+    with pytest.raises(UserError, match="free in x, y and z"):
+        properties_of(PropertiesOptions(run))

@@ -162,6 +162,21 @@ def test_it_is_the_same_whichever_run_of_a_temperature_comes_first(runs):
     assert [T for T, _, _ in leave_one_out([runs[0], again, runs[4]])] == [300.0, 300.0]
 
 
+def test_below_the_end_of_vogel_s_law_there_is_no_answer(pool):
+    law = replace(pool.law, name=VOGEL, parameters=np.array([600.0, 200.0]), covariance=np.eye(2),
+                  influence=np.zeros((2, 5)))  # fmt: skip
+    bent = replace(pool, law=law)
+    assert np.isfinite(predict(bent, 210.0).D.value)
+    with pytest.raises(UserError, match="T = 190 is not above the T0 = 200"):
+        predict(bent, 190.0)
+
+
+def test_a_run_whose_D_is_not_positive_is_named(runs):
+    lost = replace(runs[1], D=replace(runs[1].D, value=-1e-3))
+    with pytest.raises(UserError, match="run at 325 is not above 0"):
+        pool_temperatures([runs[0], lost, *runs[2:]])
+
+
 def test_times_are_exact_for_exponentials_and_open_where_unseen():
     lag = np.arange(60)[:, None]
     times = np.array([12.0, 1.5, 400.0])

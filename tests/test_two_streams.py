@@ -1,6 +1,7 @@
 """Any stream against MD: sound ones agree, spoiled ones are named, and neither is asked who made it."""
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -12,12 +13,13 @@ from mlgle_lammps.commands import compare
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.evaluate.labels import surrogate_label
 from mlgle_lammps.evaluate.mode_differences import mode_differences
-from mlgle_lammps.evaluate.observables import observe
+from mlgle_lammps.evaluate.observables import displacement_moments, observe
 from mlgle_lammps.evaluate.stream_statistics import StreamStatistics, summarize_window
 from mlgle_lammps.evaluate.trajectories import read_trajectory
 from mlgle_lammps.evaluate.two_streams import compare_streams
-from mlgle_lammps.records import Frames, joined
+from mlgle_lammps.records import CHAINS, Frames, Species, joined
 from mlgle_lammps.statistics.correlation import autocorrelation
+from mlgle_lammps.statistics.species_moments import centers_of, mass_shares
 from mlgle_lammps.store.writer import FramesWriter, GeneratedWriter
 
 BEADS, MODES = 12, 4
@@ -198,3 +200,54 @@ def test_thinned_frames_begin_anew_in_every_segment(tmp_path, stride):
     assert found.system.dt == stride
     np.testing.assert_array_equal(found.window().steps, frames.steps[kept])
     np.testing.assert_array_equal(found.window().modes, frames.modes[kept])
+
+
+def two_species(path, seed, first=("a",), second=("b",)):
+    """Write MD of 24 molecules "one" and 24 molecules "two", as long, which move four times as slowly."""
+    (system, one), (_, two) = melt(seed), melt(seed + 50)
+    whole = replace(
+        system, name="one", types=first * BEADS,
+        others=(Species("two", 24, BEADS, MODES, ("com", "modes"), types=second * BEADS),),
+    )  # fmt: skip
+    other = {"com": two.com / 2, "modes": two.modes}
+    with FramesWriter(path, whole) as writer:
+        writer.append(replace(one, channels={**one.channels, "two": other}))
+    return path
+
+
+def test_the_species_that_a_stream_is_of_is_compared(tmp_path):
+    both = two_species(tmp_path / "both.h5", 11)
+    system, frames = melt(111)
+    of_two = replace(system, name="two", types=("b",) * BEADS)
+    with FramesWriter(tmp_path / "two.h5", of_two) as writer:
+        writer.append(Frames.of_chains(frames.steps, frames.segments, frames.com / 2, frames.modes))
+    found = compare_streams(tmp_path / "two.h5", both)
+    (md, own) = (found.streams[name].msd[100] for name in ("MD", found.subject))
+    assert md == pytest.approx(own, rel=0.4)
+    assert compare_streams(write_md(tmp_path / "one.h5", 12), both).streams["MD"].msd[100] > 2 * md
+    with FramesWriter(tmp_path / "x.h5", replace(of_two, name="x", types=("x",) * BEADS)) as writer:
+        writer.append(frames)
+    with pytest.raises(UserError, match="not the same molecules"):
+        compare_streams(tmp_path / "x.h5", both)
+
+
+def test_molecules_of_a_mixture_move_about_the_centre_of_all(tmp_path):
+    """At rest it takes nothing from them; their own centre would take a share of their motion."""
+    path = two_species(tmp_path / "both.h5", 13)
+    trajectory = read_trajectory(path)
+    (frames,) = trajectory.frames()
+    centre = centers_of(frames, mass_shares(trajectory.system.species))
+    still = {name: {**own, "com": own["com"] - centre[:, None]} for name, own in frames.channels.items()}
+    with FramesWriter(tmp_path / "still.h5", trajectory.system) as writer:
+        writer.append(replace(frames, channels=still))
+    found = read_trajectory(tmp_path / "still.h5")
+    moments, seen = displacement_moments(found), observe(found)
+    com = still[CHAINS]["com"]
+    assert np.abs(found.center).max() < 1e-9
+    for lag, msd in zip(moments.lags, moments.msd_com, strict=True):
+        assert msd == pytest.approx(np.mean((com[lag:] - com[:-lag]) ** 2), rel=1e-6)
+        assert seen.msd[lag] == pytest.approx(3 * msd, rel=1e-6)
+    assert not moments.center_diffuses
+    diffusing = displacement_moments(trajectory)
+    assert diffusing.center_diffuses
+    assert diffusing.made_good(diffusing.lags) == pytest.approx(diffusing.lag_factors)

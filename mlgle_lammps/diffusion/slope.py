@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from mlgle_lammps.records import Estimate, Float64
+from mlgle_lammps.records import Estimate, Float64, Species
 from mlgle_lammps.statistics.errors import student_estimate
 from mlgle_lammps.statistics.moments import MomentAccumulator, Moments
 from mlgle_lammps.statistics.msd_covariance import generalized_least_squares, msd_covariance
+from mlgle_lammps.statistics.species_moments import SpeciesMoments
 
 TRUST_LEVEL = 0.10
 SAFETY = 2.0  # the window starts at this multiple of the shortest lag from which a straight line fits
 RELAXATIONS = 1.5  # and not before this many relaxation times of mode 1: what is left then bends the MSD by 1-2%
 LAGS_PER_OCTAVE = 4  # for the accumulator whose moments come here
 LEAST_LAGS = 4
+
+
+def species_slopes(
+    species: Sequence[Species], n_frames: int, center_held: bool = False, n_dimensions: int = 3
+) -> SpeciesMoments:
+    """Return what ``slope_accumulator`` does for several species, about the centre of all: of the first is spoken."""
+    return SpeciesMoments(
+        species, {own.name: 0 for own in species}, max(4, n_frames // 4), center_held, n_dimensions, LAGS_PER_OCTAVE
+    )
 
 
 def slope_accumulator(

@@ -32,7 +32,7 @@ def add_bead_scattering(found: Properties, trajectory: Trajectory, sums: ChainSu
         run: the run's folder, where generated.h5 may lie.
     """
     if sums.n_streamed == sums.basis.n_modes:
-        share = _made_good(sums.moments.n_chains) if sums.moments.center_diffuses else 1.0
+        share = float(sums.moments.made_good(sums.lags)[-1])  # of frames, which know of no lag
         effect, how = sums.moments.design_effect, "MD's beads, all modes streamed"
         found.tables["S_qt_beads"] = summed_over_beads(trajectory, sums, q, how, share, effect)
     else:

@@ -81,12 +81,13 @@ def _moments_along(frames: Frames, column: int, whole: Moments) -> Moments:
     """Return the moments of one direction; drift, its factor and the design effect are those of all together."""
     n_chains, k, lags = whole.n_chains, whole.msd_modes.shape[1], whole.lags
     if whole.lag_factors is None:
-        share = np.full(len(lags), n_chains / (n_chains - 1) if whole.center_diffuses else 1.0)
         com = frames.com[:, :, column] - frames.com[:, :, column].mean(axis=1, keepdims=True)
     else:
-        share, com = whole.lag_factors, frames.com[:, :, column]
+        com = frames.com[:, :, column]
     reach = int(lags[-1]) + 1
-    per_chain = mean_squared_displacements(com[:, :, None], frames.segments, reach)[lags] * share[:, None]
+    per_chain = (
+        mean_squared_displacements(com[:, :, None], frames.segments, reach)[lags] * whole.made_good(lags)[:, None]
+    )
     modes = frames.modes[:, :, :k, column]
     of_modes = np.empty((len(lags), k))
     for p in range(k):

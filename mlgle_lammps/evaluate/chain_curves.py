@@ -46,8 +46,7 @@ def chain_curves(groups: Sequence[GroupMotion], lags: Int64, dt: float, moments:
         dt: time between frames.
         moments: of the same chains: how far those of one box move together.
     """
-    weights, n_chains = [group.n_chains for group in groups], sum(group.n_chains for group in groups)
-    share = n_chains / (n_chains - 1) if moments.center_diffuses and n_chains > 1 else 1.0
+    weights, share = [group.n_chains for group in groups], moments.made_good(lags)
 
     def over(name: str, effect: float = 1.0) -> Replicas:
         return Replicas.of_groups(np.array([getattr(group, name) for group in groups]), weights, effect)

@@ -12,8 +12,9 @@ from mlgle_lammps.diffusion.forms import FitForm
 from mlgle_lammps.diffusion.gle_fit import fit_gle
 from mlgle_lammps.evaluate.run_results import RunResult
 from mlgle_lammps.evaluate.trajectories import Trajectory
-from mlgle_lammps.records import Estimate, System
-from mlgle_lammps.statistics.moments import MomentAccumulator, Moments
+from mlgle_lammps.records import CHAINS, Estimate, System
+from mlgle_lammps.statistics.moments import Moments
+from mlgle_lammps.statistics.species_moments import SpeciesMoments
 
 MOST_SEGMENTS = 12
 FORMS: dict[str, FitForm] = {"default": "default", "paper": "published"}
@@ -52,16 +53,10 @@ def moments_of_parts(md: Trajectory, run: RunResult) -> dict[int, Moments]:
     return found
 
 
-def _accumulator(stream: Trajectory, k: int, memory: int) -> MomentAccumulator:
+def _accumulator(stream: Trajectory, k: int, memory: int) -> SpeciesMoments:
     system = stream.system
-    return MomentAccumulator(
-        system.n_chains,
-        k,
-        memory,
-        center_held=system.center_held,
-        n_dimensions=stream.directions.n,
-        apart=system.whole_molecules,
-    )
+    n_modes = {own.name: k if own.name == CHAINS else 0 for own in system.species}
+    return SpeciesMoments(system.species, n_modes, memory, system.center_held, stream.directions.n)
 
 
 def _fit_size(run: RunResult, n_frames: int) -> tuple[int, int, int]:
@@ -103,7 +98,7 @@ def _segment_moments(
 ) -> tuple[dict[int, list[Moments]], Moments]:
     """Return the displacements of disjoint segments of each length, and of all frames, in one pass."""
 
-    def fresh() -> MomentAccumulator:
+    def fresh() -> SpeciesMoments:
         return _accumulator(stream, k, memory)
 
     whole, running = fresh(), {length: fresh() for length in lengths}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mlgle_lammps.chains.mode_basis import linear_basis
-from mlgle_lammps.diffusion.slope import slope_accumulator
+from mlgle_lammps.diffusion.slope import species_slopes
 from mlgle_lammps.evaluate.chain_curves import LAGS_PER_OCTAVE, ChainCurves, chain_curves
 from mlgle_lammps.evaluate.stream_statistics import ModeSummary, power_sums, summarize_modes
 from mlgle_lammps.evaluate.trajectories import ChainGroup, Trajectory
@@ -71,8 +71,9 @@ class Observables:
 
 def displacement_moments(trajectory: Trajectory) -> Moments:
     """Return what ``normal_diffusion`` needs: displacements at lags up to a quarter of the longest segment."""
-    accumulator = slope_accumulator(
-        trajectory.system.n_chains, trajectory.longest_segment, trajectory.system.center_held, trajectory.directions.n
+    system = trajectory.system
+    accumulator = species_slopes(
+        system.species, trajectory.longest_segment, system.center_held, trajectory.directions.n
     )
     for frame in trajectory.frames():
         accumulator.add(frame)
@@ -155,8 +156,8 @@ class _Gathered:
     def observables(self, moments: Moments) -> Observables:
         """Return what the groups say together."""
         trajectory, n_chains = self.trajectory, self.trajectory.system.n_chains
-        share = n_chains / (n_chains - 1) if moments.center_diffuses else 1.0
-        per_chain = np.concatenate(self.msd, axis=1) * share
+        per_chain = np.concatenate(self.msd, axis=1)
+        per_chain *= moments.made_good(np.arange(len(per_chain)))[:, None]
         by_group = np.array([own.mean(axis=1) for own in self.msd])
         lags = np.array([lag for lag in logarithmic_lags(max(int((len(per_chain) - 2) / 1.5), 1), 6) if lag > 1])
         scatter = per_chain.std(axis=1, ddof=1) / np.sqrt(n_chains) if n_chains > 1 else np.full(len(per_chain), np.nan)

@@ -193,7 +193,7 @@ def _all_variances(recorded: Float64, snapshot: tuple[float, ...] | None, n_bead
     return np.concatenate([recorded, fast])
 
 
-def add_sizes_and_motion(found: Properties, sums: ChainSums, length: str, time: str, share: float) -> None:
+def add_sizes_and_motion(found: Properties, sums: ChainSums, length: str, time: str, share: Float64) -> None:
     """Add <Rg²>, <R²>, τ_1, g_1..g_3 and the correlations of the chain as a whole.
 
     Args:
@@ -201,7 +201,7 @@ def add_sizes_and_motion(found: Properties, sums: ChainSums, length: str, time: 
         sums: of the chains.
         length: unit.
         time: unit.
-        share: factor that makes good the motion of the system's centre, as in the moments.
+        share: (lag,) factor that makes good the motion of the system's centre, as in the moments.
     """
     k, effect = sums.n_streamed, sums.moments.design_effect
     fast = sums.variances[k:]
@@ -259,7 +259,13 @@ def _odd_share(basis: ModeBasis, k: int) -> Float64:
 
 
 def add_scattering(
-    found: Properties, trajectory: Trajectory, sums: ChainSums, q: Float64 | None, length: str, time: str, share: float
+    found: Properties,
+    trajectory: Trajectory,
+    sums: ChainSums,
+    q: Float64 | None,
+    length: str,
+    time: str,
+    share: Float64,
 ) -> Float64:
     """Add P(q) and S(q,t); return the q that were used.
 

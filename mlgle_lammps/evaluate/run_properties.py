@@ -65,7 +65,7 @@ def properties_of(options: PropertiesOptions) -> RunProperties:
         trajectory = replace(trajectory, system=replace(trajectory.system, n_beads=options.beads))
     system, found = trajectory.system, Properties()
     sums = gather(trajectory)
-    share = system.n_chains / (system.n_chains - 1) if sums.moments.center_diffuses else 1.0
+    share = sums.moments.made_good(sums.lags)
     add_sizes_and_motion(found, sums, system.length_unit, system.time_unit, share)
     q = np.array(options.q) if options.q else None
     q = add_scattering(found, trajectory, sums, q, system.length_unit, system.time_unit, share)

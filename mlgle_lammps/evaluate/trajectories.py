@@ -13,6 +13,7 @@ from mlgle_lammps.errors import UserError
 from mlgle_lammps.evaluate.units import recording_in_units
 from mlgle_lammps.records import Float32, Float64, Frames, Int64, System, joined
 from mlgle_lammps.statistics.correlation import chain_groups
+from mlgle_lammps.statistics.species_moments import centers_of, mass_shares
 from mlgle_lammps.store.recorded import with_main
 from mlgle_lammps.store.recording import Recording, checked_blocks, open_recording
 
@@ -152,11 +153,12 @@ def read_trajectory(
     )
     directions = directions or recording.system.directions
     segments, center, n_mode_frames = [], [], 0
+    shares = mass_shares(recording.system.species) if recording.system.others else None
     ends: list[Float64] = []
     for block in _thinned(_stretch(recording, start, stop), stride):
         chunk = block.along(directions)
         segments.append(chunk.segments)
-        center.append(chunk.com.mean(axis=1))
+        center.append(chunk.com.mean(axis=1) if shares is None else centers_of(chunk, shares))
         ends = [ends[0] if ends else chunk.com[0], chunk.com[-1]]
         n_mode_frames += len(chunk.steps) if chunk.modes.shape[2] else 0
     if not ends:

@@ -96,12 +96,12 @@ def group_motion(
     )
 
 
-def with_centre_made_good(both: Float64, share: float) -> Float64:
+def with_centre_made_good(both: Float64, share: Float64 | float) -> Float64:
     """Return g_1 where the motion of the system's centre, taken off that of chains, is made good: g_2 holds none of it.
 
     Args:
         both: (2 lag,) g_1 of chains about the system's centre, followed by g_2.
-        share: factor that makes good the squared displacements of centres, P/(P-1) for P independent chains.
+        share: (lag,) or one factor of squared displacements of centres, P/(P-1) for P independent chains.
     """
     g1, g2 = np.split(both, 2)
     return share * (g1 - g2) + g2

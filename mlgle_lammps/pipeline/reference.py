@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mlgle_lammps.diffusion.slope import normal_diffusion, slope_accumulator
+from mlgle_lammps.diffusion.slope import normal_diffusion, species_slopes
 from mlgle_lammps.pipeline.run import Run
 from mlgle_lammps.records import Frames
 from mlgle_lammps.report.stages import Reference
@@ -21,7 +21,7 @@ def take_reference(run: Run, frames: Iterator[Frames], slowest: float) -> Refere
     """
     directions = run.findings.directions
     wanted, system = run.setup.options.full_md, run.setup.system
-    accumulator = slope_accumulator(system.n_chains, wanted, system.center_held, directions.n)
+    accumulator = species_slopes(system.species, wanted, system.center_held, directions.n)
     with Progress("full MD", wanted) as progress:
         for _, frame in zip(range(wanted), frames, strict=False):
             accumulator.add(frame.along(directions))

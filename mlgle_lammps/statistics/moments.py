@@ -69,6 +69,13 @@ class Moments:
     apart: bool = False
     lag_factors: Float64 | None = None
 
+    def made_good(self, lags: Int64) -> Float64:
+        """Return (lag,) by what squared displacements about the centre that was removed are multiplied; 1 at rest."""
+        if self.lag_factors is not None:
+            return np.interp(np.log(np.maximum(lags, 1)), np.log(self.lags), self.lag_factors)
+        diffuses = self.center_diffuses and self.n_chains > 1
+        return np.full(len(lags), self.n_chains / (self.n_chains - 1) if diffuses else 1.0)
+
     def at_lags(self, kept: NDArray[np.bool_]) -> Moments:
         """Return what is said of some of the lags, (lag,) true for those."""
         cut = {name: getattr(self, name)[kept] for name in ("lags", "counts", "msd_com", "msd_com_chain", "msd_modes")}

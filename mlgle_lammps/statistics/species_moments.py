@@ -37,6 +37,7 @@ class SpeciesMoments:
         longest_lag: in frames.
         center_held: fixes hold the system's centre of mass in place.
         n_dimensions: columns of the frames.
+        lags_per_octave: of all species; None for 2 of those with modes, ``SLOPE_LAGS`` of the others.
     """
 
     def __init__(
@@ -46,23 +47,29 @@ class SpeciesMoments:
         longest_lag: int,
         center_held: bool = False,
         n_dimensions: int = 3,
+        lags_per_octave: int | None = None,
     ) -> None:
         self._alone = len(species) == 1
         self._held = center_held
         self._of = {
             own.name: MomentAccumulator(
-                own.n_molecules, n_modes[own.name], longest_lag, 2 if self._alone or n_modes[own.name] else SLOPE_LAGS,
+                own.n_molecules, n_modes[own.name], longest_lag,
+                lags_per_octave or (2 if self._alone or n_modes[own.name] else SLOPE_LAGS),
                 center_held=center_held and self._alone,
                 n_dimensions=n_dimensions, apart=own.whole_molecules, own_center=self._alone,
             )
             for own in species
         }  # fmt: skip
         self._main = species[0].name
-        weights = _shares(species)
-        self._weights = weights
+        self._weights = mass_shares(species)
         self._center = np.zeros(n_dimensions)
         self._center_steps = IncrementVariance(n_dimensions)
         self._segment: int | None = None
+
+    @property
+    def n_frames(self) -> int:
+        """Frames added so far."""
+        return self._of[self._main].n_frames
 
     def add(self, frames: Frames) -> None:
         """Add frames; a new segment number starts afresh, no pair of frames crosses it."""
@@ -79,11 +86,7 @@ class SpeciesMoments:
 
     def centers(self, frames: Frames) -> Float64:
         """Return the system's centre in each frame, (time, d)."""
-        parts = [
-            np.einsum("tmx,m->tx", frames.channels[name]["com"], weights) for name, weights in self._weights.items()
-        ]
-        total: Float64 = np.sum(parts, axis=0)
-        return total
+        return centers_of(frames, self._weights)
 
     def centred(self, frames: Frames) -> Frames:
         """Return frames of the main species against the system's centre; as they are where it is alone."""
@@ -148,7 +151,14 @@ class SpeciesMoments:
         return result
 
 
-def _shares(species: Sequence[Species]) -> dict[str, Float64]:
+def centers_of(frames: Frames, shares: Mapping[str, Float64]) -> Float64:
+    """Return the centre of all species in each frame, (time, d), by each molecule's share of the mass."""
+    parts = [np.einsum("tmx,m->tx", frames.channels[name]["com"], weights) for name, weights in shares.items()]
+    total: Float64 = np.sum(parts, axis=0)
+    return total
+
+
+def mass_shares(species: Sequence[Species]) -> dict[str, Float64]:
     """Return each molecule's share of the mass of all, by species; alike where masses are not known."""
     masses = {
         own.name: np.broadcast_to(np.array(own.masses or (float(own.n_beads or 1),)), (own.n_molecules,)).astype(float)

@@ -180,11 +180,12 @@ class _Shift:
 def _common_system(recordings: Sequence[Recording], n_modes: int | None) -> System:
     """Return the system that all recordings are of; raise UserError naming two that differ."""
     first = recordings[0].system
-    if n_modes and "modes" not in first.channels:
-        raise UserError(
-            f"{recordings[0].path}: the frames have no modes, only {', '.join(first.channels)}: they were recorded for "
-            "another `surrogate`"
-        )
+    for recording in recordings:
+        if n_modes and not ("modes" in recording.system.channels and recording.system.n_modes):
+            held = ", ".join(name for name in recording.system.channels if name != "modes")
+            raise UserError(
+                f"{recording.path}: the frames have no modes, only {held}: they were recorded for another `surrogate`"
+            )
     if first.n_chains < 2:
         raise UserError(f"{recordings[0].path}: {FEW_CHAINS}")
     unnamed = {"n_beads": None, "units": "unknown", "time_unit": "time", "length_unit": "length"}
