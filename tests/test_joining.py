@@ -312,5 +312,5 @@ def test_species_that_are_left_out_are_named(tmp_path):
 def test_recordings_without_modes_are_not_held_against_one_another(tmp_path):
     bare = h5(tmp_path / "bare.h5", FRAMES.first_modes(0), replace(SOURCE.system, n_modes=0, channels=("com",)))
     for pair in ((h5(tmp_path / "a.h5", FRAMES), bare), (bare, tmp_path / "a.h5")):
-        with pytest.raises(UserError, match="bare.h5: the frames have no modes, only com"):
+        with pytest.raises(UserError, match=r"bare\.h5: the frames have no modes, only com"):
             RecordedSource(open_streams(pair, TrajectoryOptions(), 3), n_modes=3)
