@@ -407,6 +407,7 @@ class GleFit:
         modes: streamed modes in the sum, counted from 1.
         beyond: λ_k/λ_p of each mode p > k in the sum, by which it is smaller and faster than mode k.
         short: (lag, MSD_X less the curve, length²) up to the first lag used, where modes beyond k are in the sum.
+        beta_sq_se: standard error of β²; NaN where the form has none.
     """
 
     alpha_sq: float
@@ -420,6 +421,7 @@ class GleFit:
     modes: tuple[int, ...] = ()
     beyond: tuple[float, ...] = ()
     short: tuple[tuple[int, float], ...] = ()
+    beta_sq_se: float = float("nan")
 
 
 @dataclass(frozen=True)

@@ -164,11 +164,12 @@ def _between(fit: GleFit, of_all: GleFit, moments: Moments, dt: float, spectrum:
     points = _points(_summed(moments, spectrum)[0], fit.alpha_sq * dt, fit.beta_sq)
     start = len(points.lags) - len(fit.lags)
     rest = (points.y - 2 * value * dt * points.lags)[start:]
-    beta_sq = generalized_least_squares(points.design(start)[:, 1:], rest, points.covariance[start:, start:]).values[0]
+    solution = generalized_least_squares(points.design(start)[:, 1:], rest, points.covariance[start:, start:])
+    beta_sq = solution.values[0]
     middle = f"midway to the sum over all modes ({of_all.D.value:.4g}), half the distance in the error"
     D = _with_interval(value, se, moments, f"{fit.D.method}; {middle}")
     short = _short(points, len(fit.lags), 2 * value * dt, beta_sq) if fit.short else ()
-    return replace(fit, alpha_sq=2 * value, beta_sq=beta_sq, D=D, short=short)
+    return replace(fit, alpha_sq=2 * value, beta_sq=beta_sq, beta_sq_se=solution.errors[0], D=D, short=short)
 
 
 def _with_interval(value: float, se: float, moments: Moments, method: str) -> Estimate:
@@ -377,4 +378,5 @@ def _record(
         p=solution.p,
         n_frames=moments.n_frames,
         modes=modes,
+        beta_sq_se=solution.errors[1],
     )

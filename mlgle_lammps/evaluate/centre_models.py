@@ -32,9 +32,11 @@ def score(model: CentreCurves, md: CentreCurves) -> JsonObject:
     model. Errors are by leaving out one piece of either at a time. D_ratio is model over MD, kT_ratio model over bath.
     """
     parts = {name: _rms(model.curves[name], md.curves[name], name.startswith("vccf")) for name in CURVES}
-    ratio = float(model.D.mean() / md.D.mean())
-    se = ratio * float(np.hypot(_relative_se(model.D), _relative_se(md.D)))
-    value, error, noise = ({name: parts[name][k] for name in CURVES} for k in range(3))
+    parts["g"] = _rms(model.van_hove[:, 0], md.van_hove[:, 0], False)
+    parts["van_hove"] = _rms(model.van_hove[:, 1:], md.van_hove[:, 1:], False)
+    ratio, se = _ratio(model.D, md.D)
+    thicker, thicker_se = _ratio(*(own.viscosity[np.isfinite(own.viscosity)] for own in (model, md)))
+    value, error, noise = ({name: parts[name][k] for name in parts} for k in range(3))
     return {
         "vacf_rms": value["vacf"], "vacf_rms_se": error["vacf"], "vacf_noise": noise["vacf"],
         "vccf_rms": [value["vccf_inner"], value["vccf_outer"]],
@@ -43,10 +45,10 @@ def score(model: CentreCurves, md: CentreCurves) -> JsonObject:
         "cl_rms": value["C_L"], "cl_rms_se": error["C_L"], "cl_noise": noise["C_L"],
         "ct_rms": value["C_T"], "ct_rms_se": error["C_T"], "ct_noise": noise["C_T"],
         "D_ratio": ratio, "D_ratio_se": se,
-        "kT_ratio": float(model.kT.mean()), "kT_ratio_se": _se(model.kT),
-        "viscosity_ratio": _finite_mean(model.viscosity) / _finite_mean(md.viscosity),
-        "g_rms": float(np.sqrt(np.mean((model.van_hove[:, 0].mean(0) - md.van_hove[:, 0].mean(0)) ** 2))),
-        "van_hove_rms": float(np.sqrt(np.mean((model.van_hove[:, 1:].mean(0) - md.van_hove[:, 1:].mean(0)) ** 2))),
+        "kT_ratio": float(model.kT.mean()), "kT_ratio_se": standard_error(model.kT),
+        "viscosity_ratio": thicker, "viscosity_ratio_se": thicker_se,
+        "g_rms": value["g"], "g_rms_se": error["g"], "g_noise": noise["g"],
+        "van_hove_rms": value["van_hove"], "van_hove_rms_se": error["van_hove"], "van_hove_noise": noise["van_hove"],
         "pieces": [model.n_pieces, md.n_pieces],
     }  # fmt: skip
 
@@ -67,15 +69,18 @@ def _rms(model: Float64, md: Float64, by_peak: bool) -> tuple[float, float, floa
     return value, error, noise
 
 
-def _finite_mean(values: Float64) -> float:
-    """Return the mean of the pieces that have one; NaN where none has."""
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else float("nan")
+def _ratio(model: Float64, md: Float64) -> tuple[float, float]:
+    """Return the ratio of the means over pieces and its standard error; NaN where there are no pieces."""
+    if not (len(model) and len(md)):
+        return float("nan"), float("nan")
+    ratio = float(model.mean() / md.mean())
+    return ratio, abs(ratio) * float(np.hypot(_relative_se(model), _relative_se(md)))
 
 
-def _se(values: Float64) -> float:
+def standard_error(values: Float64) -> float:
+    """Return that of the mean over pieces; NaN where there is one alone."""
     return float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else float("nan")
 
 
 def _relative_se(values: Float64) -> float:
-    return _se(values) / float(values.mean())
+    return standard_error(values) / float(values.mean())

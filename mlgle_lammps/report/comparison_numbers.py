@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlgle_lammps.evaluate.centre_models import standard_error
 from mlgle_lammps.evaluate.chain_curves import CURVES, ChainCurves
 from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.records import Estimate
@@ -65,7 +66,7 @@ def numbers_of_melts(found: MeltComparison) -> JsonObject:
         "dt": found.system.dt,
         "time_unit": found.system.time_unit,
         "length_unit": found.system.length_unit,
-        "D_of_MD": {"value": float(found.md.D.mean()), "pieces": found.md.D.tolist()},
+        "D_of_MD": {"value": float(found.md.D.mean()), "se": standard_error(found.md.D), "pieces": found.md.D.tolist()},
         "models": dict(found.scores),
         "notes": list(found.notes),
     }

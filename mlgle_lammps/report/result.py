@@ -219,7 +219,7 @@ def _fit(fit: GleFit | None) -> JsonObject | None:
     if fit is None:
         return None
     return {"lags": list(fit.lags), "chi2": fit.chi2, "dof": fit.dof, "p": fit.p, "beta_sq": fit.beta_sq,
-            "modes": list(fit.modes)}  # fmt: skip
+            "beta_sq_se": fit.beta_sq_se, "modes": list(fit.modes)}  # fmt: skip
 
 
 def _mode(stages: Stages, i: int) -> JsonObject:
