@@ -14,6 +14,7 @@ from mlgle_lammps.observe.scattering import scattering_of_beads
 from mlgle_lammps.records import Float64, Int64
 from mlgle_lammps.statistics.correlation import chain_groups
 from mlgle_lammps.statistics.moments import logarithmic_lags
+from mlgle_lammps.statistics.pieces import longest_piece
 from mlgle_lammps.statistics.replicas import Replicas
 
 MOST_FRAMES = 4000
@@ -98,7 +99,7 @@ def summed_over_beads(
         effect: design effect of the chains.
     """
     segments = trajectory.segments[: min(trajectory.n_mode_frames, MOST_FRAMES)]
-    longest = int(np.unique(segments, return_counts=True)[1].max())
+    longest = longest_piece(segments)
     lags = [0, *logarithmic_lags(max(longest // 4, 1))]
     system = trajectory.system
     n_chains = min(system.n_chains, MOST_CHAINS)

@@ -20,6 +20,7 @@ from mlgle_lammps.records import Float64
 from mlgle_lammps.statistics.correlation import Autocorrelation, join_groups, lagged_products
 from mlgle_lammps.statistics.displacements import mean_squared_displacements
 from mlgle_lammps.statistics.moments import Moments, logarithmic_lags
+from mlgle_lammps.statistics.pieces import longest_piece
 
 SHOWN_MODES = (1, 2, 5, 10)
 
@@ -111,7 +112,7 @@ class _Gathered:
 
     def __post_init__(self) -> None:
         system, n = self.trajectory.system, self.trajectory.n_mode_frames
-        longest = int(np.unique(self.trajectory.segments[:n], return_counts=True)[1].max()) if n else 0
+        longest = longest_piece(self.trajectory.segments[:n])
         self.motion_lags = np.array([0, *logarithmic_lags(max(longest // 4, 1), LAGS_PER_OCTAVE)])
         self.basis = linear_basis(system.n_beads) if system.linear and system.n_beads and longest >= 8 else None
         shown = [p for p in SHOWN_MODES if p <= self.trajectory.system.n_modes] if self.trajectory.n_mode_frames else []
@@ -134,7 +135,7 @@ class _Gathered:
 
     def _add_modes(self, group: ChainGroup) -> None:
         segments = self.trajectory.segments[: len(group.modes)]
-        n_lags = max(2, int(np.unique(segments, return_counts=True)[1].max()) // 2)
+        n_lags = max(2, longest_piece(segments) // 2)
         self.products.append(lagged_products(group.modes, segments, n_lags))
         self.powers.append(power_sums(group.modes))
         for p, gatherer in self.modes.items():

@@ -22,6 +22,7 @@ from mlgle_lammps.observe.scattering import debye, scattering_of_beads, scatteri
 from mlgle_lammps.plain import AnyArray
 from mlgle_lammps.records import Estimate, Float64, Int64
 from mlgle_lammps.statistics.moments import Moments, logarithmic_lags
+from mlgle_lammps.statistics.pieces import longest_piece
 from mlgle_lammps.statistics.replicas import Replicas, stacked
 from mlgle_lammps.store.stress_file import StressRecord
 
@@ -157,7 +158,7 @@ def gather(trajectory: Trajectory) -> ChainSums:
     if system.n_chains < 2:
         raise UserError(f"{system.source} has one chain: there is nothing to take errors from")
     segments = trajectory.segments[: trajectory.n_mode_frames]
-    longest = int(np.unique(segments, return_counts=True)[1].max(initial=0))
+    longest = longest_piece(segments)
     if longest < 8:
         raise UserError(f"{system.source}: {longest} frames are too few")
     basis, moments = linear_basis(system.n_beads), displacement_moments(trajectory)

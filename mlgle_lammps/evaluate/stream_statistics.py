@@ -12,6 +12,7 @@ from mlgle_lammps.observe.bead_motion import BeadMotion, BeadMotionGatherer
 from mlgle_lammps.records import Float32, Float64, Frames, Int64
 from mlgle_lammps.statistics.correlation import Autocorrelation, autocorrelation
 from mlgle_lammps.statistics.moments import Moments
+from mlgle_lammps.statistics.pieces import longest_piece
 
 _BYTES_FOR_CORRELATION = 2**28
 LAGS = (2, 8, 32, 128)
@@ -198,7 +199,7 @@ class StreamStatistics:
     def summary(self) -> StreamSummary:
         """Return the statistics of all frames added, of which there must be one."""
         kept, segments = self._kept[: self._done], self._segments[: self._done]
-        longest = int(np.unique(segments, return_counts=True)[1].max())
+        longest = longest_piece(segments)
         correlation = autocorrelation(kept, segments, max(2, longest // 2))
         modes = summarize_modes(self._sums, correlation, segments, kept.shape[1], kept.shape[3])
         return StreamSummary(self._accumulator.moments(), modes, self._motion.motion())

@@ -13,6 +13,7 @@ from mlgle_lammps.errors import UserError
 from mlgle_lammps.evaluate.units import recording_in_units
 from mlgle_lammps.records import Float32, Float64, Frames, Int64, System, joined
 from mlgle_lammps.statistics.correlation import chain_groups
+from mlgle_lammps.statistics.pieces import longest_piece
 from mlgle_lammps.statistics.species_moments import centers_of, mass_shares
 from mlgle_lammps.store.recorded import with_main
 from mlgle_lammps.store.recording import Recording, checked_blocks, open_recording
@@ -66,7 +67,7 @@ class Trajectory:
     @property
     def longest_segment(self) -> int:
         """Frames of its longest uninterrupted piece."""
-        return int(np.unique(self.segments, return_counts=True)[1].max())
+        return longest_piece(self.segments)
 
     def groups(self) -> Iterator[ChainGroup]:
         """Yield the paths of about twenty groups of chains; holds half a GiB of them at a time."""

@@ -16,6 +16,7 @@ from mlgle_lammps.directions import AXES, Directions
 from mlgle_lammps.records import Float64, Frames
 from mlgle_lammps.statistics.displacements import mean_squared_displacements
 from mlgle_lammps.statistics.errors import jackknife_error
+from mlgle_lammps.statistics.pieces import longest_piece
 
 HELD = 0.5
 """Exponent below which a direction is bounded, beyond its error; centres of entangled chains come down to about 0.5."""
@@ -43,7 +44,7 @@ def bounded_by_motion(frames: Frames, known: Directions, design_effect: float = 
 
     Limit: none for an isotropic melt, whatever its subdiffusion: all its directions have one exponent.
     """
-    longest = int(np.unique(frames.segments, return_counts=True)[1].max())
+    longest = longest_piece(frames.segments)
     n_chains = frames.com.shape[1]
     if longest < LEAST_FRAMES or n_chains < 2 or known.n < 2:
         return {}

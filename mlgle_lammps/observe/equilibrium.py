@@ -15,6 +15,7 @@ import numpy as np
 from scipy import stats
 
 from mlgle_lammps.records import Float64, Frames
+from mlgle_lammps.statistics.pieces import longest_piece
 
 LEVEL = 1e-3  # of all quantities together
 NAMED_LEVEL = 0.01  # of one quantity, to be named once all together are beyond chance
@@ -80,7 +81,7 @@ def size_trend(window: Frames, n_beads: int | None, linear: bool = True) -> Tren
 
     Limit: starts of zero within their errors for a stationary melt.
     """
-    n_chains, longest = window.modes.shape[1], int(np.unique(window.segments, return_counts=True)[1].max())
+    n_chains, longest = window.modes.shape[1], longest_piece(window.segments)
     if n_chains < 2 or longest < 3:
         return None
     shapes = [_shape(window.segments, decay, longest) for decay in RELAXATIONS]

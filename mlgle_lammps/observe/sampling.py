@@ -9,6 +9,7 @@ from scipy import stats
 
 from mlgle_lammps.records import Float64, Frames
 from mlgle_lammps.statistics.errors import jackknife_error
+from mlgle_lammps.statistics.pieces import longest_piece
 
 BALLISTIC = 1.1  # exponents above this; 1 is diffusion, 2 free flight
 SIGNIFICANT = 4.0  # standard errors
@@ -112,7 +113,7 @@ def system_drift(window: Frames, longest_lag: int) -> Drift | None:
     error = np.maximum(blocks.std(axis=0, ddof=1) / np.sqrt(DRIFT_BLOCKS), 1e-300)
     p = min(1.0, 2.0 * len(mean) * float(stats.t.sf(np.abs(mean) / error, DRIFT_BLOCKS - 1).min()))
     speed, chains = float(np.linalg.norm(mean)), window.com - center[:, None]
-    lag = min(longest_lag, int(np.unique(window.segments, return_counts=True)[1].max()) - 1)
+    lag = min(longest_lag, longest_piece(window.segments) - 1)
     step_sq, far_sq = (_mean_square(chains, window.segments, reach) for reach in (1, lag))
     return Drift(speed, float(np.sqrt(max(step_sq, 1e-300))), (speed * lag) ** 2 / max(far_sq, 1e-300), p)
 

@@ -10,6 +10,7 @@ import numpy as np
 from mlgle_lammps.records import Float64, Frames
 from mlgle_lammps.statistics.errors import ratio_of_means
 from mlgle_lammps.statistics.moments import logarithmic_lags
+from mlgle_lammps.statistics.pieces import longest_piece
 
 RELAXED = 0.25
 """Relaxation times of a mode after which its tie is looked at."""
@@ -47,7 +48,7 @@ def centre_tie(frames: Frames, shortest: int = 1) -> CentreTie | None:
     """
     com, modes = frames.com, frames.modes
     n_chains, n_modes = modes.shape[1:3]
-    longest = int(np.unique(frames.segments, return_counts=True)[1].max()) // 4
+    longest = longest_piece(frames.segments) // 4
     if n_chains < 3 or longest < shortest:
         return None
     com = com - com.mean(axis=1, keepdims=True)

@@ -14,6 +14,7 @@ import numpy as np
 
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import CHAINS, Float64, Frames, Int64, System
+from mlgle_lammps.statistics.pieces import longest_piece
 from mlgle_lammps.surrogates.cg_gnn import NAME
 from mlgle_lammps.surrogates.cg_gnn.coarse_runs import frames_per_step
 from mlgle_lammps.surrogates.cg_gnn.molecules import Molecule
@@ -201,7 +202,7 @@ class BoxRun:
     @property
     def longest(self) -> int:
         """Frames of the longest uninterrupted piece."""
-        return int(np.unique(self.segments, return_counts=True)[1].max())
+        return longest_piece(self.segments)
 
     def lag(self, dt: float) -> int:
         """Return the frames of one model step; raise UserError where it is no multiple of the recorded one."""
