@@ -15,7 +15,7 @@ from test_driver import SMALL, Kept, broken_deck, driver_of, produce
 from mlgle_lammps.acquire import mpi
 from mlgle_lammps.acquire.deck import read_deck
 from mlgle_lammps.acquire.failures import Failures, LostRank
-from mlgle_lammps.acquire.fixes import lost
+from mlgle_lammps.acquire.fixes import lost, only_balances
 from mlgle_lammps.acquire.frame_taker import ENOUGH
 from mlgle_lammps.acquire.wanted import FramesWanted
 from mlgle_lammps.commands.md_side import MdSide
@@ -109,6 +109,37 @@ def test_md_goes_on_without_fixes_that_only_looked_on(world, tmp_path):
     sink = Kept()
     ending = produce(driver_of(world, tmp_path / "log", sink, FramesWanted(4, 12), deck))
     assert (len(sink.frames), ending.warnings) == (12, ())
+
+
+def test_beads_that_stand_still_are_not_recorded_though_the_deck_runs_on(world, tmp_path):
+    sink = Kept()
+    deck = broken_deck(tmp_path, "run 50\nunfix 1\nrun 100\n")
+    ending = produce(driver_of(world, tmp_path / "log", sink, FramesWanted(4, 40), deck))
+    assert (ending.status, len(sink.frames)) == ("complete", 6)
+    assert any("took away all fixes that move beads, and ran on" in line for line in ending.warnings)
+
+
+def test_ranks_may_be_balanced_and_boxes_may_not_change(world, tmp_path):
+    sink = Kept()
+    deck = broken_deck(tmp_path, "fix b all balance 20 1.1 shift xyz 5 1.1\nrun 100\n")
+    produce(driver_of(world, tmp_path / "log", sink, FramesWanted(4, 5), deck))
+    assert len(sink.frames) == 5
+    assert only_balances(["nve", "balance"])
+    assert not only_balances(["npt", "balance"])
+    assert not only_balances(["nve"])
+
+
+def test_atoms_that_come_in_are_told(world, tmp_path):
+    deposit = "region r block EDGE EDGE EDGE EDGE EDGE EDGE\nfix d all deposit 3 1 10 77 region r near 0.1\n"
+    deck = broken_deck(tmp_path, f"run 40\n{deposit}run 60\n")
+    ending = produce(driver_of(world, tmp_path / "log", Kept(), FramesWanted(4, 20), deck))
+    assert any("atoms came or went during production" in line for line in ending.warnings)
+
+
+@pytest.mark.parametrize("line", ["set group all x 3.0", "set atom 1 z 2", "set group all image 0 0 0"])
+def test_chains_are_not_put_elsewhere_during_production(tmp_path, line):
+    with pytest.raises(UserError, match="chains would jump"):
+        read_deck(broken_deck(tmp_path, f"run 10\n{line}\nrun 10\n"))
 
 
 def test_fixes_that_move_beads_are_missed_where_no_frame_was_taken():

@@ -88,6 +88,9 @@ def test_unseen_molecules_move_on_from_their_own_first_frames(trained, tmp_path)
     assert [own.squared_radius.dt for own in both] == [2 * DT, 2 * DT]
     assert [len(own.squared_radius.pieces) for own in both] == [3, 3]
     assert moved_on(trained, unseen, out=tmp_path / "one", more=("--overwrite", "--steps", "5", "--ensemble", "2")) == 0
+    (tmp_path / "one" / "modes.h5").touch()  # MD's frames are never replaced
+    assert moved_on(trained, unseen, out=tmp_path / "one", more=("--overwrite", "--steps", "5", "--ensemble", "2")) == 2
+    assert (tmp_path / "one" / "modes.h5").exists()
     assert sizes_of(tmp_path / "one" / "generated.h5").squared_radius.n_frames == 10
 
 

@@ -371,3 +371,16 @@ def test_an_unwritable_place_is_a_run_failure(tmp_path):
         FramesWriter(tmp_path / "absent" / "modes.h5", SYSTEM)
     with pytest.raises(RunFailure, match="cannot write"):
         Journal(tmp_path / "absent", SYSTEM)
+
+
+def test_a_journal_with_a_gap_is_not_gone_on_with(tmp_path):
+    """What lies behind the gap would be written over."""
+    for number in (0, 1, 3):
+        (tmp_path / f"stream-{number:06d}.npz").touch()
+    with pytest.raises(UserError, match=r"stream-000002\.npz is missing and stream-000003\.npz is there"):
+        chunk_paths(tmp_path)
+    (tmp_path / "stream-000003.npz").unlink()
+    assert len(chunk_paths(tmp_path)) == 2
+    (tmp_path / "stream-000000.npz").unlink()
+    with pytest.raises(UserError, match="stream-000000"):
+        chunk_paths(tmp_path)

@@ -31,7 +31,9 @@ from mlgle_lammps.acquire.fixes import (
     lost,
     moves,
     moves_without_momenta,
+    only_balances,
     read_setup,
+    stands,
 )
 from mlgle_lammps.acquire.flow import ENTER
 from mlgle_lammps.acquire.frame_taker import ENOUGH, GO, STOP, FrameTaker
@@ -299,14 +301,21 @@ class Driver:
                 "record: give `frames`"
             )
         self._began = time.perf_counter()
-        bonds = bond_pairs(self._lmp)
+        bonds, n_atoms = bond_pairs(self._lmp), self._lmp.get_natoms()
         assert self._chains.main is not None
         self._snapshots = Snapshots(
             self._lmp, self._comm, self._chains.blocks, len(self._chains.main.blocks),
             momenta="momenta" in self._wanted.channels,
+            balanced=only_balances((self._fixes | self._later_fixes()).values()),
         )  # fmt: skip
         self._taker.install(
-            FIX_ID, self.system, self._chains, self._snapshots, self._look_after_restarts, self._keeps_states()
+            FIX_ID,
+            self.system,
+            self._chains,
+            self._snapshots,
+            self._look_after_restarts,
+            self._keeps_states(),
+            lambda fixes: stands(fixes, self._fixes, self._deck.fixes),
         )
         self._watch_stress()
         self._begin_restarts()
@@ -320,6 +329,10 @@ class Driver:
         if self._taker.verdict == GO:
             self._run_on()
         self._compare_bonds(bonds)
+        if self._world.leads_md and (now := self._lmp.get_natoms()) != n_atoms:
+            self._warnings.append(
+                f"atoms came or went during production, {n_atoms:.0f} before and {now:.0f} now: D is of no one melt"
+            )
         if self._restarts is not None:
             self._restarts.finish(self._elapsed(), write=self._taker.verdict == STOP)
             self._warnings += self._restarts.warnings
@@ -341,6 +354,11 @@ class Driver:
         self._failures.raise_kept()
         if self._taker.verdict == GO and not (self._wanted.to_the_end and self._wanted.total is None):
             self._end_where_motion_changes()
+        if self._taker.stands:
+            self._warnings.append(
+                f"the deck took away all fixes that move beads, and ran on: MD ended with {self.n_frames} frames (of "
+                f"{self._taker.target or 'those needed'}); frames of beads that stand still are not recorded"
+            )
         self._report_deck_end()
 
     def _end_where_motion_changes(self) -> None:

@@ -59,15 +59,42 @@ def lost(before: Iterable[str], now: Mapping[str, str], known: Mapping[str, str]
         known: id -> style of those that production began with.
         made: words of the deck's ``fix`` commands, from the id on.
     """
-    styles = {name: {style} for name, style in known.items()}
-    for name, _, style in (words[:3] for words in made if len(words) > 2):
-        styles.setdefault(name, set()).add(style)
+    styles = _styles(known, made)
     gone = [name for name in before if name not in now and not INTERNAL.search(name)]
     gone = [name for name in gone if not all(ONLOOKERS.match(plain(style)) for style in styles.get(name, {"?"}))]
     if gone:
         return f"fix {', '.join(gone)} with which frames were taken"
-    stands = moves(set().union(*styles.values())) and not moves(now.values())
-    return "all fixes that move beads" if stands else ""
+    stand = moves(set().union(*styles.values())) and not moves(now.values())
+    return "all fixes that move beads" if stand else ""
+
+
+def _styles(known: Mapping[str, str], made: Iterable[Sequence[str]]) -> dict[str, set[str]]:
+    """Return id -> styles that a fix of this id has, or had."""
+    styles = {name: {style} for name, style in known.items()}
+    for name, _, style in (words[:3] for words in made if len(words) > 2):
+        styles.setdefault(name, set()).add(style)
+    return styles
+
+
+def stands(now: Iterable[str], known: Mapping[str, str], made: Iterable[Sequence[str]]) -> bool:
+    """Return whether nothing moves beads any longer that did, as far as ids tell: what is not known may move them.
+
+    Args:
+        now: ids of the fixes that are left.
+        known: id -> style of those that production began with.
+        made: words of the deck's ``fix`` commands, from the id on.
+    """
+    styles = _styles(known, made)
+    left = [name for name in now if not INTERNAL.search(name)]
+    if any(name not in styles for name in left):
+        return False
+    return moves(set().union(*styles.values())) and not moves(set().union(*(styles[name] for name in left)))
+
+
+def only_balances(styles: Iterable[str]) -> bool:
+    """Return whether `fix balance` is there, which moves the ranks' borders, and no fix that changes the box."""
+    names = [plain(style) for style in styles]
+    return "balance" in names and not any(BOX_CHANGING.match(name) for name in names)
 
 
 def changes_bonds(style: str) -> bool:

@@ -51,6 +51,7 @@ class FrameTaker:
         last_step: of the last frame; None before the first.
         segment: number of the uninterrupted piece.
         fixes: ids of those at work when the last frame was taken; empty before the first.
+        stands: the run was ended before a frame of beads that nothing moves.
         cut_short: the last frame came before the deck's run had ended.
         callback_s: seconds spent in here.
         notes: what was done, one line each.
@@ -78,7 +79,7 @@ class FrameTaker:
         self.last_step = None if self._last is None else self._last.last_step
         self.segment = 0 if self._last is None else self._last.last_segment
         self.fixes: Sequence[str] = ()
-        self.cut_short = False
+        self.stands = self.cut_short = False
         self.callback_s = 0.0
         self.notes: list[str] = []
         self._greeted = False
@@ -88,6 +89,7 @@ class FrameTaker:
         self._snapshots: Snapshots
         self._look_after: Callable[[int], None]
         self._keep_state: Callable[[int, int], None] | None = None
+        self._nothing_moves: Callable[[Sequence[str]], bool] = lambda fixes: False
 
     def install(
         self,
@@ -97,6 +99,7 @@ class FrameTaker:
         snapshots: Snapshots,
         look_after: Callable[[int], None],
         keep_state: Callable[[int, int], None] | None = None,
+        nothing_moves: Callable[[Sequence[str]], bool] = lambda fixes: False,
     ) -> None:
         """Have LAMMPS call back from its next run on.
 
@@ -107,8 +110,9 @@ class FrameTaker:
             snapshots: takes them.
             look_after: hears of steps on the first MD rank.
             keep_state: hears on all ranks, before each new frame, of its step and how many frames came before it.
+            nothing_moves: says of the ids of the fixes at work whether beads stand still.
         """
-        self._keep_state = keep_state
+        self._keep_state, self._nothing_moves = keep_state, nothing_moves
         self._system, self._chains = system, chains
         self._snapshots, self._look_after = snapshots, look_after
         self._lmp.command(f"fix {fix} all external pf/callback {check_stride(self.every)} {NEVER}")
@@ -145,6 +149,8 @@ class FrameTaker:
         due = step % self.every == 0 and (self.last_step is None or step > self.last_step)
         again = not due and self._last is not None and step == self._last.last_step
         part, far, verdict = None, False, STOP if self._stop_requested() else GO
+        if due and self.n_frames and self._has_stopped():  # on all ranks alike
+            self.stands, due, verdict = True, False, max(verdict, ENOUGH)
         try:
             if self._world.leads_md:
                 verdict = max(verdict, self._listen())
@@ -179,6 +185,10 @@ class FrameTaker:
             self.n_frames += due
             self.last_step = step
             self.fixes = self._lmp.available_ids("fix")
+
+    def _has_stopped(self) -> bool:
+        fixes = self._lmp.available_ids("fix")
+        return fixes != self.fixes and self._nothing_moves(fixes)
 
     def _local(self, n_local: int, ids: Pointer, positions: Pointer) -> tuple[Float64, bool]:
         """Return this rank's part of a snapshot, and whether image flags should be followed."""

@@ -36,6 +36,8 @@ AFTER_MARKER = {
     "change_box": "image flags and unwrapped positions need a constant box",
     "minimize": "its iterations are not dynamics",
     "rerun": "it is not dynamics",
+    "read_dump": "beads would jump",
+    "create_atoms": "it changes the system that is being recorded",
     "replicate": "it changes the system that is being recorded",
     "delete_atoms": "it changes the system that is being recorded",
     "reset_atoms": "chains are followed by atom id and image flag",
@@ -258,8 +260,8 @@ class Scan:
             _refuse(where, f"'{name}' after production has begun: {AFTER_MARKER[name]}{self._again}")
         if name == "run_style" and arguments[:1] and arguments[0].startswith("respa"):
             _refuse(where, RESPA)
-        if name == "set" and "image" in arguments:
-            _refuse(where, f"'set image' after production has begun: chains would jump{self._again}")
+        if name == "set" and (moved := {"image", "x", "y", "z"} & set(arguments[2:])):
+            _refuse(where, f"'set {min(moved)}' after production has begun: chains would jump{self._again}")
         if name == "fix" and len(arguments) >= 3:
             style = arguments[2]
             if style == "dt/reset":

@@ -24,6 +24,7 @@ class Snapshots:
         blocks: the molecules, those of the main species first.
         n_main: blocks of the main species.
         momenta: take velocities too, in a callback of LAMMPS, for momenta of the molecules.
+        balanced: `fix balance` moves the ranks' borders, which LAMMPS tells as a box that changes.
 
     Attributes:
         velocities: the sums of the last `total`, (molecule, k+1, 3) of each block; none without ``momenta``.
@@ -32,9 +33,10 @@ class Snapshots:
     """
 
     def __init__(
-        self, lmp: Lammps, comm: Communicator, blocks: Sequence[Block], n_main: int = 1, momenta: bool = False
-    ) -> None:
-        self._lmp, self._comm, self._momenta = lmp, comm, momenta
+        self, lmp: Lammps, comm: Communicator, blocks: Sequence[Block], n_main: int = 1, momenta: bool = False,
+        balanced: bool = False,
+    ) -> None:  # fmt: skip
+        self._lmp, self._comm, self._momenta, self._balanced = lmp, comm, momenta, balanced
         self.velocities: list[Float64] = []
         self._sum, self._n_main = MoleculeSums(blocks), n_main
         self._limit = image_layout(lmp)[1]
@@ -123,7 +125,7 @@ class Snapshots:
     def _read_cell(self) -> Float64:
         """Return the box vectors; raise UserError where a fix changes them."""
         low, high, xy, yz, xz, periodic, changes = self._lmp.extract_box()
-        if changes and all(periodic):
+        if changes and all(periodic) and not self._balanced:  # LAMMPS says so of ranks' borders too
             raise UserError("the box changes during production (a fix such as npt or deform): run at constant volume")
         lx, ly, lz = (b - a for a, b in zip(low, high, strict=True))
         cell = np.array([[lx, 0.0, 0.0], [xy, ly, 0.0], [xz, yz, lz]])

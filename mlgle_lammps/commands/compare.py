@@ -59,7 +59,7 @@ def _require_own_folder(options: CompareOptions) -> None:
     """Raise UserError where the comparison would replace a run, or where a run is named twice."""
     if {options.out.resolve()} & {path.resolve() for path in options.runs}:
         raise UserError(f"--out {options.out} is one of the runs; choose another folder")
-    if any(os.path.lexists(options.out / name) for name in ("result.json", "modes.h5", "checkpoint")):
+    if RunFolder(options.out).holds_md:
         raise UserError(f"--out {options.out} is a run's folder, which is not replaced; choose another")
     twice = len({path.resolve() for path in options.runs}) < len(options.runs)
     if twice and (options.temperatures or len(options.runs) > 2):

@@ -36,8 +36,8 @@ class LearningSide:
             complain(error if isinstance(error, UserError) else f"{type(error).__name__} while learning: {error}")
             if os.environ.get("MLGLE_DEBUG") == "1":
                 traceback.print_exc()
-            self._save_stream(inbox, error)
             self.code = error.exit_code if isinstance(error, UserError) else 1
+            self._save_stream(inbox, error)
         if inbox.alone:
             self._rank.world.abort(max(self.code, 1))
         return self.code

@@ -166,6 +166,9 @@ def generate_molecules(options: GenerateOptions) -> int:
         raise UserError("two runs to start from have folders of one name: their results would have one too")
     folders = [RunFolder(out)] if len(runs) == 1 else [RunFolder(out / run.name) for run in runs]
     _require_other_folders([folder.path for folder in folders], [options.run, *options.start])
+    for folder in folders:
+        if folder.holds_md:
+            raise UserError(f"{folder.path} is a run's folder, which is not replaced; choose another `out`")
     systems = [_system_of(model, run, options) for run in runs]
     # boxes move one after another, molecules of equally many beads side by side
     keys: list[object] = [i if together else run.system.n_beads for i, run in enumerate(runs)]

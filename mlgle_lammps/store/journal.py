@@ -158,10 +158,16 @@ def read_ending(folder: Path) -> Ending | None:
 
 
 def chunk_paths(folder: Path) -> list[Path]:
-    """Return the chunk files of ``folder`` in order, up to the first number that is missing."""
+    """Return the chunk files of ``folder`` in order; raise UserError where one is missing and later ones are there."""
     paths: list[Path] = []
     while (path := folder / f"stream-{len(paths):06d}.npz").is_file():
         paths.append(path)
+    last = max(folder.glob("stream-" + 6 * "[0-9]" + ".npz"), default=path)
+    if last.name > path.name:
+        raise UserError(
+            f"{folder}: {path.name} is missing and {last.name} is there: put it back, or move the later ones away to "
+            "go on without them"
+        )
     return paths
 
 

@@ -73,9 +73,6 @@ def _open_folder(path: Path) -> Recording:
     system = read_journal_system(journal)
     if not chunk_paths(journal):
         raise UserError(f"{path}: the run was ended before its first frame was written")
-    n_chunks, found = len(chunk_paths(journal)), sorted(journal.glob("stream-" + 6 * "[0-9]" + ".npz"))
-    if found[-1].name >= f"stream-{n_chunks:06d}.npz":
-        raise UserError(f"{journal}: stream-{n_chunks:06d}.npz is missing and {found[-1].name} is there")
 
     def read() -> Iterator[Frames]:
         return read_journal(journal)

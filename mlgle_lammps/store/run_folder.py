@@ -87,6 +87,11 @@ class RunFolder:
         return folder
 
     @property
+    def holds_md(self) -> bool:
+        """Whether frames or a result of a run lie here, which nothing but a run replaces."""
+        return any(os.path.lexists(self.path / name) for name in ("result.json", "modes.h5", "checkpoint"))
+
+    @property
     def result(self) -> Path:
         """The numbers, result.json."""
         return self.path / "result.json"
