@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mlgle_lammps.acquire.deck_text import marker_lines, read_text
+from mlgle_lammps.acquire.deck_text import logical_lines, marker_lines, read_text
 from mlgle_lammps.acquire.flow import jumping_to_itself, jumps, production_file
 from mlgle_lammps.acquire.scan import Scan
 from mlgle_lammps.errors import UserError
@@ -82,7 +82,7 @@ def read_deck(path: Path, variables: tuple[tuple[str, tuple[str, ...]], ...] = (
 
     Raises:
         UserError: the deck is missing, or holds a command that cannot work here; names file and line. Or a variable's
-            name that LAMMPS does not take.
+            name, or a folder's in ``${deckdir}``, that LAMMPS does not take.
     """
     if odd := next((name for name, _ in variables if not re.fullmatch(r"\w+", name, re.ASCII)), None):
         raise UserError(f"{odd!r} is no name of a deck's variable: LAMMPS takes letters, numbers and underscores")
@@ -98,12 +98,30 @@ def read_deck(path: Path, variables: tuple[tuple[str, tuple[str, ...]], ...] = (
     scan.deck(text)
     if scan.changes_folder:
         given = (given[0], ("deckdir", (str(path.parent.absolute()),)), *variables)
+    _refuse_folder(given[1][1][0], scan)
     digest = hashlib.sha256("\0".join(scan.texts).encode()).hexdigest()
     deck = Deck(
         path, text, None, given, digest, changes_folder=scan.changes_folder, fixes=tuple(scan.made),
         production_fixes=tuple(scan.made_in_production), pair_style=scan.pair_style,
     )  # fmt: skip
     return deck if not marks else _split(deck, marks[0], scan)
+
+
+def _refuse_folder(folder: str, scan: Scan) -> None:
+    """Raise UserError where LAMMPS would take the deck's folder, put in for ${deckdir}, for several words."""
+    odd = re.search(r"[\s\"'$]", folder)
+    if odd is None:
+        return
+    lines = (command for text in scan.texts for _, command in logical_lines(text))
+    if any("${deckdir}" in command and not command.startswith("print") for command in lines):
+        what = "a blank" if odd[0].isspace() else f"a {odd[0]}"
+        remedy = (
+            "move the deck" if scan.changes_folder else "start in that folder, where deckdir is '.', or move the deck"
+        )
+        raise UserError(
+            f"{scan.path}: the deck uses ${{deckdir}}, and its folder '{folder}' has {what} in its name, which LAMMPS "
+            f"does not take for a part of one word: {remedy}"
+        )
 
 
 def _split(deck: Deck, marker: int, scan: Scan) -> Deck:

@@ -186,7 +186,7 @@ def _one_molecule(chosen: MoleculeKind, n_kinds: int, molecule_of: Callable[[int
     if n_kinds == 1 and len(block.edges) >= block.ids.shape[1]:
         return (
             f"the bonds join all molecules to one network {what}: a network has no second molecule to be told from, "
-            f"and where it percolates its centre does not diffuse; name chains in it with {option}"
+            "and where it percolates its centre does not diffuse; take a system of several molecules"
         )
     return f"1 chain {what}: its motion cannot be told from a drift of the box; at least 2 chains are needed"
 
@@ -356,12 +356,32 @@ def keep_group(bonds: Int64, members: Int64, group: str, option: str = "`chain_g
         option: that named it, for the message.
 
     Raises:
-        UserError: no bond is left.
+        UserError: no bond is left, or several pieces of one molecule are.
     """
     kept = bonds[np.isin(bonds, members).all(axis=1)]
     if len(kept) == 0:
         raise UserError(f"no bond joins two atoms of group '{group}' ({len(members)} atoms): check {option}")
+    _refuse_cut(bonds, kept, group, option)
     return kept
+
+
+def _refuse_cut(bonds: Int64, kept: Int64, group: str, option: str) -> None:
+    """Raise UserError where a group leaves several pieces of one molecule, which are no chains of their own."""
+    whole, pieces = BondGraph.of(bonds), BondGraph.of(kept)
+    if not len(pieces.ids):
+        return
+    _, first = np.unique(pieces.molecule, return_index=True)  # of each piece its lowest atom
+    owner = whole.molecule[np.searchsorted(whole.ids, pieces.ids[first])]
+    n_pieces = np.bincount(owner)
+    cut = np.flatnonzero(n_pieces[owner] > 1)
+    if not len(cut):
+        return
+    at = cut[np.argmin(pieces.ids[first[cut]])]
+    raise UserError(
+        f"group '{group}' leaves {n_pieces[owner[at]]} pieces of the molecule with atom {pieces.ids[first[at]]} "
+        f"({np.count_nonzero(n_pieces > 1)} such molecules): they are bonded through atoms outside the group, and are "
+        f"no chains of their own; name one unbroken backbone of each molecule with {option}"
+    )
 
 
 def bonds_apart(bonds: Int64, backbones: Int64) -> Int64:

@@ -17,11 +17,11 @@ import numpy as np
 from mlgle_lammps.chains.blueprints import Blueprint, linear, ring, star
 from mlgle_lammps.chains.random_walks import Array, ChainModel, internal_distances
 from mlgle_lammps.chains.start_structure import BOLTZMANN, box_length, place_molecules
+from mlgle_lammps.commands.execution import run_command
 from mlgle_lammps.commands.from_fields import Parser, add_options, record
-from mlgle_lammps.errors import RunFailure, UserError, one_line
+from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.formats.melt_data import Molecule, molecules_text
-from mlgle_lammps.options.build import SIZE, BuildOptions, pair_of
-from mlgle_lammps.options.declaring import as_flags
+from mlgle_lammps.options.build import SIZE, BuildOptions, angle_of, pair_of
 from mlgle_lammps.store.atomic import write_bytes_atomically
 
 
@@ -34,19 +34,6 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add_options(parser, BuildOptions)
     return parser
-
-
-def _angle(text: str) -> tuple[float, float] | None:
-    """Return stiffness and angle in radians from "K,THETA0", None from "none"."""
-    if text == "none":
-        return None
-    try:
-        stiffness, degrees = (float(part) for part in text.split(","))
-    except ValueError:
-        raise UserError(f"`angle` {text}: give K,THETA0 such as 1.5,125, or none") from None
-    if stiffness < 0 or not 0 < degrees <= 180:
-        raise UserError(f"`angle` {text}: K must not be negative, THETA0 lies in (0, 180] degrees")
-    return stiffness, np.deg2rad(degrees)
 
 
 def _blueprints(options: BuildOptions) -> list[Blueprint]:
@@ -64,19 +51,28 @@ def parse(argv: Sequence[str] | None = None) -> tuple[BuildOptions, ChainModel]:
     options = record(BuildOptions, make_parser().parse_args(argv))
     if options.file.exists() and not options.overwrite:
         raise UserError(f"{options.file} exists; give another name, or --overwrite")
+    if options.file.exists() and not options.file.is_file():
+        raise UserError(f"{options.file} is no ordinary file, which is not replaced; give another name")
     return options, statistics_of(options)
 
 
 def statistics_of(options: BuildOptions) -> ChainModel:
     """Return the local statistics of chains, energies in units of kT."""
     thermal = BOLTZMANN[options.units] * options.number("temperature")
-    angle = _angle(options.word("angle"))
-    return ChainModel(
+    angle = angle_of(options.word("angle"))
+    model = ChainModel(
         bond=options.number("bond"), bond_distribution=options.word("bond_distribution"),
         bond_stiffness=options.number("bond_stiffness") / thermal,
-        angle_stiffness=angle[0] / thermal if angle else 0.0, angle=angle[1] if angle else np.pi,
+        angle_stiffness=angle[0] / thermal if angle else 0.0, angle=np.deg2rad(angle[1]) if angle else np.pi,
         torsion=options.number("torsion"), closest=options.number("closest"),
     )  # fmt: skip
+    with np.errstate(invalid="ignore"):
+        if not np.all(np.isfinite(model.angles()[1])):  # sharper than its grid
+            raise UserError(
+                f"`angle` {options.word('angle')} at `temperature` {options.number('temperature'):g}: no angle is "
+                "likely; lower K, or raise `temperature`"
+            )
+    return model
 
 
 def _write(path: Path, text: str) -> None:
@@ -121,11 +117,11 @@ def _size(kind: Blueprint, grown: Array, model: ChainModel) -> str:
     return f"<Rg^2> {float(np.mean(np.sum(centred**2, axis=-1))):.5g}"
 
 
+def _build(argv: Sequence[str]) -> int:
+    sys.stdout.write(f"{build(argv)}\n")
+    return 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Build a start structure; return the exit code."""
-    try:
-        print(build(argv))
-    except UserError as error:
-        print(f"mlgle build: error: {as_flags(one_line(error))}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return run_command("build", _build, argv)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from mlgle_lammps.commands.from_fields import Parser, add_options, record
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.formats.imd import is_address
 from mlgle_lammps.options.compare import CompareOptions
-from mlgle_lammps.options.deck import DeckOptions, RunRequest
+from mlgle_lammps.options.deck import EVERY, DeckOptions, RunRequest
 from mlgle_lammps.options.declaring import flag
 from mlgle_lammps.options.generate import GenerateOptions, ReconstructOptions
 from mlgle_lammps.options.learn import MADE_WITH_THE_RUN, NO_SURROGATE, LearnOptions
@@ -21,7 +22,7 @@ from mlgle_lammps.options.properties import PropertiesOptions
 from mlgle_lammps.options.sets import SetsOptions
 from mlgle_lammps.options.trajectory import TrajectoryOptions
 from mlgle_lammps.plain import JsonObject
-from mlgle_lammps.store.origin import read_origin
+from mlgle_lammps.store.origin import ORIGIN, read_origin
 from mlgle_lammps.surrogates.catalogue import SURROGATES, Surrogate, find_surrogate
 
 RECORD_OPTIONS = ("out", "overwrite", "surrogate", "modes", "frames")
@@ -104,6 +105,8 @@ FIXED_ON_RESUME = (
     "stress", *MADE_WITH_THE_RUN,
 )  # fmt: skip
 NOT_LEARNT = ("resume", "checkpoint_every", "wall_limit", "on_trainer_failure", *FIXED_ON_RESUME)
+MOST_STEPS = 2**31 - 1
+"""LAMMPS runs no more at once (driver.LONGEST_RUN, which is not to be had without LAMMPS)."""
 
 
 def parse_run(arguments: Sequence[str]) -> RunRequest:
@@ -111,14 +114,22 @@ def parse_run(arguments: Sequence[str]) -> RunRequest:
     values = _run_parser().parse_intermixed_args(arguments)
     if values.resume is None:
         if values.deck is None:
-            raise UserError("the deck is missing: mlgle run DECK, or --resume RUN (see mlgle run --help)")
+            raise UserError(f"the deck is missing: {_swallowed(values.variables)}")
         given = _given(_run_parser(), arguments)
-        return _run_request(values, values.out or Path("runs") / values.deck.name, given)
+        request = _run_request(values, values.out or Path("runs") / values.deck.name, given)
+        _refuse_own_names(request)
+        _refuse_endless(request)
+        return request
     given = _given(_run_parser(), arguments)
     if values.deck is None:
         given.pop("deck", None)
     before = read_origin(values.resume / "checkpoint")
     merged = _run_parser().parse_intermixed_args(list(before.arguments))
+    if merged.deck is None:
+        raise UserError(
+            f"{values.resume / 'checkpoint' / ORIGIN} is damaged: its arguments name no deck, and the run cannot go on; "
+            "start a run of its own"
+        )
     own = {**vars(merged), "preset": _preset_of(merged)}
     if NO_SURROGATE in (merged.surrogate, given.get("surrogate", merged.surrogate)) != (merged.surrogate,) * 2:
         raise UserError(
@@ -141,6 +152,48 @@ def parse_run(arguments: Sequence[str]) -> RunRequest:
         resume=values.resume,
         digest=before.digest,
         changed=tuple(changed),
+    )
+
+
+def _swallowed(variables: Sequence[Sequence[str]]) -> str:
+    """Return what to do about a deck that is missing, which may have become a value of a -var before it."""
+    for name, *entries in reversed(variables):
+        files = [word for word in entries if os.path.isfile(word)]
+        words = files or [word for word in entries[1:] if not _is_number(word)]
+        if words:
+            return f"'{words[-1]}' was taken as a value of -var {name}; write the deck before -var .."
+    return "mlgle run DECK, or --resume RUN (see mlgle run --help)"
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _refuse_own_names(request: RunRequest) -> None:
+    """Raise UserError where a variable has a name that the service gives itself; LAMMPS would keep the service's."""
+    for name in request.deck.settings:
+        if name in ("deckdir", "mlgle") or name.startswith("mlgle_"):
+            raise UserError(f"-var {name}: mlgle run gives this variable itself; leave it out, or use another name")
+
+
+def _refuse_endless(request: RunRequest) -> None:
+    """Raise UserError where frames take more steps than LAMMPS runs at once."""
+    learn, every, frames = request.learn, request.deck.every, request.target_frames
+    held = not request.records_only and find_surrogate(learn.surrogate).constrained
+    if held:
+        frames = learn.production_frames
+    elif every is None:
+        every = EVERY
+    if every is None or frames is None or (steps := (frames - 1) * every) <= MOST_STEPS:
+        return
+    what = "`frames`" if held or request.records_only else "`train_frames`, `val_frames` or `full_md`"
+    raise UserError(
+        f"{frames} frames with `every` {every} take {steps} steps, more than LAMMPS can run at once ({MOST_STEPS}): "
+        f"lower `every`, {what}"
     )
 
 

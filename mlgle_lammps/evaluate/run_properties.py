@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,10 +31,12 @@ from mlgle_lammps.evaluate.run_results import (
 from mlgle_lammps.evaluate.scales import Scales, scales_of
 from mlgle_lammps.evaluate.trajectories import Trajectory, read_trajectory
 from mlgle_lammps.options.properties import PropertiesOptions
-from mlgle_lammps.records import Estimate
+from mlgle_lammps.records import Estimate, System
 from mlgle_lammps.store.run_folder import RunFolder
 from mlgle_lammps.store.stress_file import FILE, StressRecord, read_stress
 
+SAME_VOLUME = 1e-3
+"""Relative difference up to which a volume that was given is the recorded one, rounded."""
 NO_STRESS = "no stress was recorded: give --stress STEPS to run"
 
 
@@ -61,6 +64,8 @@ class RunProperties:
 def properties_of(options: PropertiesOptions) -> RunProperties:
     """Return the properties of a run or a stream; raise UserError where it is none, or damaged."""
     trajectory = read_trajectory(options.run, directions=recorded_directions(options.run))
+    record = _stress(options.run)
+    _require_as_recorded(options, trajectory.system, record)
     if trajectory.system.n_beads is None and options.beads is not None:
         trajectory = replace(trajectory, system=replace(trajectory.system, n_beads=options.beads))
     system, found = trajectory.system, Properties()
@@ -71,7 +76,6 @@ def properties_of(options: PropertiesOptions) -> RunProperties:
     q = add_scattering(found, trajectory, sums, q, system.length_unit, system.time_unit, share)
     if options.sum_beads:
         add_bead_scattering(found, trajectory, sums, q, options.run)
-    record = _stress(options.run)
     scales = _scales(options, trajectory, record, found)
     stress = None
     if scales is not None:
@@ -83,6 +87,26 @@ def properties_of(options: PropertiesOptions) -> RunProperties:
             )
     _add_diffusion(found, sums, scales, options.run, trajectory)
     return RunProperties(options.run, trajectory, sums, found, scales, stress)
+
+
+def _require_as_recorded(options: PropertiesOptions, system: System, record: StressRecord | None) -> None:
+    """Raise UserError where beads or a volume were given, and others recorded."""
+    if options.beads is not None and system.n_beads not in (None, options.beads):
+        raise UserError(f"`beads` {options.beads}: the chains of {options.run} have {system.n_beads}; leave it out")
+    recorded = _recorded_volume(system, record)
+    if options.volume is None or recorded is None:
+        return
+    if not math.isclose(options.volume, recorded, rel_tol=SAME_VOLUME):
+        raise UserError(
+            f"`volume` {options.volume:g}: the box that {options.run} recorded has {recorded:.6g}; leave it out"
+        )
+
+
+def _recorded_volume(system: System, record: StressRecord | None) -> float | None:
+    """Return the volume of one box, None where nothing says it."""
+    if system.box:
+        return math.prod(system.box[:3])
+    return record.volume if record else None
 
 
 def _stress(run: Path) -> StressRecord | None:
@@ -101,8 +125,7 @@ def _scales(
     if trajectory.system.boxes > 1 or is_generated(options.run):
         found.reasons |= dict.fromkeys(names, "generated molecules share no box: give MD's run, or its modes.h5")
         return None
-    box = trajectory.system.box
-    volume = options.volume or (float(np.prod(box[:3])) if box else None) or (record.volume if record else None)
+    volume = options.volume or _recorded_volume(trajectory.system, record)
     T, how = _temperature(options)
     if T is None or volume is None:
         why = "the temperature is not known: give --temperature" if T is None else "the box is not known: give --volume"

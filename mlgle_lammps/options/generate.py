@@ -8,8 +8,10 @@ from pathlib import Path
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.declaring import option, require_limits
 from mlgle_lammps.options.devices import DEVICE, device_names
-from mlgle_lammps.options.learn import MOST_THREADS
+from mlgle_lammps.options.learn import MOST_STEPS, MOST_THREADS, MOST_TRAJECTORIES
 
+LONGEST_TIME = 1e15
+"""In any unit, and longer than any use reaches."""
 FORMATS = ("lammps-dump", "h5md", "xyz", "data")
 
 
@@ -21,7 +23,7 @@ class GenerateOptions:
         meaning="a result folder with a model and modes.h5; with --temperature what compare wrote of several "
         "temperatures; with --start a folder with a model of many molecules", metavar="RUN", positional=True,
     )  # fmt: skip
-    steps: int = option(100_000, "steps to generate", metavar="STEPS", least=1)
+    steps: int = option(100_000, "steps to generate", metavar="STEPS", least=1, most=MOST_STEPS)
     time: float | None = option(None, "time to generate, in place of steps", metavar="TIME")
     start: tuple[Path, ...] = option(
         (), "runs of molecules that need not have been learned from: each is moved on from its own first frames",
@@ -29,7 +31,7 @@ class GenerateOptions:
     )  # fmt: skip
     ensemble: int | None = option(
         None, "trajectories; boxes of molecules that move together (nm-mb, cg-gnn)", metavar="N", least=1,
-        shown="300, or 1 box",
+        most=MOST_TRAJECTORIES, shown="300, or 1 box",
     )  # fmt: skip
     save_every: int = option(1, "keep every n-th step", metavar="STEPS", least=1)
     seed: int = option(1, "of the noise", metavar="SEED", least=0)
@@ -65,8 +67,8 @@ class GenerateOptions:
         device_names(self.device)
         if self.temperature is not None and not 0 < self.temperature < float("inf"):
             raise UserError(f"`temperature` is {self.temperature:g}; give one above 0")
-        if self.time is not None and not 0 < self.time < float("inf"):
-            raise UserError(f"`time` is {self.time:g}; give one above 0")
+        if self.time is not None and not 0 < self.time < LONGEST_TIME:
+            raise UserError(f"`time` is {self.time:g}; give one above 0 and below {LONGEST_TIME:g}")
         if self.start and self.temperature is not None:
             raise UserError("`start` and `temperature` do not go together")
         if self.start and self.molecules is not None:

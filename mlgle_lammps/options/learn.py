@@ -14,6 +14,8 @@ HANDOFF_POLICIES = ("tmax", "train", "converged")
 NO_SURROGATE = "none"
 """Instead of a surrogate's name: frames are recorded, and nothing is learned."""
 MOST_THREADS = 1024
+MOST_STEPS, MOST_TRAJECTORIES = 10**12, 10**6
+"""That are generated."""
 GROUPINGS = ("blocks", "metis")
 DIRECTIONS = "directions that chains are free to diffuse in, such as xy in a film"
 DIRECTIONS_BY_DEFAULT = "found from walls and from motion"
@@ -52,12 +54,17 @@ class LearnOptions:
         0, "frames of MD after the hand-off, for a reference D", metavar="FRAMES", least=0, shown="none"
     )
     generate_steps: int = option(
-        100_000, "steps of the integrator", metavar="STEPS", least=0, shown="100000, nm-mb: 10000; 0 for none"
+        100_000,
+        "steps of the integrator",
+        metavar="STEPS",
+        least=0,
+        most=MOST_STEPS,
+        shown="100000, nm-mb: 10000; 0 for none",
     )
     save_every: int = option(1, "keep every n-th generated step", metavar="STEPS", least=1)
     ensemble: int = option(
         300, "generated trajectories; boxes of molecules that move together (nm-mb, cg-gnn)", metavar="N", least=1,
-        shown="300, or 1 box",
+        most=MOST_TRAJECTORIES, shown="300, or 1 box",
     )  # fmt: skip
     beads_per_group: int = option(10, "beads that move as one, of surrogates of many molecules", metavar="N", least=1)
     grouping: str = option("blocks", "how beads are grouped", choices=GROUPINGS)

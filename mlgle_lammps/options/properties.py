@@ -8,6 +8,9 @@ from pathlib import Path
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.declaring import option, require_limits
 
+LEAST, MOST = 1e-50, 1e50
+"""Of temperatures, volumes, masses and scattering vectors: beyond these their powers are no numbers."""
+
 
 @dataclass(frozen=True)
 class PropertiesOptions:
@@ -33,7 +36,8 @@ class PropertiesOptions:
         require_limits(self)
         for name in ("temperature", "volume", "bead_mass"):
             value = getattr(self, name)
-            if value is not None and not 0 < value < float("inf"):
-                raise UserError(f"`{name}` is {value:g}; give a number above 0")
-        if not all(0 < value < float("inf") for value in self.q):
-            raise UserError("`q` must be above 0")
+            if value is not None and not LEAST <= value <= MOST:
+                raise UserError(f"`{name}` is {value:g}; give a number above 0, from {LEAST:g} to {MOST:g}")
+        for value in self.q:
+            if not LEAST <= value <= MOST:
+                raise UserError(f"`q` must be above 0, from {LEAST:g} to {MOST:g}, and {value:g} is not")

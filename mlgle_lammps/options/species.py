@@ -17,4 +17,4 @@ LENGTH_BIN = (
 def require_bin(width: float) -> None:
     """Raise UserError where a relative width of lengths is none."""
     if not 0 <= width < 1:
-        raise UserError(f"`length_bin` is {width:g}; give a relative width from 0 (none) to 1, such as 0.1")
+        raise UserError(f"`length_bin` is {width:g}; give a relative width from 0 (none) to below 1, such as 0.1")

@@ -13,6 +13,8 @@ from mlgle_lammps.records import UNITS
 NO_UNITS = "unknown"
 TENSOR_OPTIONS = ("dt", "units", "skip", "stride")
 """Fields that tensors of modes have a use for."""
+SHORTEST, LONGEST = 1e-50, 1e50
+"""Times between two frames lie between these, as in the files that they are written to (store.description)."""
 _SECTION = "trajectories"
 
 
@@ -58,5 +60,5 @@ class TrajectoryOptions:
         require_limits(self)
         require_bin(self.length_bin)
         for name, value in (("dt", self.dt), ("timestep", self.timestep)):
-            if value is not None and not 0 < value < float("inf"):
-                raise UserError(f"`{name}` is {value:g}; give a time above 0")
+            if value is not None and not SHORTEST < value < LONGEST:
+                raise UserError(f"`{name}` is {value:g}; give a time above 0, from {SHORTEST:g} to {LONGEST:g}")

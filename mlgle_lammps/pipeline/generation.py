@@ -22,6 +22,7 @@ from mlgle_lammps.pipeline.run import Run
 from mlgle_lammps.records import Estimate, Frames, GleFit, System
 from mlgle_lammps.report.stages import Generated, HandOff, Trained
 from mlgle_lammps.resources.progress import Progress
+from mlgle_lammps.resources.room import available_memory, readable_bytes
 from mlgle_lammps.statistics.correlation import relaxation_times
 from mlgle_lammps.statistics.errors import interval_factor
 from mlgle_lammps.store.writer import GeneratedWriter
@@ -63,8 +64,9 @@ def generate_to_file(
 
     Raises:
         RunFailure: disk full, a motion that ran away, or should_stop.
-        UserError: no room on the disk, or frames that the model was not made for.
+        UserError: no room on the disk or in memory, or frames that the model was not made for.
     """
+    _require_memory(model, steps, ensemble)
     motion = model.start(frames, seed, n_trajectories=ensemble, device=device, threads=threads)
     statistics = StreamStatistics(ensemble, model.n_modes, steps, model.directions.n)
     system = replace(system, directions=model.directions, n_modes=model.n_modes)
@@ -78,6 +80,17 @@ def generate_to_file(
             writer.append(block.thinned(save_every))
             progress.advance(len(block))
     return statistics.summary()
+
+
+def _require_memory(model: Model, steps: int, ensemble: int) -> None:
+    """Raise UserError where the least that `StreamStatistics` holds does not fit: modes of one, centres of all."""
+    numbers = steps * model.n_modes * 4 + max(4, steps // 4) * ensemble * 8
+    least, room = float(numbers * model.directions.n + steps * 8), available_memory()
+    if least > room.free:
+        raise UserError(
+            f"{steps} steps of {ensemble} trajectories need {readable_bytes(least)} of memory or more, and "
+            f"{readable_bytes(room.free)} are {room.limit}: lower `ensemble` or `steps` (of a run: `generate_steps`)"
+        )
 
 
 def generate_and_judge(run: Run, handoff: HandOff, trained: Trained) -> Generated | None:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import argparse
+import re
 import shlex
 import tomllib
-from collections.abc import Mapping
+import types
+import typing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlgle_lammps.errors import UserError, one_line
+from mlgle_lammps.options.declaring import declared, flag
+from mlgle_lammps.options.learn import MOST_TRAJECTORIES, LearnOptions
 from mlgle_lammps.plain import JsonMapping
+from mlgle_lammps.surrogates.catalogue import SURROGATES, find_surrogate
 
 PARTS = ("train", "test", "longer")
 """Runs that models learn from, unseen ones that they are judged by, and such as differ by their size too."""
 UNSEEN = ("test", "longer")
 _TOP = {"deck", "every", "variables", "parts", "runs", "models", "surrogate", "generate", "quantity", "charges", "kT"}
+_SAID_BY_THE_SET = ("out", "overwrite", "seed", "surrogate")
 _NAMED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-")
 
 
@@ -116,11 +124,14 @@ def read_set(path: Path) -> SetFile:
     quantity = values.get("quantity", "rg2")
     if quantity not in ("rg2", "ions"):
         raise UserError(f'{path}: quantity is {quantity!r}; write "rg2" or "ions"')
+    surrogate = _surrogate(values.get("surrogate", "cg-gnn"), path)
+    models = _models(values.get("models", {}), path, surrogate)
+    if models and not any(own.part == "train" for own in runs):
+        raise UserError(f'{path}: no run has part = "train", so that models have nothing to learn from')
     return SetFile(
-        path, runs, _models(values.get("models", {}), path), str(values.get("surrogate", "cg-gnn")),
-        float(_number(made.get("time", 100_000.0), f"{path}: generate.time")),
-        int(_number(made.get("ensemble", 4), f"{path}: generate.ensemble")),
-        int(_number(made.get("save_every", 1), f"{path}: generate.save_every")), quantity,
+        path, runs, models, surrogate, _time(made.get("time", 100_000.0), f"{path}: generate.time"),
+        _whole(made.get("ensemble", 4), f"{path}: generate.ensemble", most=MOST_TRAJECTORIES),
+        _whole(made.get("save_every", 1), f"{path}: generate.save_every"), quantity,
         {name: float(_number(charge, f"{path}: charges.{name}", least=-1e3)) for name, charge in charges.items()},
         float(_number(values.get("kT", 1.0), f"{path}: kT", least=1e-30)),
     )  # fmt: skip
@@ -147,13 +158,23 @@ def _run(entry: JsonMapping, whole: JsonMapping, path: Path, number: int) -> Pla
         raise UserError(f"{where}: there is no deck {deck}")
     frames = said.get("frames")
     return PlannedRun(
-        name, part, deck, int(_number(said.get("every", 100), f"{where}: every", least=1)),
-        None if frames is None else int(_number(frames, f"{where}: frames", least=1)),
+        name, part, deck, _whole(said.get("every", 100), f"{where}: every"),
+        None if frames is None else _whole(frames, f"{where}: frames"),
         tuple((key, _words(value, f"{where}: variable {key}")) for key, value in variables.items()),
     )  # fmt: skip
 
 
-def _models(values: object, path: Path) -> tuple[PlannedModel, ...]:
+def _surrogate(name: object, path: Path) -> str:
+    """Return the name of a surrogate that learns from runs of many molecules."""
+    many = ", ".join(own.name for own in SURROGATES.values() if own.learn_runs is not None)
+    if not isinstance(name, str) or name not in SURROGATES:
+        raise UserError(f"{path}: surrogate is {name!r}; there is no such surrogate; write one of {many}")
+    if find_surrogate(name).learn_runs is None:
+        raise UserError(f"{path}: surrogate is {name!r}, which learns from one run alone; write one of {many}")
+    return name
+
+
+def _models(values: object, path: Path, surrogate: str) -> tuple[PlannedModel, ...]:
     found = []
     for kind, entry in _mapping(values, f"{path}: models").items():
         where = f"{path}: models.{kind}"
@@ -162,15 +183,57 @@ def _models(values: object, path: Path) -> tuple[PlannedModel, ...]:
         seeds = own.get("seeds", [1])
         if not isinstance(seeds, list) or not all(type(seed) is int and seed >= 0 for seed in seeds):
             raise UserError(f"{where}: seeds is {seeds!r}; write a list of whole numbers")
-        if not set(kind) <= _NAMED:
+        if twice := [seed for seed in seeds if seeds.count(seed) > 1]:
+            raise UserError(f"{where}: seeds has {twice[0]} twice; write each once")
+        if not kind or not set(kind) <= _NAMED:
             raise UserError(f"{where}: {kind!r} cannot be a folder's name")
-        time = None if "time" not in own else float(_number(own["time"], f"{where}: time"))
+        time = None if "time" not in own else _time(own["time"], f"{where}: time")
         parts = own.get("parts", list(UNSEEN))
-        if not isinstance(parts, list) or not set(parts) <= set(UNSEEN):
-            raise UserError(f"{where}: parts is {parts!r}; write a list of {', '.join(UNSEEN)}")
+        if not isinstance(parts, list) or not all(parts.count(part) == 1 and part in UNSEEN for part in parts):
+            raise UserError(f"{where}: parts is {parts!r}; write a list of {', '.join(UNSEEN)}, each once")
         words = _words(own.get("options", ""), where)
+        for seed in seeds:
+            _require_options(words, surrogate, seed, f"{where}: options")
         found += [PlannedModel(kind, seed, words, time, tuple(parts)) for seed in seeds]
     return tuple(found)
+
+
+class _Words(argparse.ArgumentParser):
+    """Says what it cannot read as a ValueError."""
+
+    def error(self, message: str) -> typing.NoReturn:
+        """Raise ValueError."""
+        raise ValueError(message)
+
+
+def _require_options(words: Sequence[str], surrogate: str, seed: int, where: str) -> None:
+    """Raise UserError where ``mlgle replay`` would not take the words, which it is given long after the MD."""
+    own = find_surrogate(surrogate)
+    try:
+        given = vars(_learning_parser().parse_args(list(words)))
+        if said := [flag(name) for name in _SAID_BY_THE_SET if name in given]:
+            raise ValueError(f"{said[0]} is what the set says itself; leave it out")
+        own.require_known(given)
+        preset = own.preset(given.pop("preset", None)).name
+        LearnOptions(Path(), surrogate=surrogate, seed=seed, preset=preset, **{**own.defaults, **given})
+    except (UserError, ValueError) as error:
+        raise UserError(f"{where}: {one_line(error)}") from None
+
+
+def _learning_parser() -> argparse.ArgumentParser:
+    """Return a parser of the options of learning, as ``mlgle replay`` has them, without defaults."""
+    parser = _Words(add_help=False, argument_default=argparse.SUPPRESS)
+    parser._negative_number_matcher = re.compile(r"^-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
+    hints = typing.get_type_hints(LearnOptions)
+    for entry, told in declared(LearnOptions):
+        kind = hints[entry.name]
+        if isinstance(kind, types.UnionType):
+            kind = next(part for part in typing.get_args(kind) if part is not type(None))
+        if kind is bool:
+            parser.add_argument(flag(entry.name), action="store_true")
+        else:
+            parser.add_argument(flag(entry.name), type=kind, choices=told.choices or None)
+    return parser
 
 
 def _words(value: object, where: str) -> tuple[str, ...]:
@@ -187,6 +250,18 @@ def _number(value: object, where: str, least: float = 0.0) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < 1e15:
         raise UserError(f"{where} is {value!r}; write a number from {least:g} up")
     return value
+
+
+def _whole(value: object, where: str, most: float = 1e15) -> int:
+    if not isinstance(value, bool) and isinstance(value, int | float) and 1 <= value <= most and value == int(value):
+        return int(value)
+    raise UserError(f"{where} is {value!r}; write a whole number from 1 to {most:g}")
+
+
+def _time(value: object, where: str) -> float:
+    if not (time := float(_number(value, where))) > 0:
+        raise UserError(f"{where} is {value!r}; write a time above 0")
+    return time
 
 
 def _tables(value: object, where: str) -> list[JsonMapping]:

@@ -58,8 +58,11 @@ def traffic_light(result: JsonMapping) -> TrafficLight:
     reasons = []
     if result.get("status") != "complete":
         reasons.append(f"the run is {result.get('status') or 'partial'}")
-    if (result.get("D") or {}).get("value") is None:
+    D = (result.get("D") or {}).get("value")
+    if D is None:
         reasons.append("there is no D yet")
+    elif isinstance(D, int | float) and not D > 0:
+        reasons.append(f"D is {D:.3g}, which is not above 0")
     p = (result.get("fit") or {}).get("p")
     if isinstance(p, int | float) and p < ANSATZ_LEVEL:
         reasons.append(f"the ansatz does not describe the MSD (p = {p:.2g})")

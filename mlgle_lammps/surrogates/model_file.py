@@ -88,6 +88,8 @@ def read_model(path: Path, surrogate: str) -> StoredModel:
         tensors = tensors_of(path.read_bytes())
         whole = _checksum(surrogate, metadata["values"], tensors) == metadata["sha256"]
         values = json.loads(metadata["values"])
+    except PermissionError:
+        raise _not_permitted(path) from None
     except (Exception, RecursionError) as error:  # safetensors, torch and json raise many kinds for a bad file
         raise UserError(f"{path} is not a readable model file ({type(error).__name__}); train again") from error
     if not whole:
@@ -108,10 +110,12 @@ def _checksum(surrogate: str, values: str, tensors: Mapping[str, torch.Tensor]) 
 
 def _metadata(path: Path) -> dict[str, str]:
     """Return the metadata of a file whose header and size agree; raise UserError otherwise."""
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; it is written by a run that ended with a trained model")
     try:
+        if not path.is_file():
+            raise UserError(f"{path} does not exist; it is written by a run that ended with a trained model")
         header = _header(path)
+    except PermissionError:
+        raise _not_permitted(path) from None
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{path} is not a readable model file ({type(error).__name__}: {one_line(error)[:100]}); train again"
@@ -129,6 +133,10 @@ def _metadata(path: Path) -> dict[str, str]:
     if size > room.free:
         raise UserError(f"{path} has {readable_bytes(size)}, and {readable_bytes(room.free)} are {room.limit}")
     return metadata
+
+
+def _not_permitted(path: Path) -> UserError:
+    return UserError(f"{path} cannot be read: permission denied; make the file and its folder readable to you")
 
 
 def _header(path: Path) -> JsonObject:
