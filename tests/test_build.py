@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,7 +13,9 @@ import pytest
 
 from mlgle_lammps.chains.random_walks import ChainModel, grow_chains, internal_distances
 from mlgle_lammps.chains.start_structure import box_length, place_molecules
+from mlgle_lammps.commands import build
 from mlgle_lammps.commands.build import main, parse
+from mlgle_lammps.resources.room import Room
 
 POLYBUTADIENE = parse(["x.data"])[1]
 KREMER_GREST = parse(["x.data", "--units", "lj"])[1]
@@ -132,6 +135,15 @@ def test_the_seed_alone_decides(tmp_path):
         (["--bond-distribution", "gaussian"], "--angle none"),
         (["--chains", "many"], "invalid int"),
         (["--colour", "red"], "unrecognized"),
+        (["--angle", "nan,120"], "--angle nan,120"),
+        (["--angle", "inf,120"], "--angle inf,120"),
+        (["--angle", "1e6,120", "--temperature", "1e-6"], "no angle is likely"),
+        (["--torsion", "nan"], "--torsion is nan"),
+        (["--torsion", "1000"], "--torsion is 1000"),
+        (["--bond-stiffness", "inf"], "--bond-stiffness is inf"),
+        (["--temperature", "1e-300"], "--temperature is 1e-300"),
+        (["--chains", "1000000000000000", "--beads", "10"], "--chains is 1000000000000000; the most"),
+        (["--chains", "99999999", "--beads", "99999999"], "beads in all"),
     ],
 )
 def test_bad_options_end_with_one_line(tmp_path, capsys, options, complaint):
@@ -153,6 +165,20 @@ def test_an_existing_file_is_kept_unless_asked(tmp_path, capsys):
     assert path.read_text() == "mine"
     assert main([str(path), *small, "--overwrite"]) == 0
     assert path.read_text() != "mine"
+
+
+def test_what_is_no_ordinary_file_is_not_replaced(tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        assert main([str(path), "--chains", "2", "--beads", "3", "--overwrite"]) == 2
+        assert f"{path} is no ordinary file" in capsys.readouterr().err
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_beads_that_no_memory_holds_are_refused(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(build, "available_memory", lambda: Room(1e6, 0.0, "free"))
+    assert main([str(tmp_path / "x.data"), "--chains", "100", "--beads", "100"]) == 2
+    assert "10000 beads need 12 MB of memory" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path, capsys):
@@ -210,7 +236,7 @@ def test_stars_rings_and_blends_have_bonds_of_the_right_length(tmp_path, options
     [
         (["--star", "4"], "--star 4: give arms x beads"),
         (["--star", "2x8"], "a star has 3 arms or more"),
-        (["--ring", "2"], "a ring has 3 beads or more"),
+        (["--ring", "2"], "--ring is 2; the least that makes sense is 3"),
         (["--blend", "3x1"], "a chain has 2 beads or more"),
         (["--blend", "3x10", "--beads", "5"], "--beads does not go with --blend"),
     ],

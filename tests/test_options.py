@@ -5,19 +5,27 @@ import ast
 import re
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from mlgle_lammps.commands import parsers
 from mlgle_lammps.commands.from_fields import Parser, add_options, record
 from mlgle_lammps.commands.generate import main as generate
+from mlgle_lammps.directions import ALL_FREE
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.options import trajectory
 from mlgle_lammps.options.compare import CompareOptions
 from mlgle_lammps.options.deck import DeckOptions
 from mlgle_lammps.options.declaring import as_flags, declared, option, require_limits
 from mlgle_lammps.options.generate import GenerateOptions, ReconstructOptions
 from mlgle_lammps.options.learn import LearnOptions
 from mlgle_lammps.options.trajectory import TrajectoryOptions
+from mlgle_lammps.pipeline import generation
+from mlgle_lammps.report.page import traffic_light
+from mlgle_lammps.resources.room import Room
+from mlgle_lammps.store import description
 
 PACKAGE = Path(parsers.__file__).parent.parent
 
@@ -105,6 +113,51 @@ def test_every_field_says_what_it_means_and_has_a_default_within_its_bounds(kind
         if details.least is not None and entry.default is not None:
             assert entry.default is not MISSING
             assert details.least <= entry.default <= details.most
+
+
+@pytest.mark.parametrize(
+    ("make", "line"),
+    [
+        (lambda: TrajectoryOptions(dt=1e-300), "`dt` is 1e-300"),
+        (lambda: TrajectoryOptions(dt=1e300), "`dt` is 1e+300"),
+        (lambda: TrajectoryOptions(timestep=float("nan")), "`timestep` is nan"),
+        (
+            lambda: TrajectoryOptions(length_bin=1.0),
+            "a relative width from 0 (none) to below 1",
+        ),
+        (lambda: GenerateOptions(Path("x"), steps=10**18), "`steps` is 1000000000000000000; the most"),
+        (lambda: GenerateOptions(Path("x"), ensemble=10**7), "`ensemble` is 10000000; the most"),
+        (lambda: GenerateOptions(Path("x"), time=1e300, start=(Path("y"),)), "`time` is 1e+300"),
+        (lambda: LearnOptions(Path("x"), generate_steps=10**18), "`generate_steps` is 1000000000000000000; the most"),
+        (lambda: LearnOptions(Path("x"), ensemble=10**7), "`ensemble` is 10000000; the most"),
+    ],
+)
+def test_what_no_real_use_reaches_is_refused_by_name(make, line):
+    with pytest.raises(UserError, match=re.escape(line)):
+        make()
+
+
+def test_times_between_frames_have_one_pair_of_limits():
+    assert (trajectory.SHORTEST, trajectory.LONGEST) == (description.SHORTEST, description.LONGEST)
+
+
+def test_more_steps_than_memory_holds_are_refused_before_anything_is_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(generation, "available_memory", lambda: Room(1e6, 0.0, "free"))
+    model: Any = SimpleNamespace(n_modes=3, directions=ALL_FREE)
+    nothing: Any = None
+    with pytest.raises(UserError, match=r"1000000 steps of 10 trajectories need .* or more, and 1 MB are free"):
+        generation.generate_to_file(
+            model, nothing, nothing, tmp_path / "x.h5", steps=10**6, ensemble=10, save_every=1, seed=1, device="cpu",
+            threads=1,
+        )  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("D", [0.0, -1.0, float("nan")])
+def test_a_D_that_is_not_above_0_is_red(D):
+    light = traffic_light({"status": "complete", "D": {"value": D}})
+    assert light.colour == "red"
+    assert "not above 0" in light.reasons[0]
 
 
 def test_a_field_without_declaration_is_not_an_argument():

@@ -279,11 +279,27 @@ def test_the_box_takes_from_D_where_momentum_is_conserved_and_the_term_is_known(
         (["--temperature", "-1"], "--temperature is -1"),
         (["--q", "0"], "--q must be above 0"),
         (["--volume", "nan"], "--volume is nan"),
+        (["--temperature", "1e300"], "--temperature is 1e+300"),
+        (["--q", "0.1", "1e300"], "and 1e+300 is not"),
+        (["--volume", "1e-300"], "--volume is 1e-300"),
     ],
 )
 def test_bad_numbers_get_one_line(tmp_path, capsys, words, complaint):
     assert main([str(tmp_path / "x.npz"), *words]) == 2
     assert complaint in capsys.readouterr().err
+
+
+def test_what_differs_from_the_recording_is_refused(tmp_path):
+    path = rouse_file(tmp_path / "melt.npz", n_frames=50)
+    with pytest.raises(UserError, match=f"`beads` {N + 1}: the chains of .* have {N}"):
+        properties_of(PropertiesOptions(path, beads=N + 1))
+    system = replace(read_trajectory(path).system, box=(10.0, 10.0, 4.0, 0.0, 0.0, 0.0))
+    with FramesWriter(tmp_path / "boxed.h5", system) as writer:
+        writer.append(joined(list(RouseSource(CHAINS, N, N - 1, 50, DT, 5))))
+    with pytest.raises(UserError, match=r"`volume` 500: the box that .* recorded has 400"):
+        properties_of(PropertiesOptions(tmp_path / "boxed.h5", volume=500.0))
+    told = properties_of(PropertiesOptions(tmp_path / "boxed.h5", volume=400.1, beads=N, temperature=1.0))
+    assert told.scales is not None
 
 
 def test_without_a_temperature_there_is_no_viscosity_and_the_reason_says_why(tmp_path):

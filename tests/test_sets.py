@@ -1,6 +1,7 @@
 """Sets of decks: the file that lists them, the tasks that it makes, what of them is done, and parity.json."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from mlgle_lammps.commands import sets
-from mlgle_lammps.commands.parsers import parse_sets
+from mlgle_lammps.commands.parsers import parse_replay, parse_sets
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.evaluate.molecule_sizes import sizes_of
 from mlgle_lammps.pipeline.set_file import read_set
@@ -88,6 +89,39 @@ def test_what_cannot_be_meant_is_refused_by_name(tmp_path, text, said):
     twice = written(tmp_path, (("a", "train", "A"), ("a", "test", "A")))
     with pytest.raises(UserError, match="two runs are called a"):
         read_set(twice)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("--members 1", "--foo", "models.default: options: unrecognized arguments: --foo"),
+        ("--members 1", "--members x", "invalid int value"),
+        ("--members 1", "--members 65", "`members` is 65"),
+        ("--members 1", "--seed 3", "--seed is what the set says itself"),
+        ("--members 1", "--modes 3", "not an option of `surrogate` cg-gnn"),
+        ("preset default", "preset nope", "`preset` nope: cg-gnn has no such preset"),
+        ("[1, 2]", "[1, 1]", "seeds has 1 twice"),
+        ("[1, 2]", f"[{2**63}]", "`seed` is"),
+        ("every = 50", "every = 200.9", "every is 200.9; write a whole number"),
+        ("frames = 7", "frames = 6.9", "frames is 6.9; write a whole number"),
+        ("ensemble = 2", "ensemble = 0", "generate.ensemble is 0; write a whole number from 1"),
+        ("time = 500", "time = 0", "generate.time is 0; write a time above 0"),
+        ("every = 50", 'every = 50\nsurrogate = "x"', "surrogate is 'x'; there is no such surrogate"),
+        ("every = 50", 'every = 50\nsurrogate = "ml-gle"', "'ml-gle', which learns from one run alone"),
+        ("seeds =", 'parts = ["test", "test"]\nseeds =', "each once"),
+    ],
+)
+def test_mistakes_in_models_are_refused_before_any_md(tmp_path, before, after, said):
+    read_set(written(tmp_path))
+    assert before in HEAD
+    with pytest.raises(UserError, match=re.escape(said)):
+        read_set(written(tmp_path, head=HEAD.replace(before, after)))
+
+
+@pytest.mark.parametrize("path", sorted(DECK.parent.glob("*.toml")), ids=lambda path: path.stem)
+def test_options_of_models_are_read_as_replay_reads_them(path):
+    for own in read_set(path).models:
+        parse_replay(["run", "--surrogate", "cg-gnn", *own.options])
 
 
 def test_the_tasks_are_commands_that_know_whether_they_are_done(tmp_path):

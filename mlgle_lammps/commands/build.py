@@ -22,7 +22,11 @@ from mlgle_lammps.commands.from_fields import Parser, add_options, record
 from mlgle_lammps.errors import RunFailure, UserError
 from mlgle_lammps.formats.melt_data import Molecule, molecules_text
 from mlgle_lammps.options.build import SIZE, BuildOptions, angle_of, pair_of
+from mlgle_lammps.resources.room import available_memory, readable_bytes
 from mlgle_lammps.store.atomic import write_bytes_atomically
+
+BYTES_PER_BEAD = 1200.0
+"""Of memory, while the file is put together: measured with linear chains."""
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -89,6 +93,12 @@ def build(argv: Sequence[str] | None = None) -> str:
         UserError: on bad options, an existing file without --overwrite, or one that cannot be written.
     """
     options, model = parse(argv)
+    wanted, room = options.n_beads * BYTES_PER_BEAD, available_memory()
+    if wanted > room.free:
+        raise UserError(
+            f"{options.n_beads} beads need {readable_bytes(wanted)} of memory, and {readable_bytes(room.free)} are "
+            f"{room.limit}: lower `chains`, or the beads of a molecule"
+        )
     kinds, mass, density = _blueprints(options), options.number("mass"), options.number("density")
     rng = np.random.default_rng(options.seed)
     box = box_length(sum(own.n_molecules * own.n_beads for own in kinds), density, mass, options.units)

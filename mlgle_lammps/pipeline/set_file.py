@@ -126,8 +126,6 @@ def read_set(path: Path) -> SetFile:
         raise UserError(f'{path}: quantity is {quantity!r}; write "rg2" or "ions"')
     surrogate = _surrogate(values.get("surrogate", "cg-gnn"), path)
     models = _models(values.get("models", {}), path, surrogate)
-    if models and not any(own.part == "train" for own in runs):
-        raise UserError(f'{path}: no run has part = "train", so that models have nothing to learn from')
     return SetFile(
         path, runs, models, surrogate, _time(made.get("time", 100_000.0), f"{path}: generate.time"),
         _whole(made.get("ensemble", 4), f"{path}: generate.ensemble", most=MOST_TRAJECTORIES),

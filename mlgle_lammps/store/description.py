@@ -7,6 +7,7 @@ from dataclasses import asdict, fields
 
 from mlgle_lammps.directions import ALL_FREE, Directions
 from mlgle_lammps.errors import UserError
+from mlgle_lammps.options.trajectory import LONGEST, SHORTEST
 from mlgle_lammps.plain import JsonMapping, JsonObject, JsonValue
 from mlgle_lammps.records import CHAINS, CHANNELS, Species, System
 
@@ -19,8 +20,6 @@ MOST_BONDS = 8
 """Bonds per bead of a molecule; more come from a damaged file."""
 ARCHITECTURE = ("name", "edges", "eigenvalues", "types", "masses")
 """Fields that say what molecules are; a System has them where they are not linear chains of one species."""
-SHORTEST, LONGEST = 1e-50, 1e50
-"""Times between two frames beyond these come from a damaged file."""
 
 
 def described(system: System) -> JsonObject:
