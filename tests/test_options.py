@@ -15,7 +15,6 @@ from mlgle_lammps.commands.from_fields import Parser, add_options, record
 from mlgle_lammps.commands.generate import main as generate
 from mlgle_lammps.directions import ALL_FREE
 from mlgle_lammps.errors import UserError
-from mlgle_lammps.options import trajectory
 from mlgle_lammps.options.compare import CompareOptions
 from mlgle_lammps.options.deck import DeckOptions
 from mlgle_lammps.options.declaring import as_flags, declared, option, require_limits
@@ -25,7 +24,6 @@ from mlgle_lammps.options.trajectory import TrajectoryOptions
 from mlgle_lammps.pipeline import generation
 from mlgle_lammps.report.page import traffic_light
 from mlgle_lammps.resources.room import Room
-from mlgle_lammps.store import description
 
 PACKAGE = Path(parsers.__file__).parent.parent
 
@@ -135,10 +133,6 @@ def test_every_field_says_what_it_means_and_has_a_default_within_its_bounds(kind
 def test_what_no_real_use_reaches_is_refused_by_name(make, line):
     with pytest.raises(UserError, match=re.escape(line)):
         make()
-
-
-def test_times_between_frames_have_one_pair_of_limits():
-    assert (trajectory.SHORTEST, trajectory.LONGEST) == (description.SHORTEST, description.LONGEST)
 
 
 def test_more_steps_than_memory_holds_are_refused_before_anything_is_made(tmp_path, monkeypatch):
