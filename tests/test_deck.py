@@ -1,9 +1,12 @@
 """Scanning decks without LAMMPS."""
 
+from pathlib import Path
+
 import pytest
 
 from mlgle_lammps.acquire.deck import read_deck
 from mlgle_lammps.acquire.deck_text import logical_lines, split_words
+from mlgle_lammps.commands.parsers import parse_run
 from mlgle_lammps.errors import UserError
 
 
@@ -25,6 +28,47 @@ def test_missing_deck_is_named(tmp_path):
         read_deck(tmp_path / "in.none")
     with pytest.raises(UserError, match="cannot be read"):
         read_deck(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["my decks", "a'b", 'a"b', "a$b"])
+def test_a_folder_that_lammps_takes_for_several_words_is_refused(write, tmp_path, monkeypatch, name):
+    uses = "read_data ${deckdir}/x.data\n"
+    path = write(uses, f"{name}/in.deck")
+    with pytest.raises(UserError, match=r"in\.deck: the deck uses \$\{deckdir\}.* start in that folder") as caught:
+        read_deck(path)
+    assert f"'{path.parent}'" in str(caught.value)
+    write('variable deckdir index x  # ${deckdir}\nprint "${deckdir}"\n', f"{name}/in.deck")
+    assert read_deck(path).before
+    write(uses, "in.more")
+    write("include in.more\n", f"{name}/in.deck")
+    with pytest.raises(UserError, match="the deck uses"):
+        read_deck(path)
+    monkeypatch.chdir(path.parent)
+    write(uses, f"{name}/in.deck")
+    assert read_deck(Path("in.deck")).variables[1] == ("deckdir", (".",))
+    write(f"shell cd ..\n{uses}", f"{name}/in.deck")
+    with pytest.raises(UserError, match="one word: move the deck"):
+        read_deck(Path("in.deck"))
+
+
+@pytest.mark.parametrize("name", ["deckdir", "mlgle", "mlgle_folder", "mlgle_reached"])
+def test_variables_of_the_service_are_refused(name):
+    with pytest.raises(UserError, match=f"-var {name}: mlgle run gives this variable itself"):
+        parse_run(["in.deck", "-var", name, "x"])
+
+
+def test_a_deck_that_became_a_value_is_named(write):
+    write("run 1\n")
+    for words, taken in (
+        (("-var", "T", "340", "in.deck"), "'in.deck' was taken as a value of -var T; write the deck before -var"),
+        (("-var", "T", "in.deck"), "'in.deck' was taken as a value of -var T"),
+        (("-var", "a", "1", "in.deck", "-var", "b", "2"), "'in.deck' was taken as a value of -var a"),
+        (("-var", "T", "340", "in.none"), "'in.none' was taken as a value of -var T"),
+        (("-var", "T", "340", "350"), "mlgle run DECK, or --resume RUN"),
+        ((), "mlgle run DECK, or --resume RUN"),
+    ):
+        with pytest.raises(UserError, match=f"^the deck is missing: {taken}"):
+            parse_run(list(words))
 
 
 def test_marker_splits_the_text(write):

@@ -144,6 +144,18 @@ def refused(path, match=None, surrogate=None):
     assert len(str(caught.value)) < 400 + len(str(path))
 
 
+@pytest.mark.parametrize("method", ["is_file", "open", "read_bytes"])
+def test_a_model_that_may_not_be_read_is_not_to_be_trained_again(tmp_path, monkeypatch, method):
+    small_model().save(tmp_path / "model.safetensors")
+
+    def denied(self, *arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, method, denied)  # root may read all
+    with pytest.raises(UserError, match=r"model\.safetensors cannot be read: permission denied; make the file"):
+        model_file.read_model(tmp_path / "model.safetensors", "ml-gle")
+
+
 def rewritten(path, change):
     """Save the model with its values and tensors changed, the checksum right."""
     found = model_file.read_model(path, "ml-gle")

@@ -9,7 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mlgle_lammps.acquire.driver import LONGEST_RUN
 from mlgle_lammps.chains.rouse import RouseSource
+from mlgle_lammps.commands.parsers import MOST_STEPS, parse_run
+from mlgle_lammps.errors import UserError
 from mlgle_lammps.options.learn import LearnOptions
 from mlgle_lammps.records import System, joined
 from mlgle_lammps.resources import needs as needs_module
@@ -122,6 +125,23 @@ def test_what_fits_in_part_is_said(monkeypatch):
     assert first.startswith("needs 1.5 GB of memory (1.2 GB are free on this machine) and 4.71 GB on disk (3 GB")
     assert second.startswith("warning: generating needs about 1.5 GB of memory")
     assert third.startswith("warning: generated.h5 takes 4.68 GB, and 3 GB are free at out: raise --save-every")
+
+
+def test_more_steps_than_lammps_runs_at_once_are_refused_before_anything_is_made():
+    assert MOST_STEPS == LONGEST_RUN
+    most = str(MOST_STEPS // 1599)  # 1600 frames
+    for line in (f"--every {most}", "--surrogate none --every 1000000000", "--handoff converged --every 1000000000"):
+        assert parse_run(["in.deck", *line.split()])
+    refused: tuple[tuple[tuple[str, ...], str], ...] = (
+        (("--every", "2000000"), "1600 frames with `every` 2000000 take 3198000000 steps, more than LAMMPS can run"),
+        (("--every", str(int(most) + 1), "--check"), "lower `every`, `train_frames`, `val_frames` or `full_md`"),
+        (("--full-md", "2000000"), "with `every` 2000 take"),
+        (("--surrogate", "none", "--frames", "300", "--every", "10000000"), "lower `every`, `frames`"),
+        (("--surrogate", "nm-mb", "--every", "100000"), "40000 frames with `every` 100000 take"),
+    )
+    for words, said in refused:
+        with pytest.raises(UserError, match=said):
+            parse_run(["in.deck", *words])
 
 
 def test_what_is_left_by_ulimit_is_known():

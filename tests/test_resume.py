@@ -18,6 +18,7 @@ from mlgle_lammps.acquire.checkpoint import Checkpoints, MdRecord, newest_whole,
 from mlgle_lammps.commands.parsers import parse_run
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.store.journal import chunk_paths, read_journal
+from mlgle_lammps.store.origin import write_origin
 
 pytestmark = [pytest.mark.mpi, pytest.mark.lammps]
 
@@ -134,6 +135,16 @@ def test_a_changed_deck_or_missing_restart_file_is_named(tmp_path):
     assert (code, error.count("\n")) == (2, 1)
     assert "no restart file that is whole" in error
     assert len(journalled(out)) > 100
+
+
+def test_a_record_without_a_deck_is_named_and_own_variables_of_before_go_on(tmp_path):
+    (tmp_path / "checkpoint").mkdir()
+    write_origin(tmp_path / "checkpoint", ("--every", "10"), "digest")
+    for more in ((), ("in.deck",)):
+        with pytest.raises(UserError, match=r"run\.json is damaged: its arguments name no deck"):
+            parse_run(["--resume", str(tmp_path), *more])
+    write_origin(tmp_path / "checkpoint", ("in.deck", "-var", "deckdir", "x", "--every", "2000000"), "digest")
+    assert parse_run(["--resume", str(tmp_path)]).deck.every == 2_000_000
 
 
 def test_two_runs_cannot_share_a_folder(tmp_path):

@@ -63,6 +63,20 @@ def test_group_cuts_side_beads_off():
         keep_group(bonds, np.array([20, 30]), "ends")
 
 
+def test_a_group_that_cuts_all_backbones_is_refused():
+    bonds = np.array(
+        [*chain_bonds(range(1, 8)), *chain_bonds(range(8, 15)), (5, 30), (30, 31), (12, 32), (32, 33), (33, 34)]
+    )
+    for gone in ((4, 11), (3, 10)):
+        group = np.setdiff1d(np.arange(1, 15), gone)
+        with pytest.raises(UserError, match=r"leaves 2 pieces of the molecule with atom 1 \(2 molecules .*`select`"):
+            keep_group(bonds, group, "g", "`select`")
+    assert len(keep_group(bonds, np.array([*range(1, 15), 31, 33]), "g")) == 12  # single beads on the side
+    assert len(keep_group(bonds, np.arange(3, 15), "g")) == 10
+    strands = np.array([*chain_bonds(range(1, 8)), *chain_bonds(range(8, 15)), (4, 11)])  # one molecule, parted by both
+    assert len(keep_group(strands, np.setdiff1d(np.arange(1, 15), (4, 11)), "g")) == 8
+
+
 def test_modes_are_limited_by_the_length():
     assert limit_modes(12, 20) == (12, ())
     k, notes = limit_modes(12, 10)

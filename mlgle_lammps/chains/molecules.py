@@ -108,7 +108,7 @@ def centres_of_mass(chains: Int64, bonds: Int64, masses_of: Callable[[Int64], Fl
     lightest, heaviest = float(masses.min()), float(masses.max())
     if heaviest - lightest > MASS_TOLERANCE * heaviest:
         notes.append(f"masses in the molecules differ ({lightest:g} to {heaviest:g}): centres are weighted by mass")
-    elif not n_side:
+    elif not notes:
         return None
     owner = np.concatenate([np.tile(np.arange(len(chains)), chains.shape[1]), side.chain])
     total = np.bincount(owner, weights=masses, minlength=len(chains))

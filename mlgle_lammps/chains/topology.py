@@ -186,7 +186,7 @@ def _one_molecule(chosen: MoleculeKind, n_kinds: int, molecule_of: Callable[[int
     if n_kinds == 1 and len(block.edges) >= block.ids.shape[1]:
         return (
             f"the bonds join all molecules to one network {what}: a network has no second molecule to be told from, "
-            "and where it percolates its centre does not diffuse; take a system of several molecules"
+            f"and where it percolates its centre does not diffuse; name chains in it with {option}"
         )
     return f"1 chain {what}: its motion cannot be told from a drift of the box; at least 2 chains are needed"
 
@@ -356,7 +356,7 @@ def keep_group(bonds: Int64, members: Int64, group: str, option: str = "`chain_g
         option: that named it, for the message.
 
     Raises:
-        UserError: no bond is left, or several pieces of one molecule are.
+        UserError: no bond is left, or several pieces of each molecule are.
     """
     kept = bonds[np.isin(bonds, members).all(axis=1)]
     if len(kept) == 0:
@@ -366,21 +366,24 @@ def keep_group(bonds: Int64, members: Int64, group: str, option: str = "`chain_g
 
 
 def _refuse_cut(bonds: Int64, kept: Int64, group: str, option: str) -> None:
-    """Raise UserError where a group leaves several pieces of one molecule, which are no chains of their own."""
+    """Raise UserError where a group leaves several pieces of every molecule, which are no chains of their own.
+
+    Of one molecule, or of some, they may be strands of a network, or chains that are tied: that is noted, not refused.
+    """
     whole, pieces = BondGraph.of(bonds), BondGraph.of(kept)
     if not len(pieces.ids):
         return
     _, first = np.unique(pieces.molecule, return_index=True)  # of each piece its lowest atom
     owner = whole.molecule[np.searchsorted(whole.ids, pieces.ids[first])]
     n_pieces = np.bincount(owner)
-    cut = np.flatnonzero(n_pieces[owner] > 1)
-    if not len(cut):
+    there = n_pieces[n_pieces > 0]
+    if len(there) < 2 or there.min() < 2:
         return
-    at = cut[np.argmin(pieces.ids[first[cut]])]
+    at = np.argmin(pieces.ids[first])
     raise UserError(
         f"group '{group}' leaves {n_pieces[owner[at]]} pieces of the molecule with atom {pieces.ids[first[at]]} "
-        f"({np.count_nonzero(n_pieces > 1)} such molecules): they are bonded through atoms outside the group, and are "
-        f"no chains of their own; name one unbroken backbone of each molecule with {option}"
+        f"({len(there)} molecules in all): they are bonded through atoms outside the group, and "
+        f"are no chains of their own; name one unbroken backbone of each molecule with {option}"
     )
 
 

@@ -127,8 +127,8 @@ def parse_run(arguments: Sequence[str]) -> RunRequest:
     merged = _run_parser().parse_intermixed_args(list(before.arguments))
     if merged.deck is None:
         raise UserError(
-            f"{values.resume / 'checkpoint' / ORIGIN} is damaged: its arguments name no deck, and the run cannot go on; "
-            "start a run of its own"
+            f"{values.resume / 'checkpoint' / ORIGIN} is damaged: its arguments name no deck, and the run cannot "
+            "go on; start a run of its own"
         )
     own = {**vars(merged), "preset": _preset_of(merged)}
     if NO_SURROGATE in (merged.surrogate, given.get("surrogate", merged.surrogate)) != (merged.surrogate,) * 2:
