@@ -148,6 +148,16 @@ def test_includes_are_scanned_with_their_variables(write):
         read_deck(write("#mlgle production\ninclude part/in.more\n"))
 
 
+def test_files_of_the_force_field_are_found(write):
+    for name in ("part/soft.table", "more/bond.table", "C", "in.more", "x.data"):
+        write("x\n", name)
+    write("bond_coeff * ${deckdir}/more/bond.table B\n", "in.more")
+    text = "variable D index part\npair_coeff * * ${D}/soft.table C none.table\ninclude in.more\nread_data x.data\n"
+    path = write(text)
+    assert read_deck(path).tables == ("part/soft.table", "C", f"{path.parent}/more/bond.table")
+    assert read_deck(write("shell cd part\npair_coeff 1 1 soft.table\n")).tables == ("part/soft.table",)
+
+
 def test_marker_in_an_include_is_refused(write):
     write("#mlgle production\n", "in.more")
     with pytest.raises(UserError, match=r"in\.more:1: .*belongs into the deck itself"):

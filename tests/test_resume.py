@@ -147,6 +147,22 @@ def test_a_record_without_a_deck_is_named_and_own_variables_of_before_go_on(tmp_
     assert parse_run(["--resume", str(tmp_path)]).deck.every == 2_000_000
 
 
+def test_a_changed_table_of_the_force_field_is_named(tmp_path):
+    (tmp_path / "checkpoint").mkdir()
+    table = tmp_path / "soft table"
+    table.write_text("1")
+    write_origin(tmp_path / "checkpoint", ("in.deck",), "digest", (str(table),))
+    assert parse_run(["--resume", str(tmp_path)])
+    table.write_text("2")
+    with pytest.raises(UserError, match="soft table, which the deck's force field is read from, has changed"):
+        parse_run(["--resume", str(tmp_path)])
+    path = tmp_path / "checkpoint" / "run.json"
+    old = json.loads(path.read_text())
+    del old["tables"]
+    path.write_text(json.dumps(old))
+    assert parse_run(["--resume", str(tmp_path)])
+
+
 def test_two_runs_cannot_share_a_folder(tmp_path):
     out = tmp_path / "out"
     process = start(1, SMALL, *FRAMES, "--train-frames", "100000", "--out", out)

@@ -7,17 +7,19 @@ LAMMPS. A marker splits it into two files; the second holds the first one's text
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mlgle_lammps.acquire.deck_text import logical_lines, marker_lines, read_text
+from mlgle_lammps.acquire.deck_text import logical_lines, marker_lines, read_text, split_words
 from mlgle_lammps.acquire.flow import jumping_to_itself, jumps, production_file
 from mlgle_lammps.acquire.scan import Scan
 from mlgle_lammps.errors import UserError
 
 REACHED = "mlgle_reached"
 """LAMMPS variable that is there once the marker has been reached."""
+FORCE_FIELD = re.compile(r"(pair|bond|angle|dihedral|improper)_(style|coeff)$|kspace_style$")
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Deck:
         production_fixes: ids of those that are made after the marker.
         pair_style: words of the last ``pair_style`` command that the text shows.
         other_files: (name, text) of further files that its jumps lead to, beside the one that is read.
+        tables: names of the files that its force field is read from, as far as the text shows them.
     """
 
     path: Path
@@ -51,6 +54,7 @@ class Deck:
     production_fixes: tuple[str, ...] = ()
     pair_style: tuple[str, ...] = ()
     other_files: tuple[tuple[str, str], ...] = ()
+    tables: tuple[str, ...] = ()
 
     def arguments(self) -> list[str]:
         """Return the ``-var`` arguments for LAMMPS."""
@@ -103,8 +107,19 @@ def read_deck(path: Path, variables: tuple[tuple[str, tuple[str, ...]], ...] = (
     deck = Deck(
         path, text, None, given, digest, changes_folder=scan.changes_folder, fixes=tuple(scan.made),
         production_fixes=tuple(scan.made_in_production), pair_style=scan.pair_style,
+        tables=_tables(scan),
     )  # fmt: skip
     return deck if not marks else _split(deck, marks[0], scan)
+
+
+def _tables(scan: Scan) -> tuple[str, ...]:
+    """Return the names of files that are there and that commands of the force field name."""
+    found: dict[str, None] = {}
+    for command in (command for text in scan.texts for _, command in logical_lines(text)):
+        words = split_words(scan.variables.substitute(command))
+        if words and FORCE_FIELD.match(words[0]):
+            found |= {name: None for word in words[1:] if os.path.isfile(name := str(scan.folder / word))}
+    return tuple(found)
 
 
 def _refuse_folder(folder: str, scan: Scan) -> None:

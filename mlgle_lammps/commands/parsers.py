@@ -130,6 +130,11 @@ def parse_run(arguments: Sequence[str]) -> RunRequest:
             f"{values.resume / 'checkpoint' / ORIGIN} is damaged: its arguments name no deck, and the run cannot "
             "go on; start a run of its own"
         )
+    if (name := before.changed_table()) is not None:
+        raise UserError(
+            f"{name}, which the deck's force field is read from, has changed since the run began: put it back, or "
+            "start a run of its own"
+        )
     own = {**vars(merged), "preset": _preset_of(merged)}
     if NO_SURROGATE in (merged.surrogate, given.get("surrogate", merged.surrogate)) != (merged.surrogate,) * 2:
         raise UserError(

@@ -74,7 +74,7 @@ class _Run:
             deck = self.world.together(self._read_deck)
             self._settle_folder(deck)
             if not self.options.check:
-                self.world.together(lambda: self._open_folder(deck.digest), root=self.world.trainer)
+                self.world.together(lambda: self._open_folder(deck), root=self.world.trainer)
                 self.rank.resumption = self.world.together(lambda: self._plan(deck), root=self.world.trainer)
             code = self._go(deck)
         except UserError as error:
@@ -115,7 +115,7 @@ class _Run:
             learn = replace(request.learn, out=request.learn.out.absolute())
             self.rank.request = replace(request, learn=learn, resume=resume)
 
-    def _open_folder(self, digest: str) -> None:
+    def _open_folder(self, deck: Deck) -> None:
         """Make the result folder, or open that of the run that goes on, and keep other runs out of it."""
         refuse_without_libraries(with_lammps=self.world.size == 1)
         request = self.rank.request
@@ -134,7 +134,7 @@ class _Run:
         else:
             folder = self.rank.folder = RunFolder.create(request.learn.out, request.learn.overwrite)
             folder.hold()
-            write_origin(folder.checkpoint, self.rank.arguments, digest)
+            write_origin(folder.checkpoint, self.rank.arguments, deck.digest, deck.tables)
 
     def _plan(self, deck: Deck) -> Resumption | None:
         """Return where an earlier run goes on; None where this one is new, or production had not begun."""

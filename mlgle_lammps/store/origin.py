@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,17 +27,37 @@ class Origin:
         arguments: of its command line.
         digest: of the deck with its includes.
         folder: the working directory, which the deck's file names are relative to.
+        tables: files that the force field was read from, each its SHA-256, a blank and its name; none where a version
+            of before has written it.
     """
 
     arguments: tuple[str, ...]
     digest: str
     folder: str
+    tables: tuple[str, ...] = ()
+
+    def changed_table(self) -> str | None:
+        """Return the name of a file of the force field that is another one now; None where there is none."""
+        for digest, _, name in (entry.partition(" ") for entry in self.tables):
+            if os.path.isfile(name) and _digest(name) != digest:
+                return name
+        return None
 
 
-def write_origin(checkpoint: Path, arguments: tuple[str, ...], digest: str) -> None:
+def _digest(name: str) -> str:
+    """Return the SHA-256 of a file, "" where it cannot be read: LAMMPS will say so."""
+    try:
+        with open(name, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def write_origin(checkpoint: Path, arguments: tuple[str, ...], digest: str, tables: Sequence[str] = ()) -> None:
     """Keep how the run was started; raise RunFailure where that cannot be written."""
     values = {
         "schema": SCHEMA, "version": __version__, "arguments": list(arguments), "digest": digest, "folder": os.getcwd(),
+        "tables": [f"{_digest(name)} {name}" for name in tables],
     }  # fmt: skip
     write_bytes_atomically(checkpoint / ORIGIN, json.dumps(values, indent=1).encode())
 
