@@ -443,8 +443,8 @@ def test_how_long_chains_move_is_read_from_their_stream_and_drawn(tmp_path):
 @pytest.mark.parametrize(
     ("record", "D", "se", "page"),
     [
-        ("300_seed1", 0.111, 0.011, "README.md"),
-        ("300_seed2", 0.117, 0.017, "README.md"),
+        ("300_seed1", 0.112, 0.008, "README.md"),
+        ("300_seed2", 0.117, 0.016, "README.md"),
         ("400_seed1", 0.206, 0.010, "README.md"),
         ("300_friction900", 0.122, 0.016, "TRIED.md"),
         ("400_friction900", 0.242, 0.027, "TRIED.md"),
