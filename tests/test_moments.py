@@ -89,8 +89,9 @@ def test_the_error_of_few_chains_is_their_scatter(n_chains):
     rng = np.random.default_rng(n_chains)
     found = []
     for _ in range(60):
-        com = np.cumsum(rng.standard_normal((600, n_chains, 3)), axis=0)
-        found.append(accumulate(com, np.zeros((600, n_chains, 0, 3)), 16))
+        accumulator = MomentAccumulator(n_chains, 0, 16)
+        accumulator.add_centers(np.cumsum(rng.standard_normal((600, n_chains, 3)), axis=0))
+        found.append(accumulator.moments())
     effect = np.array([own.design_effect for own in found])
     assert effect.min() >= n_chains / (n_chains - 1) - 1e-9
     D = [normal_diffusion(own, 1.0, 0.1) for own in found]
