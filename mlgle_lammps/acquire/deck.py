@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -112,10 +113,15 @@ def read_deck(path: Path, variables: tuple[tuple[str, tuple[str, ...]], ...] = (
     return deck if not marks else _split(deck, marks[0], scan)
 
 
+def _commands(scan: Scan) -> Iterator[str]:
+    """Yield the commands of the deck and its includes."""
+    return (command for text in scan.texts for _, command in logical_lines(text))
+
+
 def _tables(scan: Scan) -> tuple[str, ...]:
     """Return the names of files that are there and that commands of the force field name."""
     found: dict[str, None] = {}
-    for command in (command for text in scan.texts for _, command in logical_lines(text)):
+    for command in _commands(scan):
         words = split_words(scan.variables.substitute(command))
         if words and FORCE_FIELD.match(words[0]):
             found |= {name: None for word in words[1:] if os.path.isfile(name := str(scan.folder / word))}
@@ -127,8 +133,7 @@ def _refuse_folder(folder: str, scan: Scan) -> None:
     odd = re.search(r"[\s\"'$]", folder)
     if odd is None:
         return
-    lines = (command for text in scan.texts for _, command in logical_lines(text))
-    if any("${deckdir}" in command and not command.startswith("print") for command in lines):
+    if any("${deckdir}" in command and not command.startswith("print") for command in _commands(scan)):
         what = "a blank" if odd[0].isspace() else f"a {odd[0]}"
         remedy = (
             "move the deck" if scan.changes_folder else "start in that folder, where deckdir is '.', or move the deck"

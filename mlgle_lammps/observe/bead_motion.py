@@ -94,19 +94,18 @@ def bead_motion_of(frames: Frames, lags: tuple[int, ...], center_held: bool = Fa
     n_chains, n_modes = frames.modes.shape[1:3]
     gatherer = BeadMotionGatherer(n_chains, n_modes, lags, BLOCK)
     com = frames.com - frames.com.mean(axis=1, keepdims=True)
-    if _center_diffuses(frames, center_held):
-        com *= math.sqrt(n_chains / (n_chains - 1))
+    com *= math.sqrt(_made_good(frames, center_held))
     for first in range(0, len(frames), BLOCK):
         own = slice(first, first + BLOCK + max(lags))
         gatherer.add(Frames.of_chains(frames.steps[own], frames.segments[own], com[own], frames.modes[own]))
     return gatherer.motion()
 
 
-def _center_diffuses(frames: Frames, center_held: bool) -> bool:
+def _made_good(frames: Frames, center_held: bool) -> float:
     accumulator = MomentAccumulator(
         frames.com.shape[1], 0, 1, center_held=center_held, n_dimensions=frames.com.shape[2]
     )
     starts = np.flatnonzero(np.diff(frames.segments, prepend=frames.segments[0] - 1)).tolist()
     for first, after in pairwise([*starts, len(frames)]):
         accumulator.add_centers(frames.com[first:after], segment=int(frames.segments[first]))
-    return accumulator.moments().center_diffuses
+    return float(accumulator.moments().made_good(np.ones(1, dtype=np.int64))[0])
