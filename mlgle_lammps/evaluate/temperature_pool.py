@@ -17,7 +17,7 @@ from mlgle_lammps.records import Estimate, Float64
 from mlgle_lammps.statistics.correlation import relaxation_times
 from mlgle_lammps.statistics.errors import freedom_of, joint_freedom, student_factor
 from mlgle_lammps.statistics.replicas import Replicas
-from mlgle_lammps.statistics.shift_law import VOGEL
+from mlgle_lammps.statistics.shift_law import require_above_end
 
 LEAST_MODES = 1
 
@@ -269,8 +269,7 @@ def predict(pool: TemperaturePool, T: float) -> Prediction:
     one T is the reference changes nothing. Errors are those of the law, widened where it does not describe the
     shifts, and of the factors in front.
     """
-    if pool.law.name == VOGEL and pool.law.parameters[1] >= T:
-        raise UserError(f"T = {T:g} is not above the T0 = {pool.law.parameters[1]:.4g} where Vogel's law of a_T ends")
+    require_above_end(pool.law.name, T, pool.law.parameters)
     gradient, influence = pool.law.gradient(T), pool.law.influence_at(T)
     of_a = float(np.sqrt(pool.misfit * gradient @ pool.law.covariance @ gradient))
     how = f"pool of {len(pool.runs)} temperatures, a_T by {pool.law.name}"

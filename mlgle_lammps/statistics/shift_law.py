@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from mlgle_lammps.errors import UserError
 from mlgle_lammps.records import Float64
 
 ARRHENIUS, VOGEL, QUADRATIC = "Arrhenius", "Vogel-Fulcher-Tammann", "quadratic in 1/T"
+
+
+def require_above_end(name: str, T: float, parameters: Float64) -> None:
+    """Raise UserError at and below the temperature where Vogel's law ends."""
+    if name == VOGEL and parameters[1] >= T:
+        raise UserError(f"T = {T:g} is not above the T0 = {parameters[1]:.4g} where Vogel's law ends")
 
 
 def log_shift(name: str, T: Float64 | float, parameters: Float64, reference: float) -> Float64 | float:

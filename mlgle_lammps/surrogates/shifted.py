@@ -16,7 +16,7 @@ from mlgle_lammps.directions import Directions
 from mlgle_lammps.errors import UserError
 from mlgle_lammps.plain import JsonObject
 from mlgle_lammps.records import CHAINS, Float64, Frames, ModeReport, System
-from mlgle_lammps.statistics.shift_law import VOGEL, log_shift
+from mlgle_lammps.statistics.shift_law import log_shift, require_above_end
 from mlgle_lammps.store.json_object import read_object
 from mlgle_lammps.surrogates.contract import Model, Motion
 
@@ -107,8 +107,7 @@ def _run_folder(folder: Path, told: JsonObject) -> Path:
 
 def _log_a(name: str, parameters: Float64, reference: float, T: float) -> float:
     """Return ln a of the law of a comparison; raise UserError below where it ends."""
-    if name == VOGEL and parameters[1] >= T:
-        raise UserError(f"T = {T:g} is not above the T0 = {parameters[1]:.4g} where Vogel's law ends")
+    require_above_end(name, T, parameters)
     return float(log_shift(name, T, parameters, reference))
 
 
